@@ -1,0 +1,204 @@
+"""Mistakes that show only when two settings are seen together; pure, on plain data that may be wrong anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+Loc = tuple[str | int, ...]
+RESERVED = "system"  # event/system is about the box itself
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Settings that do not fit together.
+
+    Attributes:
+        loc: path of the setting to point at.
+        code: stable identifier.
+        message: a sentence that follows the name of the setting.
+        help: the way out.
+        warning: the runtime can start all the same.
+    """
+
+    loc: Loc
+    code: str
+    message: str
+    help: str | None = None
+    warning: bool = False
+
+    @property
+    def where(self) -> str:
+        """The dotted path."""
+        return dotted(self.loc)
+
+
+def dotted(loc: Loc) -> str:
+    """Write a path as people do: ``inspections.top.recipe.not_ok[0].label``."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def suggestion(word: str, known: Sequence[str]) -> str | None:
+    """Return the likeliest of ``known`` that was meant by ``word``."""
+    lowered = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    return lowered[close[0]] if close else None
+
+
+def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
+    """Check ``data`` after ``complete``; what has the wrong type is left to validation."""
+    return (
+        *_reserved(data),
+        *_no_judge(data),
+        *_inspections(data),
+        *_models(data),
+        *_mqtt(data),
+        *_cameras(data),
+    )
+
+
+def section(data: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return the map ``data[name]``, an empty one if there is none."""
+    found = data.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def entries(data: Mapping[str, object], name: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Go over the maps inside the map ``data[name]``."""
+    for key, value in section(data, name).items():
+        if isinstance(value, Mapping):
+            yield key, value
+
+
+def _reserved(data: Mapping[str, object]) -> Iterator[Mistake]:
+    for kind in ("cameras", "inspections"):
+        if RESERVED in section(data, kind):
+            message = f'the name "{RESERVED}" is taken: events of the box itself have it'
+            yield Mistake((kind, RESERVED), "config.reserved_name", message, "choose another name")
+    cameras = section(data, "cameras")
+    for name, inspection in entries(data, "inspections"):
+        if name in cameras and inspection.get("camera") not in (name, None):
+            message = f'an inspection named "{name}" must look at the camera of that name'
+            yield Mistake(
+                ("inspections", name), "config.ambiguous_name", message, "rename the inspection or the camera"
+            )
+
+
+def _no_judge(data: Mapping[str, object]) -> Iterator[Mistake]:
+    models = section(data, "models")
+    if len(models) > 1 and data.get("inspections", {}) == {}:
+        first = next(iter(section(data, "cameras")), "CAMERA")
+        yield Mistake(
+            ("models",),
+            "config.no_inspections",
+            f"several models ({', '.join(models)}) and no inspections, so nothing says which one judges",
+            f"write  inspections: {{{first}: {{camera: {first}, model: {next(iter(models))}}}}}",
+        )
+
+
+def _inspections(data: Mapping[str, object]) -> Iterator[Mistake]:
+    used = set()
+    for name, inspection in entries(data, "inspections"):
+        at = ("inspections", name)
+        for kind, plural in (("camera", "cameras"), ("model", "models")):
+            yield from _reference(at, kind, inspection, section(data, plural))
+        used.add(inspection.get("camera"))
+        yield from _trigger((*at, "trigger"), section(inspection, "trigger"))
+        yield from _recipe((*at, "recipe"), section(inspection, "recipe"))
+    if used:
+        for camera in section(data, "cameras"):
+            if camera not in used:
+                message = f'no inspection looks at camera "{camera}"'
+                yield Mistake(("cameras", camera), "config.unused_camera", message, warning=True)
+
+
+def _reference(at: Loc, kind: str, inspection: Mapping[str, object], known: Mapping[str, object]) -> Iterator[Mistake]:
+    if not known:
+        return
+    names = ", ".join(known)
+    if kind not in inspection:
+        message = f"{kind} is missing: there are several {kind}s ({names})"
+        yield Mistake((*at, kind), "config.missing", message, f"write  {kind}: {next(iter(known))}")
+        return
+    wanted = inspection[kind]
+    if isinstance(wanted, str) and wanted not in known:
+        close = suggestion(wanted, list(known))
+        way_out = f"did you mean {close}?" if close else f"configured: {names}"
+        yield Mistake((*at, kind), f"config.unknown_{kind}", f'there is no {kind} named "{wanted[:64]}"', way_out)
+
+
+def _trigger(at: Loc, trigger: Mapping[str, object]) -> Iterator[Mistake]:
+    kind = trigger.get("kind", "interval")
+    if kind == "interval" and "interval_ms" not in trigger:
+        yield Mistake(at, "config.missing", "interval_ms is missing", "for example  trigger: {interval_ms: 200}")
+    elif kind != "interval" and trigger.get("interval_ms") is not None:
+        yield Mistake(
+            (*at, "interval_ms"), "config.conflict", f"a {kind} trigger has no interval_ms", "write one of the two"
+        )
+
+
+def _recipe(at: Loc, recipe: Mapping[str, object]) -> Iterator[Mistake]:
+    rules = recipe.get("not_ok")
+    for index, rule in enumerate(rules if isinstance(rules, (list, tuple)) else ()):
+        if not isinstance(rule, Mapping):
+            continue
+        below, above = rule.get("count_below"), rule.get("count_above")
+        if isinstance(below, int) and isinstance(above, int) and below > above:
+            message = f"count_below {below} and count_above {above} leave no count that is OK"
+            yield Mistake((*at, "not_ok", index), "config.conflict", message, "count_below must not exceed count_above")
+    corners = recipe.get("region")
+    if isinstance(corners, (list, tuple)) and len(corners) > 2 and _area(corners) == 0:  # noqa: PLR2004 - a polygon
+        yield Mistake((*at, "region"), "config.region", "the corners of region enclose no area", "list them in order")
+
+
+def _area(corners: Sequence[object]) -> float | None:
+    points: list[tuple[float, float]] = []
+    for corner in corners:
+        match corner:
+            case [int() | float() as x, int() | float() as y]:
+                points.append((float(x), float(y)))
+            case _:
+                return None
+    shifted = [*points[1:], points[0]]
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(points, shifted, strict=True)))
+
+
+def _models(data: Mapping[str, object]) -> Iterator[Mistake]:
+    for name, model in entries(data, "models"):
+        at = ("models", name)
+        if model.get("path") is None and model.get("release") is None:
+            yield Mistake((*at, "path"), "config.missing", "path is missing", "name a model package directory or file")
+        if model.get("path") is not None and model.get("release") is not None:
+            yield Mistake(
+                (*at, "release"), "config.conflict", "path and release exclude each other", "keep one of them"
+            )
+        device, backend = model.get("device"), model.get("backend", "auto")
+        if isinstance(device, str) and ":" in device and backend not in ("auto", device.partition(":")[0]):
+            message = f'device "{device[:64]}" and backend "{str(backend)[:64]}" name different engines'
+            yield Mistake((*at, "device"), "config.conflict", message, "leave out backend")
+
+
+def _mqtt(data: Mapping[str, object]) -> Iterator[Mistake]:
+    mqtt = section(data, "mqtt")
+    if mqtt.get("password") is not None and mqtt.get("password_file") is not None:
+        message = "password and password_file exclude each other"
+        yield Mistake(("mqtt", "password"), "config.conflict", message, "keep password_file")
+    tls = section(mqtt, "tls")
+    for there, missing in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if tls.get(there) is not None and tls.get(missing) is None:
+            yield Mistake(("mqtt", "tls", there), "config.conflict", f"{there} needs {missing} beside it")
+
+
+def _cameras(data: Mapping[str, object]) -> Iterator[Mistake]:
+    if "queue" in section(data, "defaults"):
+        return
+    for name, camera in entries(data, "cameras"):
+        if "queue" in camera and camera.get("capture", "latest") == "latest":
+            message = "queue has no effect while capture is latest"
+            yield Mistake(
+                ("cameras", name, "queue"), "config.conflict", message, "write  capture: every  or remove queue"
+            )

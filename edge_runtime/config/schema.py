@@ -1,0 +1,315 @@
+"""Every setting there is: its type, unit, bounds, default and help. The configuration reference is generated from here.
+
+All models are frozen and refuse unknown keys. Build a tested ``Settings`` from a file with ``config.loader.load``;
+``Settings.model_validate(plain_data)`` does the same without files, environment and positions.
+
+Settings marked ``not_yet`` are part of the contract but not built: the loader checks their form and then refuses them,
+because a setting that silently does nothing is a lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from edge_runtime.config.checks import cross_references
+from edge_runtime.config.complete import complete
+from edge_runtime.config.types import (
+    ClientId,
+    Device,
+    Expect,
+    Fraction,
+    Host,
+    Id,
+    Listen,
+    PathSetting,
+    RegistryUrl,
+    ReleaseName,
+    Shorthand,
+    SourceSetting,
+    Text,
+    TopicRoot,
+    refuse,
+)
+
+VERSION = 1
+STATE_DIR = Path("/var/lib/edge-runtime")
+Backend = Literal["auto", "openvino", "onnxruntime"]
+
+NOT_YET = "x-not-yet"
+
+
+def not_yet(what: str, **more: Any) -> Any:  # noqa: ANN401 - as pydantic.Field itself
+    """Declare an optional setting of the contract that this version refuses; ``what`` names the missing feature."""
+    return Field(default=None, json_schema_extra={NOT_YET: what}, **more)
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=False,
+    )
+
+
+class MqttTls(Section):
+    """Encryption of the broker connection."""
+
+    ca_file: PathSetting | None = Field(
+        default=None, description="PEM file of the authorities to trust; without it those of the operating system"
+    )
+    cert_file: PathSetting | None = Field(default=None, description="PEM file of this box's own certificate, for mutual TLS")
+    key_file: PathSetting | None = Field(default=None, description="PEM file of the private key of cert_file")
+
+
+def _tls(value: object) -> object:
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
+class Mqtt(Section):
+    """The broker that results go to (MQTT 5)."""
+
+    host: Host = Field(default="127.0.0.1", description="name or address of the broker")
+    port: int = Field(default=1883, ge=1, le=65535, description="TCP port of the broker; 8883 when tls is on")
+    tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true, false")] = Field(
+        default=None, description="true, or a map with ca_file, cert_file, key_file; false is plain TCP"
+    )
+    username: Text | None = Field(default=None, description="user name at the broker")
+    password: SecretStr | None = Field(
+        default=None, min_length=1, max_length=1024, description="better: password_file, or !secret NAME"
+    )
+    password_file: PathSetting | None = Field(default=None, description="file that holds the password and nothing else")
+    topic_root: TopicRoot = Field(default="vision", description="first level of every topic")
+    keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
+    client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
+    session_expiry_s: int = Field(
+        default=3600, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session while we are away"
+    )
+
+
+class Spool(Section):
+    """The durable queue between results and the broker."""
+
+    max_mb: int = Field(
+        default=512, ge=8, le=1_000_000, description="megabytes on disk; beyond it the oldest results are given up"
+    )
+    max_age_h: float = Field(default=168, ge=0.01, le=87_600, description="hours after which an unsent result is given up")
+    retention_min: float = Field(
+        default=60, ge=0, le=525_600, description="minutes for which delivered results are kept, for replay"
+    )
+    durability: Literal["group", "strict"] = Field(
+        default="group", description="group syncs to disk every few ms beside the sending; strict syncs before it"
+    )
+
+
+class CameraDefaults(Section):
+    """What all cameras share unless they say otherwise."""
+
+    capture: Literal["latest", "every"] = Field(
+        default="latest", description="latest judges the newest picture and skips what it cannot keep up with; every skips none"
+    )
+    fps: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=240,
+        description="most pictures per second that are taken; leave it out for the camera's own rate",
+    )
+    stall_s: float = Field(
+        default=5.0, ge=0.5, le=600, description="seconds without a picture after which a camera counts as stalled"
+    )
+    queue: int = Field(
+        default=8, ge=1, le=64, description="pictures that may wait when capture is every; one more is an overrun"
+    )
+
+
+class Camera(CameraDefaults):
+    """One source of pictures."""
+
+    source: SourceSetting = Field(
+       default= description="rtsp(s)://, http(s):// (MJPEG), v4l2:/dev/video0, file:clip.mp4?loop=1, images:DIR or sim:NAME"
+    )
+
+
+class Model(Section):
+    """One model slot: what runs there and on what."""
+
+    path: PathSetting | None = Field(default=None, description="a model package directory, or a bare .onnx or .xml file")
+    release: ReleaseName | None = not_yet(
+        "model registries", description="MODEL@CHANNEL of the registry, instead of path"
+    )
+    device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
+    backend: Backend = Field(default="auto", description="inference engine; auto takes the faster one that can run the model")
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="CPU threads of one inference; by default engine.threads"
+    )
+
+    @property
+    def backend_name(self) -> Backend:
+        """The engine to use, from ``backend`` or the front part of ``device``."""
+        front, colon, _ = self.device.partition(":")
+        if not colon:
+            return self.backend
+        return "openvino" if front == "openvino" else "onnxruntime"
+
+    @property
+    def device_name(self) -> str:
+        """The device without its backend: ``auto``, ``cpu``, ``gpu``, ``npu`` or what stands behind the colon."""
+        return self.device.rpartition(":")[2]
+
+
+class Trigger(Section):
+    """When a picture is judged."""
+
+    kind: Literal["continuous", "interval", "mqtt"] = Field(default="continuous", description="continuous, interval or mqtt")
+    interval_ms: int | None = Field(
+        default=None, ge=10, le=86_400_000, description="milliseconds from one judgement to the next"
+    )
+
+
+def _trigger(value: object) -> object:
+    if isinstance(value, str):
+        if value in ("continuous", "mqtt"):
+            return {"kind": value}
+        raise refuse(
+            "config.trigger",
+            f'must be continuous, mqtt or a map with interval_ms, got "{value[:40]}"',
+            "for example  trigger: {interval_ms: 200}",
+        )
+    if isinstance(value, Mapping) and "kind" not in value and "interval_ms" in value:
+        return {**value, "kind": "interval"}
+    return value
+
+
+class Rule(Section):
+    """One way for a part to be not OK; the names are those of ``pipeline.recipe``."""
+
+    label: Text = Field(description="which predictions count; * is every label")
+    score_min: Fraction = Field(default=0.0, description="predictions below this score, 0 to 1, do not count")
+    area_min_px: float = Field(default=0.0, ge=0, le=1e9, description="boxes smaller than this many square pixels do not count")
+    count_below: int | None = Field(default=None, ge=1, le=100_000, description="not OK when fewer than this many are found")
+    count_above: int | None = Field(default=None, ge=0, le=100_000, description="not OK when more than this many are found")
+
+
+Point = Annotated[tuple[Fraction, Fraction], Expect("a pair [x, y] of numbers from 0 to 1")]
+
+
+class Recipe(Section):
+    """What makes a part not OK; without rules nothing is decided (Undefined)."""
+
+    id: Id = Field(default="default", description="name of the recipe in results")
+    version: Text = Field(default="1", description="version of the recipe in results, free text")
+    not_ok: Annotated[tuple[Rule, ...], Field(max_length=256)] = Field(
+        default=(), description="a part is not OK when any of these applies"
+    )
+    region: Annotated[tuple[Point, ...], Field(min_length=3, max_length=256)] | None = Field(
+        default=None,
+        description="corners of the area that counts, as fractions of width and height; default is the whole picture",
+    )
+
+
+class Inspection(Section):
+    """A camera, a model and a recipe: what has results, topics and counters of its own."""
+
+    camera: Id = Field(description="which camera it looks at; may be left out if there is one, or one of the same name")
+    model: Id = Field(description="which model judges; may be left out if there is only one")
+    trigger: Annotated[Trigger, BeforeValidator(_trigger), Shorthand("continuous, mqtt")] = Field(
+        default=Trigger(), description="continuous, mqtt or {interval_ms: N}"
+    )
+    deadline_ms: int = Field(
+        default=1000, ge=1, le=60_000, description="milliseconds from capture by which there is a verdict, or else NotDecidable"
+    )
+    recipe: Recipe = Field(default=Recipe(), description="what makes a part not OK")
+
+
+class Engine(Section):
+    """How inference shares the processor."""
+
+    workers: int | None = Field(
+        default=None, ge=1, le=64, description="inferences at a time; chosen from the processor by default"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="CPU threads of one inference; chosen from the processor by default"
+    )
+    pinning: bool = Field(
+       default= default=False, description="let OpenVINO pin threads to cores; only good with one model on the box"
+    )
+    cache: bool = Field(default=True, description="keep compiled models in state_dir, for a faster start")
+
+
+class Log(Section):
+    """What is written to stderr."""
+
+    format: Literal["text", "json"] = Field(default="text", description="text for people, json for programs")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity that is written")
+
+
+class Sparkplug(Section):
+    """Sparkplug B on a second connection."""
+
+    group: Id = Field(description="Sparkplug group id")
+
+
+class Registry(Section):
+    """Where model releases come from."""
+
+    url: RegistryUrl = Field(description="oci://HOST/NAME, oci-layout:DIR or https://HOST/DIR")
+    root: PathSetting = Field(description="file with the root of trust")
+
+
+class Http(Section):
+    """The local status server."""
+
+    listen: Listen | None = not_yet("the HTTP server", description="HOST:PORT to listen on")
+
+
+class Settings(Section):
+    """The whole configuration of one box."""
+
+    version: Literal[1] = Field(description="version of this file format; always 1")
+    site: Id = Field(default="site", description="plant, second level of every topic")
+    line: Id = Field(default="line", description="production line, third level of every topic")
+    edge: Id = Field(default="edge", description="this box, fourth level of every topic; by default its host name")
+    mqtt: Mqtt = Field(default=Mqtt(), description="the broker that results go to")
+    spool: Spool = Field(default=Spool(), description="the durable queue between results and the broker")
+    defaults: CameraDefaults = Field(default=CameraDefaults(), description="what all cameras share unless they say otherwise")
+    cameras: Annotated[Mapping[Id, Camera], Field(min_length=1, max_length=64)] = Field(description="cameras by name")
+    models: Annotated[Mapping[Id, Model], Field(min_length=1, max_length=64)] = Field(description="models by name")
+    inspections: Annotated[Mapping[Id, Inspection], Field(max_length=256)] = Field(
+       default= description="what is judged; by default every camera by the only model", default_factory=dict
+    )
+    engine: Engine = Field(default=Engine(), description="how inference shares the processor")
+    log: Log = Field(default=Log(), description="what is written to stderr")
+    sparkplug: Sparkplug | None = not_yet("Sparkplug B", description="Sparkplug B on a second connection")
+    registry: Registry | None = not_yet("model registries", description="where model releases come from")
+    http: Http = Field(default=Http(), description="the local status server")
+    state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: object) -> object:
+        """Spread ``defaults`` over the cameras and fill in what follows from the rest."""
+        return complete(data) if isinstance(data, Mapping) else data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = cross_references(self.model_dump(mode="python", exclude_unset=True))
+        if found:
+            raise refuse(
+                "config.cross_reference", "; ".join(f"{mistake.where}: {mistake.message}" for mistake in found)
+            )
+        return self
+
+    @property
+    def client_id(self) -> str:
+        """The MQTT client id in use."""
+        return self.mqtt.client_id or f"{self.site}-{self.line}-{self.edge}"

@@ -1,0 +1,1 @@
+"""What looks at the running parts from outside: health, status, the service manager."""

@@ -1,0 +1,324 @@
+"""`edge-model.json`: what a model package says about itself, parsed from bytes and checked.
+
+The identity of a package is ``sha256:`` and the hex SHA-256 of the bytes of its `edge-model.json`, exactly as they
+lie in the file. The manifest lists the SHA-256 of every weights file, so the one digest pins the whole model.
+
+A value that is missing stays ``None``: `engine.metadata` may find it inside the model; nothing is invented here.
+Unknown keys are kept in `Manifest.ignored` (a newer publisher may add some), but a key that resembles a known one is
+refused as a slip of the pen. Normalisation means ``tensor = (pixel / scale - mean) / std``, per channel in the
+model's own colour order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.jsonfields import Section, load_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA: Final = "edge-model/1"
+MANIFEST_NAME: Final = "edge-model.json"
+SIZE_LIMIT_BYTES: Final = 1 << 20
+TASKS: Final = ("classification", "detection")
+DECODERS: Final[dict[str, tuple[str, ...]]] = {
+    "classification": ("probabilities", "softmax", "sigmoid"),
+    "detection": ("yolo", "nanodet", "end2end"),
+}
+FORMATS: Final = ("onnx", "openvino-ir")
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+LAYOUTS: Final = ("NCHW", "NHWC")
+COLORS: Final = ("RGB", "BGR", "GRAY")
+RESIZES: Final = ("letterbox", "fit", "stretch", "crop")
+INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic")
+BOXES: Final = ("cxcywh", "xyxy")
+BACKENDS: Final = ("openvino", "onnxruntime")
+SIDE_LIMIT_PX: Final = 8192
+LABEL_LIMIT: Final = 100_000
+SCORE_TOLERANCE: Final = 0.02
+IOU_TOLERANCE: Final = 0.9
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"(?!.*(^|/)\.\.?(/|$))[0-9A-Za-z_.-][0-9A-Za-z_./-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """One file of the weights: relative path in the package and lower-case hex SHA-256 of its bytes."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One form of the model.
+
+    Attributes:
+        files: the model file first, then what belongs to it (the `.bin` of an OpenVINO IR).
+        format: one of `FORMATS`.
+        precision: one of `PRECISIONS`, what the publisher quantized to; ``None`` when not stated.
+        backends: engines this form is meant for, best first; a subset of `BACKENDS`.
+    """
+
+    files: tuple[WeightsFile, ...]
+    format: str
+    precision: str | None
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputFields:
+    """How a frame becomes the input tensor; ``None`` = not stated.
+
+    Attributes:
+        size: height, width in pixels, 1..8192 each.
+        resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred.
+        crop: fraction of the shorter side that `crop` keeps, 0 < crop <= 1.
+        pad: grey level 0..255 around a letterboxed picture.
+    """
+
+    layout: str | None = None
+    color: str | None = None
+    size: tuple[int, int] | None = None
+    resize: str | None = None
+    interpolation: str | None = None
+    crop: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = None
+    pad: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFields:
+    """Which outputs carry the answer and how boxes are written; ``None`` = not stated.
+
+    Attributes:
+        name: output tensor to read; needed only when several would fit.
+        boxes: one of `BOXES`.
+        normalized: whether boxes are fractions of the input instead of its pixels.
+    """
+
+    name: str | None = None
+    boxes: str | None = None
+    normalized: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What the decoder keeps: scores and IoU 0..1, `max_predictions` 1..10000 best first; ``None`` = not stated.
+
+    `by_label` holds the score from which on the publisher calls a label present; `score` is the floor for all.
+    """
+
+    score: float | None = None
+    iou: float | None = None
+    max_predictions: int | None = None
+    by_label: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """How far an engine may be from the golden answers: absolute score difference, minimal IoU of matched boxes."""
+
+    score: float = SCORE_TOLERANCE
+    iou: float = IOU_TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A whole `edge-model.json`; `digest` is the identity of the package.
+
+    Attributes:
+        release: counter of the publisher, >= 0; orders releases of the same name.
+        hardware: free names of boxes this was measured on.
+        requires: minimal versions by library, as written.
+        golden: the section as written; `tolerances` is its checked part.
+        ignored: dotted names of keys this version does not know.
+    """
+
+    name: str
+    version: str
+    digest: str
+    weights: tuple[Weights, ...]
+    release: int | None = None
+    task: str | None = None
+    decoder: str | None = None
+    input: InputFields = InputFields()
+    output: OutputFields = OutputFields()
+    labels: tuple[str, ...] | None = None
+    thresholds: Thresholds = Thresholds()
+    tolerances: Tolerances = Tolerances()
+    hardware: tuple[str, ...] = ()
+    requires: Mapping[str, object] = field(default_factory=dict)
+    golden: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
+    """Return the manifest in ``raw`` or say everything that is wrong with it at once.
+
+    Args:
+        raw: the bytes of the file.
+        where: name of the file for messages.
+
+    Raises:
+        DataError: code ``manifest.unreadable`` (not one JSON object) or ``manifest.invalid`` (all problems).
+    """
+    data = load_object(raw, where, limit_bytes=SIZE_LIMIT_BYTES)
+    problems: list[str] = []
+    ignored: list[str] = []
+    top = Section(data, "", problems, ignored)
+    schema = top.text("schema", required=True)
+    if schema is not None and schema != SCHEMA:
+        problems.append(f"schema: expected {SCHEMA!r}, found {schema!r}")
+    task = top.choice("task", TASKS)
+    manifest = Manifest(
+        name=top.text("name", required=True, pattern=_NAME) or "",
+        version=top.text("version", required=True, pattern=_VERSION) or "",
+        digest="sha256:" + hashlib.sha256(raw).hexdigest(),
+        release=top.integer("release", 0, 2**53),
+        weights=_weights(top),
+        task=task,
+        decoder=top.choice("decoder", DECODERS[task] if task else tuple(d for all_ in DECODERS.values() for d in all_)),
+        input=_input(top.section("input")),
+        output=_output(top.section("output")),
+        labels=_labels(top),
+        thresholds=_thresholds(top.section("thresholds")),
+        tolerances=_tolerances(top.section("golden", open_ended=True)),
+        hardware=top.texts("hardware") or (),
+        requires=top.mapping("requires"),
+        golden=top.mapping("golden"),
+        provenance=top.mapping("provenance"),
+    )
+    top.close(also=("description", "license", "$schema", "created"))
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise DataError(
+            "manifest.invalid",
+            f"{where}: {count}\n  " + "\n  ".join(problems),
+            help="correct the model package; a package that was signed must be published again",
+        )
+    return replace(manifest, ignored=tuple(ignored))
+
+
+def bare_digest(sha256: Sequence[str]) -> str:
+    """Return the identity of weights that came without a manifest.
+
+    One file: ``sha256:`` and its hex SHA-256. Several (an IR's `.xml`, then its `.bin`): the SHA-256 of their hex
+    digests in that order, each followed by a line feed.
+    """
+    if len(sha256) == 1:
+        return f"sha256:{sha256[0]}"
+    return "sha256:" + hashlib.sha256("".join(f"{one}\n" for one in sha256).encode()).hexdigest()
+
+
+def _weights(top: Section) -> tuple[Weights, ...]:
+    forms = []
+    for section in top.sections("weights"):
+        files = [_weights_file(section)]
+        files += (
+            [_weights_file(part, close=True) for part in section.sections("parts")] if "parts" in section.data else []
+        )
+        kind = section.choice("format", FORMATS)
+        name = files[0].file
+        if kind is None:
+            kind = {"onnx": "onnx", "xml": "openvino-ir"}.get(name.rpartition(".")[2])
+        if kind is None and "format" not in section.data:
+            section.wrong("format", "one of " + ", ".join(FORMATS), None)
+        backends = section.texts("backends")
+        default = BACKENDS if kind == "onnx" else ("openvino",)
+        if backends is not None and (not backends or not set(backends) <= set(default)):
+            section.wrong("backends", f"some of {', '.join(default)} for {kind}", list(backends))
+        forms.append(Weights(tuple(files), kind or "", section.choice("precision", PRECISIONS), backends or default))
+        section.close(also=("size_bytes", "quantization"))
+    return tuple(forms)
+
+
+def _weights_file(section: Section, *, close: bool = False) -> WeightsFile:
+    found = WeightsFile(
+        section.text("file", required=True, pattern=_FILE) or "",
+        section.text("sha256", required=True, pattern=_SHA256) or "",
+    )
+    if close:
+        section.close(also=("size_bytes",))
+    return found
+
+
+def _input(section: Section) -> InputFields:
+    size = section.get("size")
+    if size is not None and not (isinstance(size, list) and len(size) == 2 and all(map(_is_side, size))):  # noqa: PLR2004
+        section.wrong("size", f"[height, width], whole numbers from 1 to {SIDE_LIMIT_PX}", size)
+        size = None
+    pad = section.get("pad")
+    if isinstance(pad, list) and pad and pad.count(pad[0]) == len(pad):
+        section = replace(section, data={**section.data, "pad": pad[0]})
+    found = InputFields(
+        layout=section.choice("layout", LAYOUTS),
+        color=section.choice("color", COLORS),
+        size=(size[0], size[1]) if isinstance(size, list) else None,
+        resize=section.choice("resize", RESIZES),
+        interpolation=section.choice("interpolation", INTERPOLATIONS),
+        crop=section.number("crop", 0.05, 1.0),
+        mean=section.numbers("mean", -1e6, 1e6),
+        std=section.numbers("std", 1e-6, 1e6),
+        # pixels are divided by it: a factor below 1 means that somebody wrote 1/255
+        scale=section.number("scale", 1.0, 65535.0),
+        pad=section.integer("pad", 0, 255),
+    )
+    channels = 1 if found.color == "GRAY" else 3
+    for key, values in (("mean", found.mean), ("std", found.std)):
+        if values is not None and len(values) > channels:
+            section.wrong(key, "one number for a grey model", list(values))
+    section.close(also=("name", "dtype"))
+    return found
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= SIDE_LIMIT_PX
+
+
+def _output(section: Section) -> OutputFields:
+    found = OutputFields(section.text("name"), section.choice("boxes", BOXES), section.boolean("normalized"))
+    section.close(also=("shape",))
+    return found
+
+
+def _labels(top: Section) -> tuple[str, ...] | None:
+    labels = top.texts("labels")
+    if labels is None:
+        return None
+    if not 1 <= len(labels) <= LABEL_LIMIT:
+        top.wrong("labels", f"1 to {LABEL_LIMIT} labels", list(labels))
+    label, count = Counter(labels).most_common(1)[0] if labels else ("", 0)
+    if count > 1:
+        top.problems.append(f"labels: {label!r} stands there {count} times; predictions could not be told apart")
+    return labels
+
+
+def _thresholds(section: Section) -> Thresholds:
+    by_label = section.section("by_label")
+    found = Thresholds(
+        score=section.number("score", 0, 1),
+        iou=section.number("iou", 0, 1),
+        max_predictions=section.integer("max_predictions", 1, 10_000),
+        by_label={key: value for key in by_label.data if (value := by_label.number(key, 0, 1)) is not None},
+    )
+    section.close()
+    return found
+
+
+def _tolerances(golden: Section) -> Tolerances:
+    section = golden.section("tolerances")
+    score, iou = section.number("score", 0, 1), section.number("iou", 0, 1)
+    return Tolerances(SCORE_TOLERANCE if score is None else score, IOU_TOLERANCE if iou is None else iou)

@@ -1,0 +1,96 @@
+"""The complete description a model runs by: every value known, whatever it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """How a frame becomes the input tensor; see `core.manifest.InputFields` for the words.
+
+    Attributes:
+        name: of the input tensor.
+        dtype: element type the model file declares: `float32`, `float16` or `uint8`.
+        size: height, width in pixels.
+        mean: per channel of the model's colour order, after division by ``scale``; 1 number for grey.
+        std: likewise.
+    """
+
+    name: str
+    dtype: str
+    layout: str
+    color: str
+    size: tuple[int, int]
+    resize: str
+    interpolation: str
+    crop: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+    pad: int
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, else 3."""
+        return 1 if self.color == "GRAY" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the input tensor, one picture."""
+        height, width = self.size
+        return (1, self.channels, height, width) if self.layout == "NCHW" else (1, height, width, self.channels)
+
+    @property
+    def pixel_mean(self) -> tuple[float, ...]:
+        """Mean in pixel units, one per channel: ``tensor = (pixel - pixel_mean) / pixel_std``."""
+        return tuple(value * self.scale for value in self._each(self.mean))
+
+    @property
+    def pixel_std(self) -> tuple[float, ...]:
+        """Divisor in pixel units, one per channel."""
+        return tuple(value * self.scale for value in self._each(self.std))
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the tensor holds the pixels as they are."""
+        return set(self.pixel_mean) == {0.0} and set(self.pixel_std) == {1.0}
+
+    def _each(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return values if len(values) == self.channels else values * self.channels
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """How the answer is written: `name` of the output or ``None`` (the one that fits), boxes `cxcywh` or `xyxy`."""
+
+    name: str | None
+    boxes: str
+    normalized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdSpec:
+    """What the decoder keeps: scores from ``score``, boxes overlapping less than ``iou`` (1 = all), at most so many."""
+
+    score: float
+    iou: float
+    max_predictions: int
+    by_label: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything needed to run a model and read its answers."""
+
+    task: str
+    decoder: str
+    input: InputSpec
+    output: OutputSpec
+    labels: tuple[str, ...]
+    thresholds: ThresholdSpec
+    precision: str | None

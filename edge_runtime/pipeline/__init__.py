@@ -1,0 +1,1 @@
+"""From frames to results: which frame is judged by which model, what the judgement is, and where every frame went."""

@@ -1,0 +1,161 @@
+"""Main's end of one camera process: its ring, its frames, its state, and what it left behind when it died."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.result import Drop, Failure
+from edge_runtime.pipeline import wire
+
+if TYPE_CHECKING:
+    from edge_runtime.core.frame import Frame, SlotRef
+    from edge_runtime.system.process import Child, ExitCause
+    from edge_runtime.system.ring import Ring
+
+logger = logging.getLogger(__name__)
+
+STATES = ("connecting", "streaming", "stalled", "lost", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraState:
+    """What a camera process last said about its source; ``since_mono_ns`` is when main heard it."""
+
+    state: str
+    reason: str
+    detail: str
+    since_mono_ns: int
+
+
+class CameraListener(Protocol):
+    """Who wants to know what a camera does; called in the loop thread."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame is in the ring; release its slot when nobody reads it any more."""
+        ...
+
+    def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> None:
+        """A frame was captured but has no usable pixels."""
+        ...
+
+    def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
+        """Frames were captured and discarded."""
+        ...
+
+    def on_camera_state(self, camera: str, state: CameraState) -> None:
+        """The source changed its state."""
+        ...
+
+
+class CameraLink:
+    """Owner of one camera child (``system.process.ChildOwner``). One thread owns it.
+
+    Every frame id that the ring ever handed out is accounted: announced by a message, or, when the process died
+    first, as dropped (torn). The ring's counter is shared memory, so it is exact after kill -9 too.
+    """
+
+    def __init__(self, camera: str, ring: Ring, listener: CameraListener, *, simulated: bool, max_pixels: int) -> None:
+        """Read frames of ``camera`` from ``ring``, whose owner stays the caller."""
+        self.camera = camera
+        self.ring = ring
+        self.state = CameraState("connecting", "starting", "", 0)
+        self.restarts = 0
+        self._listener = listener
+        self._simulated = simulated
+        self._max_pixels = max_pixels
+        self._holds: dict[SlotRef, int] = {}
+        self._settled_up_to = 0  # every id up to this one was announced
+        self._ahead: set[int] = set()  # announced ids above it
+
+    def hold(self, slot: SlotRef) -> None:
+        """Keep a slot from being reused until a matching ``release``."""
+        self._holds[slot] = self._holds.get(slot, 0) + 1
+
+    def release(self, slot: SlotRef) -> None:
+        """Undo one ``hold``; the last one gives the slot back to the camera."""
+        count = self._holds.get(slot, 0) - 1
+        if count > 0:
+            self._holds[slot] = count
+        elif count == 0:
+            del self._holds[slot]
+            self.ring.release(slot)
+
+    def on_started(self, child: Child) -> None:
+        """Note the new process."""
+        self.restarts = child.restarts
+        self._set_state(CameraState("connecting", "starting", "", child.started_mono_ns))
+
+    def on_message(self, child: Child, message: dict[str, object]) -> None:
+        """Handle one message; a message that does not fit kills the child, which is then restarted."""
+        try:
+            self._handle(message, child)
+        except DataError as error:
+            logger.error("camera %s sent a message that does not fit: %s", self.camera, error)  # noqa: TRY400
+            child.kill("protocol fault")
+
+    def on_exited(self, child: Child, cause: ExitCause) -> None:
+        """Account what the dead process began and never announced, and take its slots back."""
+        del child
+        torn = [i for i in range(self._settled_up_to + 1, self.ring.frames_begun + 1) if i not in self._ahead]
+        self._settled_up_to = self.ring.frames_begun
+        self._ahead.clear()
+        self.ring.reclaim(frozenset(self._holds))
+        if torn:
+            self._listener.on_dropped(self.camera, len(torn), Drop.TORN)
+        if not cause.retired:
+            self._set_state(CameraState("lost", "process", cause.text, cause.mono_ns))
+
+    def _handle(self, message: dict[str, object], child: Child) -> None:
+        match message.get("op"):
+            case "frame":
+                frame = wire.frame(message, self.camera, simulated=self._simulated, max_pixels=self._max_pixels)
+                self._announced(frame.frame_id)
+                self.hold(frame.slot)
+                self._listener.on_frame(frame)
+                self.release(frame.slot)
+            case "bad_frame":
+                frame = wire.bad_frame(message, self.camera, simulated=self._simulated)
+                self._announced(frame.frame_id)
+                reason = wire.text(message, "reason")
+                failure = Failure.OVERRUN if reason == Failure.OVERRUN.value else Failure.INVALID_FRAME
+                self._listener.on_bad_frame(frame, failure, "" if failure is Failure.OVERRUN else reason)
+            case "dropped":
+                ids = wire.frame_ids(message)
+                for frame_id in ids:
+                    self._announced(frame_id)
+                self._listener.on_dropped(self.camera, len(ids), _drop(message))
+            case "state":
+                state = wire.text(message, "state")
+                if state not in STATES:
+                    raise DataError("child.message", f"unknown camera state {state!r}")
+                now = child.now_mono_ns()
+                self._set_state(
+                    CameraState(state, wire.text(message, "reason", ""), wire.text(message, "detail", ""), now)
+                )
+            case other:
+                raise DataError("child.message", f"unknown camera message {other!r}")
+
+    def _announced(self, frame_id: int) -> None:
+        if frame_id <= self._settled_up_to or frame_id in self._ahead or frame_id > self.ring.frames_begun:
+            raise DataError("child.message", f"frame id {frame_id} was announced twice or never begun")
+        self._ahead.add(frame_id)
+        while self._settled_up_to + 1 in self._ahead:
+            self._settled_up_to += 1
+            self._ahead.remove(self._settled_up_to)
+
+    def _set_state(self, state: CameraState) -> None:
+        changed = (state.state, state.reason) != (self.state.state, self.state.reason)
+        self.state = state
+        if changed:
+            self._listener.on_camera_state(self.camera, state)
+
+
+def _drop(message: dict[str, object]) -> Drop:
+    name = wire.text(message, "drop")
+    try:
+        return Drop(name)
+    except ValueError as error:
+        raise DataError("child.message", f"unknown drop reason {name!r}") from error

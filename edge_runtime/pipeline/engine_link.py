@@ -1,0 +1,186 @@
+"""Main's end of the engine process: which models it holds, which frames it has, and when it is too slow to be alive."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.core.result import Failure
+from edge_runtime.pipeline import wire
+from edge_runtime.pipeline.slot import ModelSlot, Request, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_runtime.pipeline.inspection import Verdict
+    from edge_runtime.pipeline.slot import SlotSpec
+    from edge_runtime.system.process import Child, ExitCause
+
+logger = logging.getLogger(__name__)
+
+_FAILURES = {
+    "invalid_frame": Failure.INVALID_FRAME,
+    "stale_slot": Failure.INVALID_FRAME,
+    "invalid_output": Failure.INVALID_OUTPUT,
+    "no_model": Failure.NO_MODEL,
+}
+
+
+class EngineListener(Protocol):
+    """Who wants to know what the engine does; called in the loop thread."""
+
+    def on_slot_changed(self, slot: ModelSlot) -> None:
+        """A slot became ready, failed or lost."""
+        ...
+
+    def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
+        """A frame was judged; its pixels are free."""
+        ...
+
+    def on_failed(self, slot: ModelSlot, request: Request, failure: Failure, message: str) -> None:
+        """A frame got no verdict; its pixels are free."""
+        ...
+
+    def on_other(self, message: dict[str, object]) -> None:
+        """An answer to something that is not a frame (``benched``)."""
+        ...
+
+
+class EngineLink:
+    """Owner of the engine child (``system.process.ChildOwner``). One thread owns it."""
+
+    def __init__(self, specs: Iterable[SlotSpec], listener: EngineListener, *, cache_dir: str | None) -> None:
+        """Keep one slot per spec; compiled models are cached in ``cache_dir``."""
+        self.slots = {spec.id: ModelSlot(spec) for spec in specs}
+        self.restarts = 0
+        self._listener = listener
+        self._cache_dir = cache_dir
+        self._child: Child | None = None
+        self._numbers = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process to send to."""
+        return self._child is not None
+
+    def infer(self, slot: ModelSlot, inspection: str, frame_request: Request) -> bool:
+        """Send a frame to the engine; ``False`` when the process turned out to be gone (``on_exited`` follows)."""
+        child = self._child
+        if child is None:
+            return False
+        self._numbers += 1
+        frame = frame_request.frame
+        message = {
+            "op": "infer",
+            "request": self._numbers,
+            "slot": slot.spec.id,
+            "inspection": inspection,
+            "ring": frame.camera,
+            "index": frame.slot.index,
+            "generation": frame.slot.generation,
+            "width": frame.width,
+            "height": frame.height,
+            "channels": frame.channels,
+        }
+        try:
+            child.send(message)
+        except UnavailableError:
+            return False
+        slot.send(self._numbers, frame_request)
+        return True
+
+    def send(self, message: dict[str, object]) -> None:
+        """Send a message that is not about a frame.
+
+        Raises:
+            UnavailableError: there is no engine process.
+        """
+        if self._child is None:
+            raise UnavailableError("engine.absent", "the engine process is not running")
+        self._child.send(message)
+
+    def check(self, now_ns: int) -> None:
+        """Kill the process when a frame has been in it for too long; ``on_exited`` settles its frames."""
+        for slot in self.slots.values():
+            age_ms = slot.hung_ms(now_ns)
+            if age_ms is not None and self._child is not None:
+                self._child.kill(f"model {slot.spec.id} did not answer for {age_ms:.0f} ms")
+                return
+
+    def on_started(self, child: Child) -> None:
+        """Tell a new process to load every model."""
+        self._child = child
+        self.restarts = child.restarts
+        for slot in self.slots.values():
+            spec = slot.spec
+            slot.on_engine_started()
+            child.send(
+                {
+                    "op": "load",
+                    "slot": spec.id,
+                    "path": spec.path,
+                    "device": spec.device,
+                    "backend": "auto",
+                    "workers": spec.workers,
+                    "threads": spec.threads,
+                    "cache_dir": self._cache_dir,
+                }
+            )
+
+    def on_message(self, child: Child, message: dict[str, object]) -> None:
+        """Handle one message; a message that does not fit kills the child, which is then restarted."""
+        try:
+            self._handle(message)
+        except DataError as error:
+            logger.error("the engine sent a message that does not fit: %s", error)  # noqa: TRY400
+            child.kill("protocol fault")
+
+    def on_exited(self, child: Child, cause: ExitCause) -> None:
+        """Every frame that was in the dead process fails with the cause."""
+        del child
+        self._child = None
+        for slot in self.slots.values():
+            if slot.state is SlotState.LOST:
+                continue
+            message = f"the engine process ended: {cause.text}"
+            orphans = slot.on_engine_lost(message)
+            for request in orphans:
+                self._listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
+            if not cause.retired:
+                self._listener.on_slot_changed(slot)
+
+    def _handle(self, message: dict[str, object]) -> None:
+        op = message.get("op")
+        if op in ("inferred", "failed"):
+            self._answer(message, judged=op == "inferred")
+        elif op == "loaded":
+            slot = self._slot(message)
+            slot.on_loaded(wire.model_facts(message))
+            self._listener.on_slot_changed(slot)
+        elif op == "load_failed":
+            slot = self._slot(message)
+            slot.on_load_failed(f"{wire.text(message, 'code')}: {wire.text(message, 'message')}")
+            self._listener.on_slot_changed(slot)
+        else:
+            self._listener.on_other(message)
+
+    def _answer(self, message: dict[str, object], *, judged: bool) -> None:
+        number = wire.integer(message, "request")
+        for slot in self.slots.values():
+            request = slot.answer(number)
+            if request is None:
+                continue
+            if judged:
+                self._listener.on_verdict(slot, request, wire.verdict(message, request.frame.captured_mono_ns))
+            else:
+                failure = _FAILURES.get(wire.text(message, "failure"), Failure.INVALID_OUTPUT)
+                self._listener.on_failed(slot, request, failure, wire.text(message, "message"))
+            return
+        raise DataError("child.message", f"answer to request {number}, which nobody waits for")
+
+    def _slot(self, message: dict[str, object]) -> ModelSlot:
+        slot = self.slots.get(wire.text(message, "slot"))
+        if slot is None:
+            raise DataError("child.message", f"unknown slot {message.get('slot')!r}")
+        return slot

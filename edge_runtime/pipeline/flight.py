@@ -1,0 +1,87 @@
+"""Names the frames that were in flight when main itself died.
+
+A small memory-mapped file holds, for each inspection, the ids of frames that were captured but whose fate is not yet
+durable. The kernel keeps mapped pages when a process is killed, so the next boot can read them and publish them in
+its first event. (After a power cut the file may be older; the sequence numbers of the spool still show the gap.)
+
+Threads: ``enter`` and ``leave`` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+ENTRIES = 256  # ids per inspection; more than waiting + in flight + uncommitted at any time
+_HEADER_WORDS = 1  # how many frames did not fit
+
+
+def words_needed(inspections: int) -> int:
+    """Return the size of the file in 64-bit words for that many inspections."""
+    return inspections * (_HEADER_WORDS + ENTRIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Frames of a dead boot: their ids, and how many more did not fit into the file."""
+
+    frame_ids: tuple[int, ...]
+    unnamed: int
+
+
+class FlightRecorder:
+    """See the module docstring."""
+
+    def __init__(self, words: memoryview[int], inspections: Sequence[str]) -> None:
+        """Use ``words`` (format Q, at least ``words_needed`` items, all zero; ``leftovers`` reads old content)."""
+        self._words = words
+        self._base = {name: index * (_HEADER_WORDS + ENTRIES) for index, name in enumerate(inspections)}
+        self._places: dict[tuple[str, int], int] = {}
+        self._free = {name: list(range(ENTRIES - 1, -1, -1)) for name in inspections}
+        self._lock = threading.Lock()  # guards everything above
+
+    def enter(self, inspection: str, frame_id: int) -> None:
+        """Note a captured frame; ``frame_id`` >= 1."""
+        with self._lock:
+            free, base = self._free[inspection], self._base[inspection]
+            if not free:
+                self._words[base] += 1
+                return
+            place = base + _HEADER_WORDS + free.pop()
+            self._places[inspection, frame_id] = place
+            self._words[place] = frame_id
+
+    def leave(self, inspection: str, frame_id: int) -> None:
+        """Forget a frame whose fate is durable or counted; unknown frames are those that did not fit."""
+        with self._lock:
+            place = self._places.pop((inspection, frame_id), None)
+            base = self._base[inspection]
+            if place is not None:
+                self._words[place] = 0
+                self._free[inspection].append(place - base - _HEADER_WORDS)
+            elif self._words[base]:
+                self._words[base] -= 1
+
+
+def leftovers(words: Sequence[int], inspections: Sequence[str], committed: Mapping[str, int]) -> dict[str, Leftover]:
+    """Return what a dead boot left, per inspection that left something.
+
+    Args:
+        words: content of its file.
+        inspections: its inspections in the order of its file.
+        committed: the last frame id of each whose result is in the spool; results are committed in order of
+            capture, so everything up to it is accounted for.
+    """
+    found: dict[str, Leftover] = {}
+    for index, name in enumerate(inspections):
+        base = index * (_HEADER_WORDS + ENTRIES)
+        entries = words[base + _HEADER_WORDS : base + _HEADER_WORDS + ENTRIES]
+        ids = tuple(sorted(frame_id for frame_id in entries if frame_id > committed.get(name, 0)))
+        if ids or words[base]:
+            found[name] = Leftover(ids, words[base])
+    return found

@@ -1,0 +1,226 @@
+"""The line: cameras, slots and inspections joined by one thread, in which every frame's fate is decided.
+
+Flow: camera link -> inspections of that camera -> slot with room -> engine link -> result factory -> sink. Control
+reaches in only through ``trigger``, ``start``, ``stop`` and the snapshot.
+
+Threads: everything runs in the loop's thread. ``trigger``, ``counters`` and ``stop`` are posted into it by callers.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edge_runtime.core.result import Event, Failure
+from edge_runtime.pipeline.slot import Request, SlotState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_runtime.core.frame import Frame
+    from edge_runtime.core.result import Drop, Result
+    from edge_runtime.pipeline.camera_link import CameraLink, CameraState
+    from edge_runtime.pipeline.engine_link import EngineLink
+    from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.pipeline.inspection import Inspection, Settled, TriggerIds, Verdict
+    from edge_runtime.pipeline.results import ResultFactory
+    from edge_runtime.pipeline.slot import ModelSlot
+    from edge_runtime.system.loop import Loop, Timer
+
+logger = logging.getLogger(__name__)
+
+ENGINE_CHECK_S = 0.1
+
+
+class Sink(Protocol):
+    """Where results and events go; must not block."""
+
+    def put(self, item: Result | Event) -> None:
+        """Take one item."""
+        ...
+
+
+@dataclass(slots=True)
+class Station:
+    """One inspection with what makes its results."""
+
+    inspection: Inspection
+    factory: ResultFactory
+    timer: Timer | None = None
+
+
+class Line:
+    """See the module docstring. Implements the listeners of its camera and engine links."""
+
+    def __init__(self, loop: Loop, stations: Sequence[Station], sink: Sink, flight: FlightRecorder) -> None:
+        """Join ``stations``; links are attached with ``attach`` before anything runs."""
+        self.stations = {s.inspection.spec.id: s for s in stations}
+        self.cameras: dict[str, CameraLink] = {}
+        self.engine: EngineLink | None = None
+        self._loop = loop
+        self._sink = sink
+        self._flight = flight
+        self._by_camera: dict[str, list[Station]] = {}
+        self._by_slot: dict[str, list[Station]] = {}
+        for station in stations:
+            self._by_camera.setdefault(station.inspection.spec.camera, []).append(station)
+            self._by_slot.setdefault(station.inspection.spec.slot, []).append(station)
+        self._on_other: Callable[[dict[str, object]], None] | None = None
+
+    def attach(self, cameras: Mapping[str, CameraLink], engine: EngineLink) -> None:
+        """Name the links, once; from then on the engine is watched for hanging."""
+        self.cameras = dict(cameras)
+        self.engine = engine
+        self._loop.call_later(ENGINE_CHECK_S, self._check_engine)
+
+    def trigger(self, inspection: str, ids: TriggerIds) -> bool:
+        """Ask for the next frame of ``inspection``; ``False`` when it is unknown or not triggered."""
+        station = self.stations.get(inspection)
+        if station is None or not station.inspection.spec.on_trigger:
+            return False
+        self._finish(station, station.inspection.on_trigger(ids, self._loop.clock.mono_ns()))
+        self._arm(station)
+        return True
+
+    def drain(self) -> None:
+        """Settle every open frame as shut down; no result is left undecided."""
+        for station in self.stations.values():
+            self._finish(station, station.inspection.drain())
+
+    # camera listener
+
+    def on_frame(self, frame: Frame) -> None:
+        """Offer a frame to every inspection of its camera."""
+        stations = self._by_camera.get(frame.camera, [])
+        for station in stations:
+            self.cameras[frame.camera].hold(frame.slot)
+            self._flight.enter(station.inspection.spec.id, frame.frame_id)
+            self._finish(station, station.inspection.on_frame(frame))
+        for station in stations:
+            self._feed(station.inspection.spec.slot)
+            self._arm(station)
+
+    def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> None:
+        """Give every inspection of the camera a NotDecidable result for it."""
+        for station in self._by_camera.get(frame.camera, []):
+            self._flight.enter(station.inspection.spec.id, frame.frame_id)
+            self._finish(station, station.inspection.on_bad_frame(frame, failure, message), pixels=False)
+
+    def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
+        """Count frames that the camera discarded."""
+        for station in self._by_camera.get(camera, []):
+            station.inspection.on_dropped(count, drop)
+
+    def on_camera_state(self, camera: str, state: CameraState) -> None:
+        """Publish and log a change of state, once."""
+        text = f"camera {camera} is {state.state}" + (f": {state.detail or state.reason}" if state.reason else "")
+        level = logging.INFO if state.state in ("streaming", "connecting") else logging.WARNING
+        logger.log(level, "%s", text)
+        self._event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
+
+    # engine listener
+
+    def on_slot_changed(self, slot: ModelSlot) -> None:
+        """Publish and log it; start feeding a slot that became ready."""
+        facts = slot.facts
+        if facts is not None and slot.state is SlotState.READY:
+            name = f"{facts.model.name} {facts.model.version}"
+            text = f"model {slot.spec.id} ({name}) runs on {facts.backend} {facts.device}"
+            logger.info("%s", text)
+            fields: dict[str, object] = {
+                "model": facts.model.name,
+                "version": facts.model.version,
+                "digest": facts.model.digest,
+                "backend": facts.backend,
+                "device": facts.device,
+                "precision": facts.precision,
+            }
+            self._event("system", "model.ready", text, fields)
+        else:
+            text = f"model {slot.spec.id} cannot judge: {slot.message}"
+            logger.error("%s", text)
+            self._event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
+        self._feed(slot.spec.id)
+
+    def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
+        """Settle the frame with its verdict and feed the next one."""
+        station = self.stations[request.inspection]
+        self.cameras[request.frame.camera].release(request.frame.slot)
+        self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
+        self._feed(slot.spec.id)
+        self._arm(station)
+
+    def on_failed(self, slot: ModelSlot, request: Request, failure: Failure, message: str) -> None:
+        """Settle the frame as failed and feed the next one."""
+        station = self.stations[request.inspection]
+        self.cameras[request.frame.camera].release(request.frame.slot)
+        self._finish(station, station.inspection.on_failed(request.frame.frame_id, failure, message))
+        self._feed(slot.spec.id)
+        self._arm(station)
+
+    def on_other(self, message: dict[str, object]) -> None:
+        """Hand an answer that is not about a frame to whoever asked (``bench``)."""
+        if self._on_other is not None:
+            self._on_other(message)
+
+    def listen(self, receiver: Callable[[dict[str, object]], None]) -> None:
+        """Name who gets the engine's answers that are not about frames; called in the loop thread."""
+        self._on_other = receiver
+
+    def _feed(self, slot_id: str) -> None:
+        """Send waiting frames to a slot with room, one inspection after the other."""
+        engine = self.engine
+        if engine is None:
+            return
+        slot = engine.slots[slot_id]
+        stations = self._by_slot.get(slot_id, [])
+        while slot.has_room and (ready := next((s for s in stations if s.inspection.wants_engine), None)):
+            frame = ready.inspection.take()
+            if frame is None:
+                return
+            request = Request(ready.inspection.spec.id, frame, self._loop.clock.mono_ns())
+            if not engine.infer(slot, ready.inspection.spec.id, request):
+                self.cameras[frame.camera].release(frame.slot)
+                message = "the engine process ended before it took the frame"
+                self._finish(ready, ready.inspection.on_failed(frame.frame_id, Failure.ENGINE_LOST, message))
+                return
+            stations.remove(ready)
+            stations.append(ready)  # round robin: whoever was served goes last
+
+    def _finish(self, station: Station, settled: Sequence[Settled], *, pixels: bool = True) -> None:
+        """Free the pixels of settled frames and put results of those that have one."""
+        for item in settled:
+            frame = item.frame
+            if frame is not None and pixels and not item.dispatched:
+                self.cameras[frame.camera].release(frame.slot)
+            if item.drop is not None:
+                if frame is not None:
+                    self._flight.leave(station.inspection.spec.id, frame.frame_id)
+                continue
+            facts = self.engine.slots[station.inspection.spec.slot].facts if self.engine else None
+            simulated = frame.simulated if frame else False
+            self._sink.put(station.factory.build(item, facts, station.inspection.counters, simulated=simulated))
+
+    def _arm(self, station: Station) -> None:
+        """Make sure that a timer fires no later than the next deadline; an early one re-arms itself."""
+        if station.timer is not None:
+            return
+        due_ns = station.inspection.next_deadline_ns()
+        if due_ns is not None:
+            station.timer = self._loop.call_at(due_ns, lambda: self._on_time(station))
+
+    def _on_time(self, station: Station) -> None:
+        station.timer = None
+        slot = self.engine.slots[station.inspection.spec.slot] if self.engine else None
+        outage = slot.outage if slot else None
+        self._finish(station, station.inspection.on_time(self._loop.clock.mono_ns(), outage))
+        self._arm(station)
+
+    def _check_engine(self) -> None:
+        if self.engine is not None:
+            self.engine.check(self._loop.clock.mono_ns())
+        self._loop.call_later(ENGINE_CHECK_S, self._check_engine)
+
+    def _event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
+        self._sink.put(Event(scope, kind, message, self._loop.clock.utc_ns(), fields))

@@ -1,0 +1,125 @@
+"""Pure judgement: predictions and a recipe in, an evaluation with its reason out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.result import Evaluation, Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANY_LABEL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way for a part to be not OK.
+
+    Attributes:
+        label: which predictions count; ``*`` is every label.
+        score_min: predictions below this score (0..1) do not count.
+        area_min_px: boxes smaller than this (frame pixels squared) do not count.
+        count_below: not OK when fewer than this many count, for parts that must be there.
+        count_above: not OK when more than this many count. With neither count, one is enough.
+    """
+
+    label: str
+    score_min: float = 0.0
+    area_min_px: float = 0.0
+    count_below: int | None = None
+    count_above: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Rules and the region they look at.
+
+    Attributes:
+        id: name in results.
+        version: free text in results.
+        not_ok: a part is not OK when any of these trips; with no rules at all nothing is decided (Undefined).
+        region: normalised polygon (x, y in 0..1); predictions whose box centre lies outside do not count.
+    """
+
+    id: str = "default"
+    version: str = "1"
+    not_ok: tuple[Rule, ...] = ()
+    region: tuple[tuple[float, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a recipe says about one frame: ``score`` is that of the prediction which decided, if one did."""
+
+    evaluation: Evaluation
+    reason: str
+    score: float | None
+
+
+def judge(recipe: Recipe, predictions: Sequence[Prediction], width: int, height: int) -> Judgement:
+    """Apply every rule; the part is OK only when none trips.
+
+    Args:
+        recipe: the rules.
+        predictions: boxes in pixels of a frame of ``width`` x ``height``.
+        width: frame width in pixels, >= 1.
+        height: frame height in pixels, >= 1.
+
+    Returns:
+        NotOK with the reasons of all rules that tripped joined by ``; ``, else OK, or Undefined without rules.
+    """
+    seen = [p for p in predictions if _inside(recipe.region, p, width, height)]
+    best = max((p.score for p in seen), default=None)
+    if not recipe.not_ok:
+        return Judgement(Evaluation.UNDEFINED, "the recipe has no rules", best)
+    reasons: list[str] = []
+    scores: list[float] = []
+    for rule in recipe.not_ok:
+        counted = [p for p in seen if _counts(rule, p)]
+        reason = _trip(rule, counted)
+        if reason is not None:
+            reasons.append(reason)
+            scores.extend(p.score for p in counted)
+    if reasons:
+        return Judgement(Evaluation.NOT_OK, "; ".join(reasons), max(scores, default=None))
+    return Judgement(Evaluation.OK, "no rule tripped", best)
+
+
+def _counts(rule: Rule, prediction: Prediction) -> bool:
+    if rule.label not in (ANY_LABEL, prediction.label) or prediction.score < rule.score_min:
+        return False
+    if rule.area_min_px and prediction.box is not None:
+        return prediction.box[2] * prediction.box[3] >= rule.area_min_px
+    return True
+
+
+def _trip(rule: Rule, counted: Sequence[Prediction]) -> str | None:
+    found = len(counted)
+    if rule.count_below is not None and found < rule.count_below:
+        return f"{rule.label}: {found} found, at least {rule.count_below} needed"
+    if rule.count_above is not None and found > rule.count_above:
+        return f"{rule.label}: {found} found, at most {rule.count_above} allowed"
+    if rule.count_below is None and rule.count_above is None and counted:
+        best = max(counted, key=lambda p: p.score)
+        return f"{best.label} {best.score:.2f}" + (f" and {found - 1} more" if found > 1 else "")
+    return None
+
+
+def _inside(region: tuple[tuple[float, float], ...] | None, prediction: Prediction, width: int, height: int) -> bool:
+    """Even-odd rule on the centre of the box; what has no box belongs to the whole frame."""
+    if region is None or prediction.box is None:
+        return True
+    left, top, box_width, box_height = prediction.box
+    x = (left + box_width / 2) / width
+    y = (top + box_height / 2) / height
+    inside = False
+    previous_x, previous_y = region[-1]
+    for corner_x, corner_y in region:
+        if (corner_y > y) != (previous_y > y):
+            crossing = corner_x + (y - corner_y) * (previous_x - corner_x) / (previous_y - corner_y)
+            if x < crossing:
+                inside = not inside
+        previous_x, previous_y = corner_x, corner_y
+    return inside

@@ -1,0 +1,123 @@
+"""Builds the Result of a settled frame: the one place where frame, verdict, recipe and model come together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.ids import RANDOM_BYTES, uuid7
+from edge_runtime.core.result import Evaluation, ModelRef, RecipeRef, Result, ResultState, Timings
+from edge_runtime.pipeline.inspection import NS_PER_MS, TriggerIds
+from edge_runtime.pipeline.recipe import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_runtime.core.frame import Frame
+    from edge_runtime.core.result import Counters, Failure
+    from edge_runtime.pipeline.inspection import InspectionSpec, Settled, Verdict
+    from edge_runtime.pipeline.recipe import Recipe
+    from edge_runtime.system.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is loaded in a slot, as the engine reported it after compiling."""
+
+    model: ModelRef
+    backend: str
+    device: str
+    precision: str
+    task: str
+    labels: tuple[str, ...]
+
+
+_NO_FACTS = (None, None, None, None)
+
+
+class ResultFactory:
+    """Makes results for one inspection; clock and randomness are passed in."""
+
+    def __init__(
+        self, spec: InspectionSpec, recipe: Recipe, ref: RecipeRef, *, clock: Clock, random: Callable[[int], bytes]
+    ) -> None:
+        """Judge with ``recipe``, whose identity in results is ``ref``; ``random(n)`` returns n random bytes."""
+        self._spec = spec
+        self._recipe = recipe
+        self._ref = ref
+        self._clock = clock
+        self._random = random
+
+    def build(self, settled: Settled, facts: ModelFacts | None, counters: Counters, *, simulated: bool) -> Result:
+        """Return the result of a frame that was inferred or failed.
+
+        Args:
+            settled: the fate; a dropped frame has no result.
+            facts: the model that judged; required for a verdict.
+            counters: of the inspection, this frame included.
+            simulated: the camera is a simulation.
+        """
+        now_utc, now_mono = self._clock.utc_ns(), self._clock.mono_ns()
+        frame, ids = settled.frame, settled.trigger or TriggerIds()
+        verdict = settled.verdict
+        if verdict is not None and frame is not None:
+            judgement = judge(self._recipe, verdict.predictions, frame.width, frame.height)
+            evaluation, reason, score = judgement.evaluation, judgement.reason, judgement.score
+            state, predictions = ResultState.COMPLETED, verdict.predictions
+        else:
+            evaluation, score, predictions = Evaluation.NOT_DECIDABLE, None, ()
+            reason = _failure_reason(settled.failure, settled.message)
+            state = ResultState.FAILED
+        model, backend, device, precision = (
+            (facts.model, facts.backend, facts.device, facts.precision) if facts and verdict else _NO_FACTS
+        )
+        return Result(
+            id=uuid7(now_utc // NS_PER_MS, self._random(RANDOM_BYTES)),
+            camera=self._spec.camera,
+            inspection=self._spec.id,
+            frame_id=frame.frame_id if frame else 0,
+            captured_utc_ns=frame.captured_utc_ns if frame else now_utc,
+            captured_mono_ns=frame.captured_mono_ns if frame else now_mono,
+            width=frame.width if frame else 0,
+            height=frame.height if frame else 0,
+            evaluation=evaluation,
+            state=state,
+            reason=reason,
+            score=score,
+            recipe=self._ref,
+            model=model,
+            backend=backend,
+            device=verdict.device if verdict else device,
+            precision=precision,
+            timings=_timings(frame, verdict, now_mono),
+            counters=counters,
+            predictions=predictions,
+            simulated=simulated,
+            origin=frame.origin if frame else None,
+            job_id=ids.job_id,
+            part_id=ids.part_id,
+            meas_id=ids.meas_id,
+            product_id=ids.product_id,
+            correlation_id=ids.correlation_id,
+        )
+
+
+def _failure_reason(failure: Failure | None, message: str) -> str:
+    code = failure.value if failure else "unknown"
+    return f"{code}: {message}" if message else code
+
+
+def _timings(frame: Frame | None, verdict: Verdict | None, now_mono_ns: int) -> Timings:
+    if frame is None:
+        return Timings()
+    total = (now_mono_ns - frame.captured_mono_ns) / NS_PER_MS
+    if verdict is None:
+        return Timings(capture=frame.read_ms, total=total)
+    return Timings(
+        capture=frame.read_ms,
+        queue=verdict.queue_ms,
+        preprocess=verdict.preprocess_ms,
+        infer=verdict.infer_ms,
+        postprocess=verdict.postprocess_ms,
+        total=total,
+    )

@@ -1,0 +1,119 @@
+"""A model slot as main sees it: what is loaded, what is in flight, and whether it answers in time.
+
+Legal order: loading -> ready | failed; ready -> lost (engine died) -> loading -> ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.result import Failure
+from edge_runtime.pipeline.inspection import NS_PER_MS
+
+if TYPE_CHECKING:
+    from edge_runtime.core.frame import Frame
+    from edge_runtime.pipeline.results import ModelFacts
+
+
+class SlotState(Enum):
+    """Whether the slot can judge."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"  # the model was refused; stays so until the configuration changes
+    LOST = "lost"  # the engine process is gone and being restarted
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSpec:
+    """What to load where.
+
+    Attributes:
+        id: slot id in messages.
+        path: absolute path of a package directory or a bare model file.
+        device: ``auto``, ``cpu``, ``gpu``, ``npu`` or ``<backend>:<device>``.
+        workers: frames in the engine at a time; two overlap pre-processing with inference.
+        threads: CPU threads of one inference.
+        hang_ms: an answer that takes longer than this means that the engine hangs.
+    """
+
+    id: str
+    path: str
+    device: str = "auto"
+    workers: int = 2
+    threads: int = 1
+    hang_ms: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One frame in the engine."""
+
+    inspection: str
+    frame: Frame
+    sent_mono_ns: int
+
+
+class ModelSlot:
+    """See the module docstring. One thread owns it."""
+
+    def __init__(self, spec: SlotSpec) -> None:
+        """Begin in state LOADING with nothing in flight."""
+        self.spec = spec
+        self.state = SlotState.LOADING
+        self.facts: ModelFacts | None = None
+        self.message = ""
+        self._requests: dict[int, Request] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further frame may be sent now."""
+        return self.state is SlotState.READY and len(self._requests) < self.spec.workers
+
+    @property
+    def outage(self) -> tuple[Failure, str] | None:
+        """Why the slot cannot judge now; ``None`` when it can."""
+        match self.state:
+            case SlotState.READY:
+                return None
+            case SlotState.LOADING:
+                return Failure.NO_MODEL, f"model {self.spec.id} is being loaded"
+            case SlotState.FAILED:
+                return Failure.NO_MODEL, self.message
+            case SlotState.LOST:
+                return Failure.ENGINE_LOST, self.message
+
+    def on_loaded(self, facts: ModelFacts) -> None:
+        """The engine compiled the model."""
+        self.state, self.facts, self.message = SlotState.READY, facts, ""
+
+    def on_load_failed(self, message: str) -> None:
+        """The engine refused the model."""
+        self.state, self.facts, self.message = SlotState.FAILED, None, message
+
+    def on_engine_started(self) -> None:
+        """A new engine process was told to load the model."""
+        self.state = SlotState.LOADING
+
+    def on_engine_lost(self, message: str) -> list[Request]:
+        """The engine died; return what was in flight."""
+        self.state, self.message = SlotState.LOST, message
+        orphans = list(self._requests.values())
+        self._requests.clear()
+        return orphans
+
+    def send(self, number: int, request: Request) -> None:
+        """Note a frame that was sent to the engine under ``number``."""
+        self._requests[number] = request
+
+    def answer(self, number: int) -> Request | None:
+        """Take the request that was answered; ``None`` for a number nobody waits for."""
+        return self._requests.pop(number, None)
+
+    def hung_ms(self, now_ns: int) -> float | None:
+        """Return the age of the oldest request if it says that the engine hangs."""
+        oldest = min((r.sent_mono_ns for r in self._requests.values()), default=now_ns)
+        age_ms = (now_ns - oldest) / NS_PER_MS
+        return age_ms if age_ms > self.spec.hang_ms else None

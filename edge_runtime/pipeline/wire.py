@@ -1,0 +1,189 @@
+"""Reads what children send to main.
+
+Children hold native code and untrusted bytes, so nothing in a message is believed before its type and range were
+checked here; a message that does not fit is a protocol fault of the child.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.frame import Frame, SlotRef
+from edge_runtime.core.result import ModelRef, Prediction
+from edge_runtime.pipeline.inspection import NS_PER_MS, Verdict
+from edge_runtime.pipeline.results import ModelFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_PREDICTIONS = 1000
+MAX_TEXT = 4096
+_INT_MAX = 1 << 63
+
+Message = dict[str, object]
+
+
+def text(message: Mapping[str, object], key: str, default: str | None = None) -> str:
+    """Return a string field, at most ``MAX_TEXT`` characters of it.
+
+    Raises:
+        DataError: the field is missing without default, or is no string.
+    """
+    value = message.get(key, default)
+    if not isinstance(value, str):
+        raise _misfit(key, "text", value)
+    return value[:MAX_TEXT]
+
+
+def integer(message: Mapping[str, object], key: str) -> int:
+    """Return a field that is an integer of 0 .. 2**63 - 1.
+
+    Raises:
+        DataError: it is not.
+    """
+    value = message.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _INT_MAX:
+        raise _misfit(key, "an integer >= 0", value)
+    return value
+
+
+def number(message: Mapping[str, object], key: str) -> float:
+    """Return a finite number.
+
+    Raises:
+        DataError: it is not.
+    """
+    return _finite(message.get(key), key)
+
+
+def frame(message: Mapping[str, object], camera: str, *, simulated: bool, max_pixels: int) -> Frame:
+    """Read a ``frame`` message of camera ``camera``.
+
+    Raises:
+        DataError: a field is missing or out of range.
+    """
+    width, height, channels = (integer(message, key) for key in ("width", "height", "channels"))
+    if not 0 < width * height <= max_pixels or channels not in (1, 3):
+        raise _misfit(
+            "width x height x channels", f"1..{max_pixels} pixels of 1 or 3 channels", (width, height, channels)
+        )
+    return Frame(
+        camera=camera,
+        frame_id=integer(message, "frame"),
+        captured_utc_ns=integer(message, "utc_ns"),
+        captured_mono_ns=integer(message, "mono_ns"),
+        width=width,
+        height=height,
+        channels=channels,
+        slot=SlotRef(integer(message, "slot"), integer(message, "generation")),
+        read_ms=number(message, "read_ms"),
+        simulated=simulated,
+        origin=_origin(message),
+    )
+
+
+def bad_frame(message: Mapping[str, object], camera: str, *, simulated: bool) -> Frame:
+    """Read a ``bad_frame`` message: a frame without pixels (0 x 0).
+
+    Raises:
+        DataError: a field is missing or out of range.
+    """
+    return Frame(
+        camera=camera,
+        frame_id=integer(message, "frame"),
+        captured_utc_ns=integer(message, "utc_ns"),
+        captured_mono_ns=integer(message, "mono_ns"),
+        width=0,
+        height=0,
+        channels=0,
+        slot=SlotRef(0, 0),
+        simulated=simulated,
+        origin=_origin(message),
+    )
+
+
+def frame_ids(message: Mapping[str, object]) -> list[int]:
+    """Read the ids of a ``dropped`` message.
+
+    Raises:
+        DataError: they are no list of integers.
+    """
+    values = message.get("frames")
+    if not isinstance(values, list) or not all(type(v) is int and 0 <= v < _INT_MAX for v in values):
+        raise _misfit("frames", "a list of frame ids", values)
+    return values
+
+
+def model_facts(message: Mapping[str, object]) -> ModelFacts:
+    """Read a ``loaded`` message.
+
+    Raises:
+        DataError: a field is missing or of the wrong type.
+    """
+    model, labels = message.get("model"), message.get("labels")
+    if not isinstance(model, dict):
+        raise _misfit("model", "an object", model)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise _misfit("labels", "a list of text", labels)
+    return ModelFacts(
+        model=ModelRef(text(model, "name"), text(model, "version"), text(model, "digest")),
+        backend=text(message, "backend"),
+        device=text(message, "device"),
+        precision=text(message, "precision"),
+        task=text(message, "task"),
+        labels=tuple(labels),
+    )
+
+
+def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
+    """Read an ``inferred`` message for a frame captured at ``captured_mono_ns``.
+
+    Raises:
+        DataError: a field is missing or out of range.
+    """
+    timings, predictions = message.get("timings_ms"), message.get("predictions")
+    if not isinstance(timings, dict):
+        raise _misfit("timings_ms", "an object", timings)
+    if not isinstance(predictions, list) or len(predictions) > MAX_PREDICTIONS:
+        raise _misfit("predictions", f"a list of at most {MAX_PREDICTIONS}", type(predictions).__name__)
+    return Verdict(
+        predictions=tuple(_prediction(item) for item in predictions),
+        preprocess_ms=number(timings, "preprocess"),
+        infer_ms=number(timings, "infer"),
+        postprocess_ms=number(timings, "postprocess"),
+        queue_ms=max(0.0, (integer(message, "started_mono_ns") - captured_mono_ns) / NS_PER_MS),
+        device=text(message, "device"),
+    )
+
+
+def _prediction(item: object) -> Prediction:
+    if not isinstance(item, dict):
+        raise _misfit("prediction", "an object", item)
+    box = item.get("box")
+    if box is not None and not (isinstance(box, list) and len(box) == 4):  # noqa: PLR2004 - x, y, w, h
+        raise _misfit("box", "[x, y, w, h]", box)
+    label_id = item.get("id")
+    return Prediction(
+        label=text(item, "label"),
+        score=number(item, "score"),
+        box=None
+        if box is None
+        else (_finite(box[0], "box"), _finite(box[1], "box"), _finite(box[2], "box"), _finite(box[3], "box")),
+        id=None if label_id is None else integer(item, "id"),
+    )
+
+
+def _origin(message: Mapping[str, object]) -> str | None:
+    return None if message.get("origin") is None else text(message, "origin")
+
+
+def _finite(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise _misfit(key, "a finite number", value)
+    return float(value)
+
+
+def _misfit(key: str, expected: str, found: object) -> DataError:
+    return DataError("child.message", f"field {key!r} must be {expected}, found {str(found)[:80]!r}")

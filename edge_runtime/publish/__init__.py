@@ -1,0 +1,1 @@
+"""Results out: the wire form, the durable spool and the broker connection."""

@@ -1,0 +1,289 @@
+"""The wire form: the only place that knows topics and JSON field names (docs: contracts, ``schemas/*.json``).
+
+Pure: bytes out of values, no clock, no files. Every document is one JSON object, UTF-8, without NaN.
+``historical`` is always the last field of a result or event, so that ``mark_historical`` costs one slice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_runtime.core.result import Counters, Event, Prediction, Result
+
+RESULT_SCHEMA = "vision.result/1"
+EVENT_SCHEMA = "vision.event/1"
+STATUS_SCHEMA = "vision.status/1"
+INFO_SCHEMA = "vision.info/1"
+METRICS_SCHEMA = "vision.metrics/1"
+
+STATUS_TOPIC = "status"
+INFO_TOPIC = "info"
+METRICS_TOPIC = "metrics"
+
+_LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
+_NS = 1_000_000_000
+_LIVE_END = b'"historical":false}'
+_HISTORICAL_END = b'"historical":true}'
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which box speaks; the levels of every topic are ``{topic_root}/{site}/{line}/{edge}``."""
+
+    site: str
+    line: str
+    edge: str
+    topic_root: str = "vision"
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not one topic level.
+
+        Raises:
+            ConfigError: a level has characters outside ``A-Za-z0-9_.-`` (the root may also have ``/``).
+        """
+        for name, level in (("site", self.site), ("line", self.line), ("edge", self.edge)):
+            _check_level(name, level)
+        for level in self.topic_root.split("/"):
+            _check_level("topic_root", level)
+
+    def topic(self, suffix: str) -> str:
+        """Return the whole topic of ``suffix``, for example ``vision/plant-a/line-3/box-17/result/top``."""
+        return f"{self.topic_root}/{self.site}/{self.line}/{self.edge}/{suffix}"
+
+    def suffix(self, topic: str) -> str | None:
+        """Return what follows our root in ``topic``, or ``None`` when it is not ours."""
+        prefix = self.topic("")
+        return topic[len(prefix) :] if topic.startswith(prefix) else None
+
+
+def _check_level(name: str, level: str) -> None:
+    if _LEVEL.fullmatch(level) is None:
+        code, msg = "config.topic_level", f"{name} {level!r} is not a topic level"
+        raise ConfigError(code, msg, help="use letters, digits, '_', '.' and '-' only")
+
+
+def result_topic(inspection: str) -> str:
+    """Return the topic suffix of an inspection's results; also the name of its ``seq`` stream."""
+    return f"result/{inspection}"
+
+
+def latest_topic(inspection: str) -> str:
+    """Return the topic suffix of an inspection's newest result (retained)."""
+    return f"latest/{inspection}"
+
+
+def event_topic(scope: str) -> str:
+    """Return the topic suffix of events about ``scope``; also the name of their ``seq`` stream."""
+    return f"event/{scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One encoded document: ``headers`` become MQTT v5 user properties."""
+
+    topic: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the spool adds at commit: the place in the stream and the boot that made it."""
+
+    seq: int
+    boot_id: str
+
+
+def timestamp(utc_ns: int) -> str:
+    """Return RFC 3339 UTC with microseconds (cut, not rounded), for example ``2026-11-22T10:11:12.345678Z``."""
+    moment = datetime.fromtimestamp(utc_ns // _NS, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ns % _NS // 1000:06d}Z"
+
+
+def dumps(document: Mapping[str, object]) -> bytes:
+    """Return compact JSON.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a value has no JSON form.
+    """
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
+    """Return the ``vision.result/1`` document of ``result`` for ``result/{inspection}``.
+
+    Raises:
+        ValueError: a number is NaN or infinite, or the capture time is not a date.
+        TypeError: a value has no JSON form, for example a numpy scalar.
+    """
+    ts = timestamp(result.captured_utc_ns)
+    document: dict[str, object] = {
+        "schema": RESULT_SCHEMA,
+        "id": result.id,
+        "seq": stamp.seq,
+        "bootId": stamp.boot_id,
+        "ts": ts,
+        "tsSource": "free",
+        "site": identity.site,
+        "line": identity.line,
+        "edge": identity.edge,
+        "camera": result.camera,
+        "inspection": result.inspection,
+        "frameId": result.frame_id,
+        "jobId": result.job_id,
+        "partId": result.part_id,
+        "measId": result.meas_id,
+        "productId": result.product_id,
+        "recipe": None if result.recipe is None else asdict(result.recipe),
+        "resultState": result.state.value,
+        "evaluation": result.evaluation.text,
+        "reason": result.reason,
+        "score": result.score,
+        "predictions": [_prediction(prediction) for prediction in result.predictions],
+        "image": {"width": result.width, "height": result.height},
+        "model": None if result.model is None else asdict(result.model),
+        "backend": result.backend,
+        "device": result.device,
+        "precision": result.precision,
+        "timings_ms": {name: round(value, 3) for name, value in asdict(result.timings).items()},
+        "simulated": result.simulated,
+        "partial": False,
+        "correlationId": result.correlation_id,
+        "counters": encode_counters(result.counters),
+        "historical": False,
+    }
+    headers = (
+        ("schema", RESULT_SCHEMA),
+        ("id", result.id),
+        ("evaluation", result.evaluation.text),
+        ("camera", result.camera),
+        ("ts", ts),
+    )
+    return Message(result_topic(result.inspection), dumps(document), headers)
+
+
+def encode_event(event: Event, identity: Identity, stamp: Stamp, event_id: str) -> Message:
+    """Return the ``vision.event/1`` document of ``event`` for ``event/{scope}``; ``event_id`` is a UUIDv7.
+
+    Raises:
+        ValueError: a number is NaN or infinite, or the time is not a date.
+        TypeError: a field has no JSON form.
+    """
+    ts = timestamp(event.utc_ns)
+    document: dict[str, object] = {
+        "schema": EVENT_SCHEMA,
+        "id": event_id,
+        "seq": stamp.seq,
+        "bootId": stamp.boot_id,
+        "ts": ts,
+        "site": identity.site,
+        "line": identity.line,
+        "edge": identity.edge,
+        "scope": event.scope,
+        "kind": event.kind,
+        "message": event.message,
+        "fields": event.fields,
+        "historical": False,
+    }
+    headers = (("schema", EVENT_SCHEMA), ("id", event_id), ("kind", event.kind), ("ts", ts))
+    return Message(event_topic(event.scope), dumps(document), headers)
+
+
+def mark_historical(body: bytes) -> bytes:
+    """Return the document with ``historical`` true; other documents and marked ones come back as they are."""
+    if body.endswith(_LIVE_END):
+        return body[: -len(_LIVE_END)] + _HISTORICAL_END
+    return body
+
+
+def encode_counters(counters: Counters) -> dict[str, int]:
+    """Return the accounting of one inspection: captured = inferred + dropped + failed + inFlight."""
+    return {
+        "captured": counters.captured,
+        "inferred": counters.inferred,
+        "dropped": counters.dropped,
+        "failed": counters.failed,
+        "inFlight": counters.in_flight,
+    }
+
+
+def encode_status(
+    identity: Identity,
+    boot_id: str,
+    utc_ns: int | None,
+    *,
+    online: bool,
+    reason: str | None,
+    fields: Mapping[str, object],
+) -> Message:
+    """Return the retained ``status`` document; a Will has no time (``utc_ns`` None): the broker sends it, not we.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a field has no JSON form.
+    """
+    document = {**fields, "state": "online" if online else "offline", "reason": reason}
+    return _document(STATUS_TOPIC, STATUS_SCHEMA, identity, boot_id, utc_ns, document)
+
+
+def encode_info(identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]) -> Message:
+    """Return the retained ``info`` document: what does not change while the daemon runs.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a field has no JSON form.
+    """
+    return _document(INFO_TOPIC, INFO_SCHEMA, identity, boot_id, utc_ns, fields)
+
+
+def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]) -> Message:
+    """Return the ``metrics`` document.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a field has no JSON form.
+    """
+    return _document(METRICS_TOPIC, METRICS_SCHEMA, identity, boot_id, utc_ns, fields)
+
+
+def _document(
+    topic: str, schema: str, identity: Identity, boot_id: str, utc_ns: int | None, fields: Mapping[str, object]
+) -> Message:
+    ts = None if utc_ns is None else timestamp(utc_ns)
+    fixed: dict[str, object] = {
+        "schema": schema,
+        "bootId": boot_id,
+        "ts": ts,
+        "site": identity.site,
+        "line": identity.line,
+        "edge": identity.edge,
+    }
+    headers = [("schema", schema)]
+    if ts is not None:
+        headers.append(("ts", ts))
+    return Message(topic, dumps({**fixed, **fields, **fixed}), tuple(headers))
+
+
+def _prediction(prediction: Prediction) -> dict[str, object]:
+    document: dict[str, object] = {
+        "label": prediction.label,
+        "score": prediction.score,
+        "box": None if prediction.box is None else list(prediction.box),
+    }
+    if prediction.id is not None:
+        document["id"] = prediction.id
+    if prediction.polygon is not None:
+        document["polygon"] = [list(point) for point in prediction.polygon]
+    if prediction.text is not None:
+        document["text"] = prediction.text
+    return document

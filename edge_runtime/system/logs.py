@@ -1,0 +1,78 @@
+"""Log lines on stderr, as text or JSON, with secrets masked and repeats of the same line bounded."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from edge_runtime.system.redact import redact
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+# <N> prefixes tell the journal the level of a line (sd-daemon(3), syslog levels of RFC 5424 6.2.1)
+_SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-22T10:00:00.123Z WARNING edge_runtime.camera: text``, or with a ``<4>`` prefix for the journal."""
+
+    def __init__(self, *, journal: bool) -> None:
+        """Leave time and level to the journal when it reads our stderr."""
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; the lines of a traceback follow it."""
+        text = redact(_message(self, record))
+        name = record.name.removeprefix("edge_runtime.")
+        if self._journal:
+            return f"<{_SYSLOG.get(record.levelno, 6)}>{name}: {text}"
+        return f"{_time(record)} {record.levelname} {name}: {text}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ts, level, logger, message, process."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        document = {
+            "ts": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(_message(self, record)),
+            "process": record.process,
+        }
+        return json.dumps(document, ensure_ascii=False)
+
+
+def configure(*, style: str, level: str, journal: bool, stream: TextIO | None = None) -> None:
+    """Send all log lines of this process to ``stream`` (stderr when ``None``).
+
+    Args:
+        style: ``text`` or ``json``.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        journal: stderr is read by the systemd journal (``$JOURNAL_STREAM`` is set).
+        stream: where to write.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(journal=journal))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def _time(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+
+
+def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text = f"{text}\n{formatter.formatException(record.exc_info)}"
+    return text

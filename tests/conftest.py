@@ -1,0 +1,88 @@
+"""What every test gets: a check that it leaves nothing running or open behind it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GRACE_S = 3.0  # what was told to end may need a moment on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread, a child process, a socket or a file descriptor."""
+    before = _Inventory.now()
+    yield
+    deadline = time.monotonic() + GRACE_S
+    gc.collect()
+    while (left := _Inventory.now().beyond(before)) and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
+    assert left == [], f"the test left behind: {left}"
+
+
+class _Inventory:
+    """Threads, children and descriptors of this process at one moment."""
+
+    def __init__(self, threads: dict[int, str], children: set[int], descriptors: dict[int, str]) -> None:
+        self.threads = threads
+        self.children = children
+        self.descriptors = descriptors
+
+    @classmethod
+    def now(cls) -> _Inventory:
+        threads = {t.ident or 0: t.name for t in threading.enumerate()}
+        return cls(threads, _children(), _descriptors())
+
+    def beyond(self, before: _Inventory) -> list[str]:
+        """Name what is here and was not before."""
+        left = [f"thread {name}" for ident, name in self.threads.items() if ident not in before.threads]
+        left += [f"child process {pid}" for pid in self.children - before.children]
+        left += [
+            f"descriptor {fd} -> {target}"
+            for fd, target in self.descriptors.items()
+            if before.descriptors.get(fd) != target
+        ]
+        return left
+
+
+def _children() -> set[int]:
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update(int(pid) for pid in (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread ended while we looked
+    return found
+
+
+def _descriptors() -> dict[int, str]:
+    found: dict[int, str] = {}
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{entry}")
+            mode = os.fstat(int(entry)).st_mode
+        except (FileNotFoundError, OSError):
+            continue  # the descriptor of the listing itself
+        if target.startswith(("/dev/", "/proc/")) or stat.S_ISDIR(mode):
+            continue  # terminals, random numbers and pytest's own directory handles
+        found[int(entry)] = target
+    return found
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""Make the `surface-defects` model package: render, train, quantize, judge, describe."""
