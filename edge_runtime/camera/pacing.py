@@ -46,11 +46,13 @@ class RateLimit:
     def __init__(self, fps: float) -> None:
         """Start with the first frame let through."""
         self._interval_s = 1.0 / fps
-        self._due_s = float("-inf")
+        self._due_s: float | None = None
 
     def admits(self, now_s: float) -> bool:
         """Tell whether the frame that arrived at ``now_s`` is let through."""
+        if self._due_s is None:
+            self._due_s = now_s
         if now_s < self._due_s - self._interval_s / 4:
             return False
-        self._due_s = max(self._due_s, now_s - self._interval_s) + self._interval_s
+        self._due_s = max(self._due_s + self._interval_s, now_s + self._interval_s / 2)
         return True

@@ -1,8 +1,8 @@
 """What every image source offers, which states a camera may be in, and the pure rules that judge its frames.
 
-Legal order of a source: ``open`` -> (``grab`` -> ``retrieve``?)* -> ``close`` -> ``open`` ...; ``close`` is legal at any
-time and idempotent. All verbs belong to one thread: releasing a ``cv2.VideoCapture`` while another thread reads it is a
-segmentation fault (measured, opencv 4.14 and 5.0).
+Legal order of a source: ``open`` -> (``grab`` -> ``retrieve``?)* -> ``close`` -> ``open`` ...; ``close`` is legal at
+any time and idempotent. All verbs belong to one thread: releasing a ``cv2.VideoCapture`` while another thread reads it
+is a segmentation fault (measured, opencv 4.14 and 5.0).
 
 Legal order of states::
 

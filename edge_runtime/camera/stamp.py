@@ -1,8 +1,8 @@
-"""A machine-readable stamp in the top row of a test picture: frame number and time, so that age and gaps can be proved.
+"""A machine-readable stamp in the top row of a test picture: frame number and time, which prove age and gaps.
 
-72 squares, white = 1, most significant bit first: 32 bit frame number, 32 bit UTC milliseconds (modulo 2**32), 8 bit sum
-of the eight bytes. Squares of 4 pixels or more survive H.264 and JPEG. Needs no numpy of its own: test cameras that run
-in a bare interpreter import it too.
+72 squares, white = 1, most significant bit first: 32 bit frame number, 32 bit UTC milliseconds (modulo 2**32), 8 bit
+sum of the eight bytes. Squares of 4 pixels or more survive H.264 and JPEG. Needs no numpy of its own: test cameras that
+run in a bare interpreter import it too.
 """
 
 from __future__ import annotations

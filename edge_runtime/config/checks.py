@@ -107,7 +107,7 @@ def _inspections(data: Mapping[str, object]) -> Iterator[Mistake]:
         for kind, plural in (("camera", "cameras"), ("model", "models")):
             yield from _reference(at, kind, inspection, section(data, plural))
         used.add(inspection.get("camera"))
-        yield from _trigger((*at, "trigger"), section(inspection, "trigger"))
+        yield from _trigger((*at, "trigger"), inspection.get("trigger"))
         yield from _recipe((*at, "recipe"), section(inspection, "recipe"))
     if used:
         for camera in section(data, "cameras"):
@@ -131,7 +131,9 @@ def _reference(at: Loc, kind: str, inspection: Mapping[str, object], known: Mapp
         yield Mistake((*at, kind), f"config.unknown_{kind}", f'there is no {kind} named "{wanted[:64]}"', way_out)
 
 
-def _trigger(at: Loc, trigger: Mapping[str, object]) -> Iterator[Mistake]:
+def _trigger(at: Loc, trigger: object) -> Iterator[Mistake]:
+    if not isinstance(trigger, Mapping):
+        return
     kind = trigger.get("kind", "interval")
     if kind == "interval" and "interval_ms" not in trigger:
         yield Mistake(at, "config.missing", "interval_ms is missing", "for example  trigger: {interval_ms: 200}")

@@ -66,7 +66,9 @@ class MqttTls(Section):
     ca_file: PathSetting | None = Field(
         default=None, description="PEM file of the authorities to trust; without it those of the operating system"
     )
-    cert_file: PathSetting | None = Field(default=None, description="PEM file of this box's own certificate, for mutual TLS")
+    cert_file: PathSetting | None = Field(
+        default=None, description="PEM file of this box's own certificate, for mutual TLS"
+    )
     key_file: PathSetting | None = Field(default=None, description="PEM file of the private key of cert_file")
 
 
@@ -93,7 +95,7 @@ class Mqtt(Section):
     keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
     client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
     session_expiry_s: int = Field(
-        default=3600, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session while we are away"
+        default=3600, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session without us"
     )
 
 
@@ -103,9 +105,11 @@ class Spool(Section):
     max_mb: int = Field(
         default=512, ge=8, le=1_000_000, description="megabytes on disk; beyond it the oldest results are given up"
     )
-    max_age_h: float = Field(default=168, ge=0.01, le=87_600, description="hours after which an unsent result is given up")
+    max_age_h: float = Field(
+        default=168.0, ge=0.01, le=87_600, description="hours after which an unsent result is given up"
+    )
     retention_min: float = Field(
-        default=60, ge=0, le=525_600, description="minutes for which delivered results are kept, for replay"
+        default=60.0, ge=0, le=525_600, description="minutes for which delivered results are kept, for replay"
     )
     durability: Literal["group", "strict"] = Field(
         default="group", description="group syncs to disk every few ms beside the sending; strict syncs before it"
@@ -116,7 +120,8 @@ class CameraDefaults(Section):
     """What all cameras share unless they say otherwise."""
 
     capture: Literal["latest", "every"] = Field(
-        default="latest", description="latest judges the newest picture and skips what it cannot keep up with; every skips none"
+        default="latest",
+        description="latest judges the newest picture and skips those it is too slow for; every skips none",
     )
     fps: float | None = Field(
         default=None,
@@ -136,19 +141,21 @@ class Camera(CameraDefaults):
     """One source of pictures."""
 
     source: SourceSetting = Field(
-       default= description="rtsp(s)://, http(s):// (MJPEG), v4l2:/dev/video0, file:clip.mp4?loop=1, images:DIR or sim:NAME"
+        description="rtsp(s)://, http(s):// (MJPEG), v4l2:/dev/video0, file:PATH?loop=1, images:DIR, sim:NAME"
     )
 
 
 class Model(Section):
     """One model slot: what runs there and on what."""
 
-    path: PathSetting | None = Field(default=None, description="a model package directory, or a bare .onnx or .xml file")
+    path: PathSetting | None = Field(
+        default=None, description="a model package directory, or a bare .onnx or .xml file"
+    )
     release: ReleaseName | None = not_yet(
         "model registries", description="MODEL@CHANNEL of the registry, instead of path"
     )
     device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
-    backend: Backend = Field(default="auto", description="inference engine; auto takes the faster one that can run the model")
+    backend: Backend = Field(default="auto", description="inference engine; auto takes what suits device and model")
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; by default engine.threads"
     )
@@ -170,7 +177,9 @@ class Model(Section):
 class Trigger(Section):
     """When a picture is judged."""
 
-    kind: Literal["continuous", "interval", "mqtt"] = Field(default="continuous", description="continuous, interval or mqtt")
+    kind: Literal["continuous", "interval", "mqtt"] = Field(
+        default="continuous", description="continuous, interval or mqtt"
+    )
     interval_ms: int | None = Field(
         default=None, ge=10, le=86_400_000, description="milliseconds from one judgement to the next"
     )
@@ -195,9 +204,15 @@ class Rule(Section):
 
     label: Text = Field(description="which predictions count; * is every label")
     score_min: Fraction = Field(default=0.0, description="predictions below this score, 0 to 1, do not count")
-    area_min_px: float = Field(default=0.0, ge=0, le=1e9, description="boxes smaller than this many square pixels do not count")
-    count_below: int | None = Field(default=None, ge=1, le=100_000, description="not OK when fewer than this many are found")
-    count_above: int | None = Field(default=None, ge=0, le=100_000, description="not OK when more than this many are found")
+    area_min_px: float = Field(
+        default=0.0, ge=0, le=1e9, description="boxes smaller than this many square pixels do not count"
+    )
+    count_below: int | None = Field(
+        default=None, ge=1, le=100_000, description="not OK when fewer than this many are found"
+    )
+    count_above: int | None = Field(
+        default=None, ge=0, le=100_000, description="not OK when more than this many are found"
+    )
 
 
 Point = Annotated[tuple[Fraction, Fraction], Expect("a pair [x, y] of numbers from 0 to 1")]
@@ -226,7 +241,7 @@ class Inspection(Section):
         default=Trigger(), description="continuous, mqtt or {interval_ms: N}"
     )
     deadline_ms: int = Field(
-        default=1000, ge=1, le=60_000, description="milliseconds from capture by which there is a verdict, or else NotDecidable"
+        default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
     )
     recipe: Recipe = Field(default=Recipe(), description="what makes a part not OK")
 
@@ -241,7 +256,7 @@ class Engine(Section):
         default=None, ge=1, le=256, description="CPU threads of one inference; chosen from the processor by default"
     )
     pinning: bool = Field(
-       default= default=False, description="let OpenVINO pin threads to cores; only good with one model on the box"
+        default=False, description="let OpenVINO pin threads to cores; only good with one model on the box"
     )
     cache: bool = Field(default=True, description="keep compiled models in state_dir, for a faster start")
 
@@ -250,7 +265,9 @@ class Log(Section):
     """What is written to stderr."""
 
     format: Literal["text", "json"] = Field(default="text", description="text for people, json for programs")
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity that is written")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severity that is written"
+    )
 
 
 class Sparkplug(Section):
@@ -281,11 +298,13 @@ class Settings(Section):
     edge: Id = Field(default="edge", description="this box, fourth level of every topic; by default its host name")
     mqtt: Mqtt = Field(default=Mqtt(), description="the broker that results go to")
     spool: Spool = Field(default=Spool(), description="the durable queue between results and the broker")
-    defaults: CameraDefaults = Field(default=CameraDefaults(), description="what all cameras share unless they say otherwise")
+    defaults: CameraDefaults = Field(
+        default=CameraDefaults(), description="what all cameras share unless they say otherwise"
+    )
     cameras: Annotated[Mapping[Id, Camera], Field(min_length=1, max_length=64)] = Field(description="cameras by name")
     models: Annotated[Mapping[Id, Model], Field(min_length=1, max_length=64)] = Field(description="models by name")
     inspections: Annotated[Mapping[Id, Inspection], Field(max_length=256)] = Field(
-       default= description="what is judged; by default every camera by the only model", default_factory=dict
+        description="what is judged; by default every camera by the only model", default_factory=dict
     )
     engine: Engine = Field(default=Engine(), description="how inference shares the processor")
     log: Log = Field(default=Log(), description="what is written to stderr")
@@ -302,7 +321,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = cross_references(self.model_dump(mode="python", exclude_unset=True))
+        data = self.model_dump(mode="python", exclude_unset=True)
+        found = [mistake for mistake in cross_references(data) if not mistake.warning]
         if found:
             raise refuse(
                 "config.cross_reference", "; ".join(f"{mistake.where}: {mistake.message}" for mistake in found)

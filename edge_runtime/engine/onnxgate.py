@@ -24,13 +24,8 @@ DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 OWN_DOMAINS: Final = DOMAINS | {"com.microsoft.nchwc"}  # what ONNX Runtime writes about its own compiled graphs
 # operators that crash OpenVINO's reader when an input is missing
 _MIN_INPUTS: Final = {"Conv": 2, "Pad": 2, "GatherND": 2, "Gather": 2, "MatMul": 2, "ScatterND": 3, "QLinearConv": 8}
-_DTYPES: Final = dict(
-    enumerate(
-        "float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 complex64 complex128 "
-        "bfloat16".split(),
-        start=1,
-    )
-)
+_DTYPE_NAMES: Final = ("float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16")
+_DTYPES: Final = dict(enumerate((*_DTYPE_NAMES, "float64", "uint32", "uint64"), start=1)) | {16: "bfloat16"}
 
 
 @dataclass(slots=True)
@@ -103,6 +98,8 @@ class _Walk:
                     self.facts.metadata[pair.get(1, "")] = pair.get(2, "")
                 case 25:  # functions may call each other without end
                     _refuse("unsafe", f"{self.where}: model-local functions", "export with the functions inlined")
+                case _:
+                    pass
         return self.facts
 
     def graph(self, graph: int | memoryview, depth: int) -> None:
@@ -134,6 +131,8 @@ class _Walk:
                     self.attribute(value, depth)
                 case 7:
                     domain = wire_text(value)
+                case _:
+                    pass
         needed = _MIN_INPUTS.get(operator, 0) if domain in ("", "ai.onnx") else 0
         if domain not in self.domains:
             message = f"{self.where}: operator {domain}.{operator} is not loaded"

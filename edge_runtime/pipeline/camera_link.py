@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TORN_MAX = 4096  # frames that a camera process may have begun and not announced
 STATES = ("connecting", "streaming", "stalled", "lost", "ended")
 
 
@@ -99,12 +100,17 @@ class CameraLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Account what the dead process began and never announced, and take its slots back."""
         del child
-        torn = [i for i in range(self._settled_up_to + 1, self.ring.frames_begun + 1) if i not in self._ahead]
-        self._settled_up_to = self.ring.frames_begun
+        begun = self.ring.frames_begun
+        if not 0 <= begun - self._settled_up_to <= TORN_MAX:
+            # the counter is the child's word; one that makes no sense is not believed, and not looped over
+            logger.error("camera %s left an absurd frame counter: %d after %d", self.camera, begun, self._settled_up_to)
+            begun = max(self._ahead, default=self._settled_up_to)
+        torn = begun - self._settled_up_to - len(self._ahead)
+        self._settled_up_to = begun
         self._ahead.clear()
-        self.ring.reclaim(frozenset(self._holds))
-        if torn:
-            self._listener.on_dropped(self.camera, len(torn), Drop.TORN)
+        self.ring.reclaim(self._holds)
+        if torn > 0:
+            self._listener.on_dropped(self.camera, torn, Drop.TORN)
         if not cause.retired:
             self._set_state(CameraState("lost", "process", cause.text, cause.mono_ns))
 

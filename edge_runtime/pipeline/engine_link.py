@@ -121,7 +121,7 @@ class EngineLink:
                     "slot": spec.id,
                     "path": spec.path,
                     "device": spec.device,
-                    "backend": "auto",
+                    "backend": spec.backend,
                     "workers": spec.workers,
                     "threads": spec.threads,
                     "cache_dir": self._cache_dir,

@@ -6,7 +6,11 @@ once, as inferred (a model judged it), failed (a NotDecidable result says why) o
     captured = inferred + dropped + failed + in flight (waiting frames included)
 
 holds after every event. Two policies (design.md 4): `latest`, where the newest frame wins, and `every`, a bounded
-lossless queue. Results leave in the order of capture. Nothing here reads a clock: callers pass monotonic ns.
+lossless queue. Nothing here reads a clock: callers pass monotonic ns.
+
+Results leave in the order of capture: one that is known early (bad frame, overrun, fast verdict) counts as in flight
+until every older frame is settled. Whoever restarts after a crash may therefore take the newest durable result as a
+watermark (`pipeline.flight`). Dropped frames have no result and are counted at once.
 
 Silence is bounded: a frame waits or is in flight for at most the deadline. When newer frames keep replacing the
 waiting one (`latest`), the time of the first of them counts, so an engine that is away still yields a NotDecidable
@@ -88,8 +92,9 @@ class Verdict:
 class Settled:
     """The one and only fate of a frame: exactly one of ``verdict``, ``failure`` and ``drop`` is set.
 
-    ``dispatched`` frames are still being read by the engine until it answers or dies; the pixels of the others are
-    free now. A triggered attempt for which no frame came has ``frame`` None.
+    ``waited`` frames were kept by this inspection (see ``Inspection.keeps``) until now, so their pixels are free now.
+    Those of a dispatched frame are free when the engine answers or dies, which may be before or after this. A
+    triggered attempt for which no frame came has ``frame`` None.
     """
 
     frame: Frame | None
@@ -97,14 +102,17 @@ class Settled:
     failure: Failure | None = None
     drop: Drop | None = None
     message: str = ""
-    dispatched: bool = False
+    waited: bool = False
     trigger: TriggerIds | None = None
 
 
 @dataclass(slots=True)
-class _Flight:
+class _Open:
+    """A frame that is waiting, in flight, or settled with its turn still to come."""
+
     frame: Frame
     trigger: TriggerIds | None
+    dispatched: bool = False
     settled: Settled | None = None
 
 
@@ -128,9 +136,9 @@ class Inspection:
     def __init__(self, spec: InspectionSpec) -> None:
         """Start with all counters at zero."""
         self.spec = spec
-        self._waiting: deque[tuple[Frame, TriggerIds | None]] = deque()
+        self._open: OrderedDict[int, _Open] = OrderedDict()  # by frame id, in the order of capture
+        self._waiting: deque[_Open] = deque()
         self._waiting_since_ns: int | None = None
-        self._flights: OrderedDict[int, _Flight] = OrderedDict()
         self._triggers: deque[_PendingTrigger] = deque()
         self._next_tick_ns: int | None = None
         self._tally = _Tally()
@@ -143,7 +151,7 @@ class Inspection:
             inferred=self._tally.inferred,
             dropped=self._tally.dropped.total(),
             failed=self._tally.failed.total(),
-            in_flight=len(self._waiting) + len(self._flights) + len(self._triggers),
+            in_flight=len(self._open) + len(self._triggers),
         )
 
     @property
@@ -161,36 +169,37 @@ class Inspection:
         """Whether ``take`` would return a frame."""
         return bool(self._waiting)
 
+    def keeps(self, frame: Frame) -> bool:
+        """Whether ``frame``, just admitted, waits here and its pixels must stay."""
+        return bool(self._waiting) and self._waiting[-1].frame is frame
+
     def on_frame(self, frame: Frame) -> list[Settled]:
         """Admit a captured frame; return the frames whose fate that decided."""
-        self._tally.captured += 1
-        trigger: TriggerIds | None = None
-        if self.spec.on_trigger:
-            asked = next((t for t in self._triggers if t.asked_ns <= frame.captured_mono_ns), None)
-            if asked is None:
-                return [self._drop(frame, Drop.UNTRIGGERED)]
-            self._triggers.remove(asked)
-            self._tally.captured -= 1  # the attempt was counted when it was asked for
-            trigger = asked.ids
-        elif not self._on_interval(frame):
+        entry = self._admit(frame)
+        if entry is None:
             return [self._drop(frame, Drop.UNTRIGGERED)]
-        if self.spec.capture is Capture.EVERY or trigger is not None:
+        settled: list[Settled] = []
+        if self.spec.capture is Capture.EVERY or entry.trigger is not None:
             if len(self._waiting) >= self.spec.queue:
                 message = f"{self.spec.queue} frames are already waiting"
-                return [self._fail(frame, Failure.OVERRUN, message, trigger=trigger)]
-            settled = []
+                return self._fail(entry, Failure.OVERRUN, message)
         else:
-            settled = [self._drop(older, Drop.SUPERSEDED) for older, _ in self._waiting]
+            for older in self._waiting:
+                del self._open[older.frame.frame_id]
+                settled.append(self._drop(older.frame, Drop.SUPERSEDED, waited=True))
             self._waiting.clear()
         if self._waiting_since_ns is None:
             self._waiting_since_ns = frame.captured_mono_ns
-        self._waiting.append((frame, trigger))
-        return settled
+        self._waiting.append(entry)
+        self._open[frame.frame_id] = entry
+        return settled + self._leave()
 
     def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> list[Settled]:
-        """Account a frame that was captured but has no usable pixels."""
-        self._tally.captured += 1
-        return [self._fail(frame, failure, message)]
+        """Admit a frame that was captured but has no usable pixels, like any other: it fails if it was wanted."""
+        entry = self._admit(frame)
+        if entry is None:
+            return [self._drop(frame, Drop.UNTRIGGERED)]
+        return self._fail(entry, failure, message)
 
     def on_dropped(self, count: int, drop: Drop) -> None:
         """Account frames that the camera captured and discarded itself."""
@@ -202,7 +211,7 @@ class Inspection:
         self._tally.captured += 1
         if len(self._triggers) >= self.spec.queue:
             message = f"{self.spec.queue} triggers are already waiting for a frame"
-            return [self._fail(None, Failure.OVERRUN, message, trigger=ids)]
+            return [self._fail_trigger(ids, Failure.OVERRUN, message)]
         self._triggers.append(_PendingTrigger(ids, now_ns))
         return []
 
@@ -210,18 +219,19 @@ class Inspection:
         """Move the oldest waiting frame into flight and return it for dispatch, ``None`` when nothing waits."""
         if not self._waiting:
             return None
-        frame, trigger = self._waiting.popleft()
-        self._waiting_since_ns = self._waiting[0][0].captured_mono_ns if self._waiting else None
-        self._flights[frame.frame_id] = _Flight(frame, trigger)
-        return frame
+        entry = self._next_waiting()
+        entry.dispatched = True
+        return entry.frame
 
     def on_verdict(self, frame_id: int, verdict: Verdict) -> list[Settled]:
         """The engine judged a dispatched frame; late answers (after the deadline) change nothing."""
-        return self._settle(frame_id, verdict=verdict)
+        entry = self._in_flight(frame_id)
+        return [] if entry is None else self._settle(entry, Settled(entry.frame, verdict, trigger=entry.trigger))
 
     def on_failed(self, frame_id: int, failure: Failure, message: str) -> list[Settled]:
         """A dispatched frame will get no verdict; ignored when it is already settled."""
-        return self._settle(frame_id, failure=failure, message=message)
+        entry = self._in_flight(frame_id)
+        return [] if entry is None else self._fail(entry, failure, message)
 
     def on_time(self, now_ns: int, outage: tuple[Failure, str] | None) -> list[Settled]:
         """Fail what is past its deadline.
@@ -233,22 +243,19 @@ class Inspection:
         settled: list[Settled] = []
         failure, message = outage or (Failure.DEADLINE, f"no verdict within {self.spec.deadline_ms} ms")
         limit_ns = self.spec.deadline_ms * NS_PER_MS
-        for flight in [f for f in self._flights.values() if f.settled is None]:
-            if now_ns - flight.frame.captured_mono_ns >= limit_ns:
-                settled += self._settle(flight.frame.frame_id, failure=failure, message=message)
-        while self._waiting and self._waiting_since_ns is not None and now_ns - self._waiting_since_ns >= limit_ns:
-            frame, trigger = self._waiting.popleft()
-            self._waiting_since_ns = self._waiting[0][0].captured_mono_ns if self._waiting else None
-            settled.append(self._fail(frame, failure, message, trigger=trigger))
+        for entry in self._flying():
+            if now_ns - entry.frame.captured_mono_ns >= limit_ns:
+                settled += self._fail(entry, failure, message)
+        while self._waiting_since_ns is not None and now_ns - self._waiting_since_ns >= limit_ns:
+            settled += self._fail(self._next_waiting(), failure, message, waited=True)
         while self._triggers and now_ns - self._triggers[0].asked_ns >= limit_ns:
-            asked = self._triggers.popleft()
             message = f"no frame within {self.spec.deadline_ms} ms of the trigger"
-            settled.append(self._fail(None, Failure.CAMERA_LOST, message, trigger=asked.ids))
+            settled.append(self._fail_trigger(self._triggers.popleft().ids, Failure.CAMERA_LOST, message))
         return settled
 
     def next_deadline_ns(self) -> int | None:
         """When ``on_time`` has something to do next (CLOCK_MONOTONIC), ``None`` when nothing is open."""
-        starts = [f.frame.captured_mono_ns for f in self._flights.values() if f.settled is None][:1]
+        starts = [entry.frame.captured_mono_ns for entry in self._flying()]
         if self._waiting_since_ns is not None:
             starts.append(self._waiting_since_ns)
         if self._triggers:
@@ -257,17 +264,32 @@ class Inspection:
 
     def drain(self) -> list[Settled]:
         """Settle everything at shutdown: waiting frames are dropped, frames in flight and triggers fail."""
-        settled = [
-            self._drop(frame, Drop.STOPPED) if trigger is None else self._fail(frame, *_SHUTDOWN, trigger=trigger)
-            for frame, trigger in self._waiting
-        ]
-        self._waiting.clear()
-        self._waiting_since_ns = None
-        for frame_id in list(self._flights):
-            settled += self._settle(frame_id, failure=_SHUTDOWN[0], message=_SHUTDOWN[1])
-        settled += [self._fail(None, *_SHUTDOWN, trigger=asked.ids) for asked in self._triggers]
+        settled: list[Settled] = []
+        for entry in self._flying():
+            settled += self._fail(entry, *_SHUTDOWN)
+        while self._waiting:
+            entry = self._next_waiting()
+            if entry.trigger is None:
+                del self._open[entry.frame.frame_id]
+                settled.append(self._drop(entry.frame, Drop.STOPPED, waited=True))
+            else:
+                settled += self._fail(entry, *_SHUTDOWN, waited=True)
+        settled += self._leave()
+        settled += [self._fail_trigger(asked.ids, *_SHUTDOWN) for asked in self._triggers]
         self._triggers.clear()
         return settled
+
+    def _admit(self, frame: Frame) -> _Open | None:
+        """Count a captured frame; return what is to be judged of it, ``None`` when nobody asked for it."""
+        self._tally.captured += 1
+        if not self.spec.on_trigger:
+            return _Open(frame, None) if self._on_interval(frame) else None
+        asked = next((t for t in self._triggers if t.asked_ns <= frame.captured_mono_ns), None)
+        if asked is None:
+            return None
+        self._triggers.remove(asked)
+        self._tally.captured -= 1  # the attempt was counted when it was asked for
+        return _Open(frame, asked.ids)
 
     def _on_interval(self, frame: Frame) -> bool:
         if self.spec.interval_ms is None:
@@ -281,22 +303,39 @@ class Inspection:
         self._next_tick_ns = due_ns + interval_ns if now_ns - due_ns < interval_ns else now_ns + interval_ns
         return True
 
-    def _settle(
-        self, frame_id: int, *, verdict: Verdict | None = None, failure: Failure | None = None, message: str = ""
-    ) -> list[Settled]:
-        """Note the fate of a dispatched frame and release every settled frame at the head of the order."""
-        flight = self._flights.get(frame_id)
-        if flight is None or flight.settled is not None:
-            return []
-        flight.settled = Settled(
-            flight.frame, verdict, failure, message=message, dispatched=True, trigger=flight.trigger
+    def _flying(self) -> list[_Open]:
+        """Return what the engine has and may still judge in time, in the order of capture."""
+        return [entry for entry in self._open.values() if entry.dispatched and entry.settled is None]
+
+    def _in_flight(self, frame_id: int) -> _Open | None:
+        entry = self._open.get(frame_id)
+        return entry if entry is not None and entry.dispatched and entry.settled is None else None
+
+    def _next_waiting(self) -> _Open:
+        """Take the oldest frame out of the queue; it stays open."""
+        entry = self._waiting.popleft()
+        self._waiting_since_ns = self._waiting[0].frame.captured_mono_ns if self._waiting else None
+        return entry
+
+    def _fail(self, entry: _Open, failure: Failure, message: str, *, waited: bool = False) -> list[Settled]:
+        return self._settle(
+            entry, Settled(entry.frame, failure=failure, message=message, waited=waited, trigger=entry.trigger)
         )
+
+    def _settle(self, entry: _Open, settled: Settled) -> list[Settled]:
+        """Note the fate of a frame and return every result whose turn has come."""
+        entry.settled = settled
+        self._open[entry.frame.frame_id] = entry
+        return self._leave()
+
+    def _leave(self) -> list[Settled]:
+        """Release the results at the head of the order."""
         ready: list[Settled] = []
-        while self._flights:
-            oldest_id, oldest = next(iter(self._flights.items()))
+        while self._open:
+            oldest_id, oldest = next(iter(self._open.items()))
             if oldest.settled is None:
                 break
-            del self._flights[oldest_id]
+            del self._open[oldest_id]
             ready.append(oldest.settled)
             if oldest.settled.failure is None:
                 self._tally.inferred += 1
@@ -304,15 +343,14 @@ class Inspection:
                 self._tally.failed[oldest.settled.failure] += 1
         return ready
 
-    def _drop(self, frame: Frame, drop: Drop) -> Settled:
+    def _drop(self, frame: Frame, drop: Drop, *, waited: bool = False) -> Settled:
         self._tally.dropped[drop] += 1
-        return Settled(frame, drop=drop)
+        return Settled(frame, drop=drop, waited=waited)
 
-    def _fail(
-        self, frame: Frame | None, failure: Failure, message: str, *, trigger: TriggerIds | None = None
-    ) -> Settled:
+    def _fail_trigger(self, ids: TriggerIds, failure: Failure, message: str) -> Settled:
+        """Fail an attempt for which no frame came; it has no place in the order of capture."""
         self._tally.failed[failure] += 1
-        return Settled(frame, failure=failure, message=message, trigger=trigger)
+        return Settled(None, failure=failure, message=message, trigger=ids)
 
 
 _SHUTDOWN = (Failure.SHUTDOWN, "the runtime was stopped before the verdict")

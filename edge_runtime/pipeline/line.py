@@ -94,9 +94,11 @@ class Line:
         """Offer a frame to every inspection of its camera."""
         stations = self._by_camera.get(frame.camera, [])
         for station in stations:
-            self.cameras[frame.camera].hold(frame.slot)
             self._flight.enter(station.inspection.spec.id, frame.frame_id)
-            self._finish(station, station.inspection.on_frame(frame))
+            settled = station.inspection.on_frame(frame)
+            if station.inspection.keeps(frame):
+                self.cameras[frame.camera].hold(frame.slot)
+            self._finish(station, settled)
         for station in stations:
             self._feed(station.inspection.spec.slot)
             self._arm(station)
@@ -105,7 +107,7 @@ class Line:
         """Give every inspection of the camera a NotDecidable result for it."""
         for station in self._by_camera.get(frame.camera, []):
             self._flight.enter(station.inspection.spec.id, frame.frame_id)
-            self._finish(station, station.inspection.on_bad_frame(frame, failure, message), pixels=False)
+            self._finish(station, station.inspection.on_bad_frame(frame, failure, message))
 
     def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
         """Count frames that the camera discarded."""
@@ -188,11 +190,11 @@ class Line:
             stations.remove(ready)
             stations.append(ready)  # round robin: whoever was served goes last
 
-    def _finish(self, station: Station, settled: Sequence[Settled], *, pixels: bool = True) -> None:
+    def _finish(self, station: Station, settled: Sequence[Settled]) -> None:
         """Free the pixels of settled frames and put results of those that have one."""
         for item in settled:
             frame = item.frame
-            if frame is not None and pixels and not item.dispatched:
+            if frame is not None and item.waited:
                 self.cameras[frame.camera].release(frame.slot)
             if item.drop is not None:
                 if frame is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.core.result import Evaluation, ModelRef, RecipeRef, Result, ResultState, Timings
 from edge_runtime.pipeline.inspection import NS_PER_MS, TriggerIds
-from edge_runtime.pipeline.recipe import judge
+from edge_runtime.pipeline.recipe import ANY_LABEL, Rule, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,8 @@ class ResultFactory:
         frame, ids = settled.frame, settled.trigger or TriggerIds()
         verdict = settled.verdict
         if verdict is not None and frame is not None:
-            judgement = judge(self._recipe, verdict.predictions, frame.width, frame.height)
+            recipe = self._recipe_for(facts)
+            judgement = judge(recipe, verdict.predictions, frame.width, frame.height)
             evaluation, reason, score = judgement.evaluation, judgement.reason, judgement.score
             state, predictions = ResultState.COMPLETED, verdict.predictions
         else:
@@ -100,6 +101,12 @@ class ResultFactory:
             product_id=ids.product_id,
             correlation_id=ids.correlation_id,
         )
+
+    def _recipe_for(self, facts: ModelFacts | None) -> Recipe:
+        """Return the recipe, or for a detector without rules the obvious one: whatever it finds is not OK."""
+        if self._recipe.not_ok or facts is None or facts.task != "detection":
+            return self._recipe
+        return replace(self._recipe, not_ok=(Rule(ANY_LABEL),))
 
 
 def _failure_reason(failure: Failure | None, message: str) -> str:

@@ -33,7 +33,8 @@ class SlotSpec:
     Attributes:
         id: slot id in messages.
         path: absolute path of a package directory or a bare model file.
-        device: ``auto``, ``cpu``, ``gpu``, ``npu`` or ``<backend>:<device>``.
+        device: ``auto``, ``cpu``, ``gpu`` or ``npu``.
+        backend: ``auto``, ``openvino`` or ``onnxruntime``.
         workers: frames in the engine at a time; two overlap pre-processing with inference.
         threads: CPU threads of one inference.
         hang_ms: an answer that takes longer than this means that the engine hangs.
@@ -42,6 +43,7 @@ class SlotSpec:
     id: str
     path: str
     device: str = "auto"
+    backend: str = "auto"
     workers: int = 2
     threads: int = 1
     hang_ms: int = 5000

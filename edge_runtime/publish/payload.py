@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from edge_runtime.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_runtime.core.result import Counters, Event, Prediction, Result
+    from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
 
 RESULT_SCHEMA = "vision.result/1"
 EVENT_SCHEMA = "vision.event/1"
@@ -144,18 +144,18 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "partId": result.part_id,
         "measId": result.meas_id,
         "productId": result.product_id,
-        "recipe": None if result.recipe is None else asdict(result.recipe),
+        "recipe": _recipe(result.recipe),
         "resultState": result.state.value,
         "evaluation": result.evaluation.text,
         "reason": result.reason,
         "score": result.score,
         "predictions": [_prediction(prediction) for prediction in result.predictions],
         "image": {"width": result.width, "height": result.height},
-        "model": None if result.model is None else asdict(result.model),
+        "model": _model(result.model),
         "backend": result.backend,
         "device": result.device,
         "precision": result.precision,
-        "timings_ms": {name: round(value, 3) for name, value in asdict(result.timings).items()},
+        "timings_ms": _timings(result.timings),
         "simulated": result.simulated,
         "partial": False,
         "correlationId": result.correlation_id,
@@ -272,6 +272,26 @@ def _document(
     if ts is not None:
         headers.append(("ts", ts))
     return Message(topic, dumps({**fixed, **fields, **fixed}), tuple(headers))
+
+
+# Written out field by field: dataclasses.asdict copies deeply and would cost more than the rest of the encoding.
+def _recipe(recipe: RecipeRef | None) -> dict[str, object] | None:
+    return None if recipe is None else {"id": recipe.id, "version": recipe.version, "hash": recipe.hash}
+
+
+def _model(model: ModelRef | None) -> dict[str, object] | None:
+    return None if model is None else {"name": model.name, "version": model.version, "digest": model.digest}
+
+
+def _timings(timings: Timings) -> dict[str, float]:
+    return {
+        "capture": round(timings.capture, 3),
+        "queue": round(timings.queue, 3),
+        "preprocess": round(timings.preprocess, 3),
+        "infer": round(timings.infer, 3),
+        "postprocess": round(timings.postprocess, 3),
+        "total": round(timings.total, 3),
+    }
 
 
 def _prediction(prediction: Prediction) -> dict[str, object]:

@@ -1,0 +1,146 @@
+"""From settings to what the parts are told: one pure translation, so that no part knows the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.result import RecipeRef
+from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.recipe import Recipe, Rule
+from edge_runtime.pipeline.slot import SlotSpec
+
+if TYPE_CHECKING:
+    from edge_runtime.config.schema import Camera, Inspection, Settings
+    from edge_runtime.config.schema import Recipe as RecipeSettings
+    from edge_runtime.core.source import Source
+
+MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
+LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
+HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck
+HANG_MIN_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """One camera process."""
+
+    id: str
+    source: Source
+    capture: Capture
+    fps: float | None
+    stall_s: float
+    files: tuple[str, ...] | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its pictures are made up."""
+        return self.source.kind == "sim"
+
+    def arguments(self) -> dict[str, object]:
+        """What the camera process is told (``camera.reader``)."""
+        return {
+            "camera": self.id,
+            "source": self.source.text,
+            "capture": self.capture.value,
+            "fps": self.fps,
+            "stall_s": self.stall_s,
+            "max_pixels": MAX_PIXELS,
+            "files": None if self.files is None else list(self.files),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionPlan:
+    """One inspection with its recipe and that recipe's identity."""
+
+    spec: InspectionSpec
+    recipe: Recipe
+    ref: RecipeRef
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlan:
+    """Everything the line is made of."""
+
+    cameras: tuple[CameraPlan, ...]
+    slots: tuple[SlotSpec, ...]
+    inspections: tuple[InspectionPlan, ...]
+
+
+def plan_line(settings: Settings, *, cpus: int) -> LinePlan:
+    """Translate ``settings`` for a box with ``cpus`` usable processors."""
+    return LinePlan(
+        cameras=tuple(_camera(name, camera) for name, camera in settings.cameras.items()),
+        slots=_slots(settings, cpus),
+        inspections=tuple(
+            plan_inspection(name, inspection, settings.cameras[inspection.camera])
+            for name, inspection in settings.inspections.items()
+        ),
+    )
+
+
+def plan_inspection(name: str, inspection: Inspection, camera: Camera) -> InspectionPlan:
+    """Translate one inspection."""
+    recipe = _recipe(inspection.recipe)
+    return InspectionPlan(
+        spec=InspectionSpec(
+            id=name,
+            camera=inspection.camera,
+            slot=inspection.model,
+            capture=Capture(camera.capture),
+            deadline_ms=inspection.deadline_ms,
+            queue=camera.queue,
+            interval_ms=inspection.trigger.interval_ms,
+            on_trigger=inspection.trigger.kind == "mqtt",
+        ),
+        recipe=recipe,
+        ref=recipe_ref(recipe),
+    )
+
+
+def recipe_ref(recipe: Recipe) -> RecipeRef:
+    """Return the identity of a recipe: SHA-256 over its canonical JSON (sorted keys, no blanks)."""
+    document = {
+        "id": recipe.id,
+        "version": recipe.version,
+        "region": recipe.region,
+        "not_ok": [[r.label, r.score_min, r.area_min_px, r.count_below, r.count_above] for r in recipe.not_ok],
+    }
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return RecipeRef(recipe.id, recipe.version, "sha256:" + hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _camera(name: str, camera: Camera) -> CameraPlan:
+    return CameraPlan(
+        id=name, source=camera.source, capture=Capture(camera.capture), fps=camera.fps, stall_s=camera.stall_s
+    )
+
+
+def _slots(settings: Settings, cpus: int) -> tuple[SlotSpec, ...]:
+    """Divide the processors among the models, so that no two of them fight for one core."""
+    share = max(1, cpus // len(settings.models))
+    hang_ms = max(HANG_MIN_MS, *(HANG_FACTOR * i.deadline_ms for i in settings.inspections.values()))
+    return tuple(
+        SlotSpec(
+            id=name,
+            path=str(model.path),
+            device=model.device_name,
+            backend=model.backend_name,
+            workers=settings.engine.workers or LATENCY_WORKERS,
+            threads=model.threads or settings.engine.threads or share,
+            hang_ms=hang_ms,
+        )
+        for name, model in settings.models.items()
+    )
+
+
+def _recipe(settings: RecipeSettings) -> Recipe:
+    return Recipe(
+        id=settings.id,
+        version=settings.version,
+        not_ok=tuple(Rule(r.label, r.score_min, r.area_min_px, r.count_below, r.count_above) for r in settings.not_ok),
+        region=settings.region,
+    )

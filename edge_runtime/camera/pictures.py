@@ -1,0 +1,174 @@
+"""Pictures from files: safe decoding of one, and the sources ``images:DIRECTORY`` and an explicit list of files.
+
+What a picture becomes: (h, w, 3) BGR or (h, w) grey, uint8. The EXIF rotation is applied, CMYK and YCCK JPEG are
+converted, transparency is dropped, 16-bit values are divided by 257 so that 65535 becomes 255. Of a TIFF with several
+pages the first one counts.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+import edge_runtime.camera.environment  # before cv2: OpenCV reads its limits when it is loaded
+
+import cv2  # isort: skip
+
+from edge_runtime.camera.environment import MAX_PIXELS_DEFAULT
+from edge_runtime.camera.picture_header import bad_picture, check_complete, read_header
+from edge_runtime.camera.source import Arrival, Nature, Nothing, Pixels, Shape
+from edge_runtime.core.errors import PermissionDeniedError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+FILE_BYTES_MAX: Final = 256 << 20
+_SIXTEEN_TO_EIGHT: Final = 257
+_FLAGS: Final = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+
+
+def decode(data: bytes, max_pixels: int) -> Pixels:
+    """Return the picture in ``data``, (h, w, 3) BGR or (h, w) grey, uint8, C-contiguous.
+
+    Raises:
+        DataError: it is not a whole picture, not of an accepted format, or has more than ``max_pixels`` pixels.
+    """
+    header = read_header(data)
+    if header.format == "gif":
+        raise bad_picture("GIF is not accepted, expected JPEG, PNG, BMP, TIFF or WebP")
+    if header.width * header.height > max_pixels:
+        raise bad_picture(f"{header.width} x {header.height} pixels are more than the {max_pixels} allowed")
+    check_complete(data, header)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+    except cv2.error as error:
+        message = f"the {header.format} decoder refused it ({error.err or error.msg})"
+        raise bad_picture(message) from error
+    if image is None:
+        raise bad_picture(f"the {header.format} data is damaged")
+    return _as_uint8(image)
+
+
+def _as_uint8(image: np.ndarray) -> Pixels:
+    if image.dtype == np.uint16:
+        image = (image // _SIXTEEN_TO_EIGHT).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise bad_picture(f"pixels are {image.dtype}, expected 8 or 16 bit whole numbers")
+    return np.ascontiguousarray(image)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the whole content of a regular file of at most ``FILE_BYTES_MAX`` bytes.
+
+    Raises:
+        DataError: missing, unreadable, not a regular file, or too large.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - Path.open takes no descriptor
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise bad_picture("it is not a regular file")
+            if status.st_size > FILE_BYTES_MAX:
+                raise bad_picture(f"the file has {status.st_size} bytes, at most {FILE_BYTES_MAX} are allowed")
+            return file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        message = f"the file cannot be read ({error.strerror})"
+        raise bad_picture(message) from error
+
+
+def store(image: Pixels, target: Pixels) -> Shape:
+    """Copy a picture to the start of ``target``, (n,) uint8, and return its shape.
+
+    Raises:
+        DataError: it does not fit.
+    """
+    shape = Shape(image.shape[1], image.shape[0], 1 if image.ndim == 2 else image.shape[2])  # noqa: PLR2004 - grey
+    if shape.nbytes > target.size:
+        raise bad_picture(
+            f"{shape.width} x {shape.height} x {shape.channels} bytes do not fit the {target.size} bytes of a slot"
+        )
+    target[: shape.nbytes] = image.reshape(-1)
+    return shape
+
+
+class PictureSource:
+    """Pictures from files, one after the other, none left out; see ``camera.source.Source``."""
+
+    nature = Nature(live=False)
+
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        files: Sequence[Path] = (),
+        max_pixels: int = MAX_PIXELS_DEFAULT,
+        loop: bool = False,
+    ) -> None:
+        """Read ``files`` in their order, or else what ``directory`` holds when it is opened, sorted by name."""
+        self._directory = directory
+        self._given = tuple(files)
+        self._max_pixels = max_pixels
+        self._loop = loop
+        self._files: tuple[Path, ...] = ()
+        self._next = 0
+        self._data: bytes | None = None
+        self._current = Path()
+
+    def open(self) -> None:
+        """List the files.
+
+        Raises:
+            UnavailableError: the directory is missing or holds no picture.
+            PermissionDeniedError: the directory may not be read.
+        """
+        self._files = self._given if self._directory is None else list_pictures(self._directory)
+        self._next = 0
+
+    def grab(self) -> Arrival | Nothing:
+        """Go to the next file; nothing is read before ``retrieve``."""
+        if self._next == len(self._files):
+            if not self._loop:
+                return Nothing.LEFT
+            self.open()  # what was added meanwhile takes part
+        self._current = self._files[self._next]
+        self._next += 1
+        return Arrival(origin=str(self._current) if self._directory is None else self._current.name)
+
+    def retrieve(self, target: Pixels) -> Shape:
+        """Read and decode the file.
+
+        Raises:
+            DataError: it is not a usable picture, in plain words.
+        """
+        return store(decode(read_file(self._current), self._max_pixels), target)
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def list_pictures(directory: Path) -> tuple[Path, ...]:
+    """Return the files with a picture's suffix in ``directory``, sorted by name, hidden ones left out.
+
+    Raises:
+        UnavailableError: there is no such directory, or nothing in it.
+        PermissionDeniedError: it may not be read.
+    """
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - names, not paths
+    except PermissionError as error:
+        message = f"directory {directory} may not be read by this user"
+        raise PermissionDeniedError("camera.permission", message, help="grant read and search permission") from error
+    except OSError as error:
+        message = f"directory {directory} cannot be read ({error.strerror})"
+        raise UnavailableError("camera.missing", message, help="check the path behind images:") from error
+    found = tuple(directory / name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+    if not found:
+        message = f"directory {directory} holds no picture ({', '.join(SUFFIXES)})"
+        raise UnavailableError("camera.empty", message)
+    return found

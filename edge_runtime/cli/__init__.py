@@ -1,0 +1,82 @@
+"""The command ``edge-runtime``: finds the verb, runs it, turns errors into a sentence and an exit code.
+
+Each verb lives in a module of its own with ``add_parser(subparsers)`` and ``run(args) -> int``; only the module of
+the verb that was asked for is imported, which keeps ``--help`` and ``check`` fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from edge_runtime import __version__
+from edge_runtime.core.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# verb -> (module, what it does); the order is that of a first day with the product
+VERBS = {
+    "demo": ("demo", "show the whole product on this machine, without camera or broker"),
+    "doctor": ("doctor", "say what this box has and lacks, and how to mend it"),
+    "config": ("config", "init, show or schema of the configuration"),
+    "check": ("check", "validate a configuration: every mistake at once, with its place"),
+    "run": ("run", "the daemon"),
+    "status": ("status", "what the daemon on this box is doing"),
+    "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
+    "cameras": ("cameras", "list, probe or take a picture"),
+    "models": ("models", "inspect a model: every value with its source"),
+    "infer": ("infer", "judge image files with a model"),
+    "bench": ("bench", "how fast a model runs here, bare and as a whole product"),
+    "version": ("version", "versions of the product and of what it stands on"),
+}
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code (contracts.md lists them)."""
+    sys.exit(dispatch(sys.argv[1:] if argv is None else list(argv)))
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command line and return its exit code; never shows a traceback for an expected error."""
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    parser = _parser(verb)
+    args = parser.parse_args(argv)
+    if verb is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return int(args.run(args))
+    except EdgeError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.help:
+            print(f"   = help: {error.help}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # the reader of our output went away, as `head` does; nothing of ours failed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """Build the parser; only the wanted verb's own arguments are loaded."""
+    parser = argparse.ArgumentParser(
+        prog="edge-runtime",
+        description="Camera in, verdict out, on the line.",
+        epilog="Every verb has --help. Data goes to stdout, log lines to stderr.",
+    )
+    parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
+    subparsers = parser.add_subparsers(metavar="VERB", title="verbs")
+    for name, (module, summary) in VERBS.items():
+        if name == verb:
+            importlib.import_module(f"edge_runtime.cli.{module}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    return parser

@@ -1,0 +1,192 @@
+"""What is said about mistakes in a configuration: one ``Problem`` each, shown the way compilers do. Pure.
+
+error: fps must be a number from 0.1 to 240, got "fast"
+  --> configs/line1.yaml:3:10   cameras.line1.fps
+   |
+ 3 |     fps: fast
+   |          ^^^^
+   = help: most pictures per second that are taken
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.config.tree import Origin, Place
+from edge_runtime.core.errors import ConfigError
+from edge_runtime.system.redact import MASK, is_secret_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH: Final = 120  # characters of a source line that are shown
+_CONTEXT: Final = 40  # of these, how many before the caret when a line is too long
+
+_KEY = re.compile(r"(?P<key>[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)[\"']?)\s*:\s+")
+_USER_INFO = re.compile(r"://(.*)@")
+_PARAMETER = re.compile(r"(?i)(?:pass|pwd|secret|token|auth|key|credential)[a-z0-9]*=([^&#\s\"',}]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A source line with its secrets masked; the caret covers ``width`` characters from 0-based ``start``."""
+
+    text: str
+    start: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        code: stable identifier such as ``config.unknown_key``.
+        message: one clause, expected against found, without secrets.
+        origin: where.
+        path: dotted path of the setting, empty when it has none.
+        help: the way out.
+        warning: worth saying, but the runtime can start.
+        excerpt: the source line, when there is one.
+    """
+
+    code: str
+    message: str
+    origin: Origin
+    path: str = ""
+    help: str | None = None
+    warning: bool = False
+    excerpt: Excerpt | None = None
+
+
+class InvalidConfigError(ConfigError):
+    """The configuration has at least one problem; ``problems`` holds all that could be found at once."""
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        """Sum up ``problems`` of ``file``; warnings are among them and do not count."""
+        first = next(problem for problem in problems if not problem.warning)
+        message = f"{summary(file, problems)}; first: {first.message} ({first.origin})"
+        super().__init__("config.invalid", message, help=first.help)
+        self.file = file
+        self.problems = tuple(problems)
+
+
+def summary(file: str, problems: Sequence[Problem]) -> str:
+    """Count: ``3 problems in edge.yaml``."""
+    count = sum(not problem.warning for problem in problems)
+    return f"{count} problem{'' if count == 1 else 's'} in {file}"
+
+
+def render(problems: Sequence[Problem]) -> str:
+    """Show every problem with its source line; ends with a newline unless there are none."""
+    return "\n".join(_render(problem) for problem in problems)
+
+
+def as_json(problem: Problem) -> dict[str, object]:
+    """Return the problem for programs."""
+    in_file = problem.origin.place is Place.FILE
+    return {
+        "severity": "warning" if problem.warning else "error",
+        "code": problem.code,
+        "message": problem.message,
+        "help": problem.help,
+        "path": problem.path or None,
+        "file": problem.origin.name if in_file else None,
+        "line": problem.origin.line or None,
+        "column": problem.origin.column or None,
+        "origin": str(problem.origin),
+    }
+
+
+def make_excerpt(lines: Sequence[str], origin: Origin) -> Excerpt | None:
+    """Cut the line of ``origin`` out of its file, masking what must not be shown; ``None`` if there is no such line."""
+    if not 1 <= origin.line <= len(lines):
+        return None
+    line = lines[origin.line - 1]
+    start = origin.column - 1
+    end = origin.end_column - 1 if origin.end_line == origin.line else len(line.rstrip())
+    text, start, end = _mask(line, _hidden(lines, origin.line - 1), start, max(end, start + 1))
+    if len(text) > WIDTH:
+        cut = max(0, min(start - _CONTEXT, len(text) - WIDTH))
+        text, start, end = text[cut : cut + WIDTH], start - cut, end - cut
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return Excerpt(shown, start, max(1, min(end, len(shown)) - start))
+
+
+def _render(problem: Problem) -> str:
+    where = f"{problem.origin}   {problem.path}" if problem.path else str(problem.origin)
+    excerpt = problem.excerpt
+    number = str(problem.origin.line) if excerpt else ""
+    gutter = " " * (len(number) + 1)
+    out = [f"{'warning' if problem.warning else 'error'}: {problem.message}", f"{gutter} --> {where}"]
+    if excerpt:
+        before = "".join("  " if _is_wide(char) else " " for char in excerpt.text[: excerpt.start])
+        under = excerpt.text[excerpt.start : excerpt.start + excerpt.width]
+        carets = "^" * (excerpt.width + sum(_is_wide(char) for char in under))
+        out += [f"{gutter} |", f" {number} | {excerpt.text.rstrip()}", f"{gutter} | {before}{carets}"]
+    if problem.help:
+        out.append(f"{gutter} = help: {problem.help}")
+    return "\n".join(out) + "\n"
+
+
+def _is_wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _hidden(lines: Sequence[str], index: int) -> list[tuple[int, int]]:
+    """Return the spans of line ``index`` that hold secrets, also when the file could not be parsed."""
+    line = lines[index]
+    indent = _indent(line)
+    above = next((text for text in reversed(lines[:index]) if text.strip() and _indent(text) < indent), "")
+    parent = _KEY.search(above + " ")
+    if parent and is_secret_name(parent["name"]):
+        return [(indent, len(line))]  # a continued secret: block scalar or open quote
+    spans = [
+        (found.end(), _value_end(line, found.end(), in_flow="{" in line[: found.start()]))
+        for found in _KEY.finditer(line)
+        if is_secret_name(found["name"])
+    ]
+    for pattern in (_USER_INFO, _PARAMETER):
+        spans += [found.span(1) for found in pattern.finditer(line)]
+    return spans
+
+
+def _value_end(line: str, start: int, *, in_flow: bool) -> int:
+    if line[start : start + 1] in ('"', "'"):
+        closed = line.rfind(line[start])
+        return closed + 1 if closed > start else len(line)
+    stop = re.compile("[,}]").search(line, start) if in_flow else None
+    return stop.start() if stop else len(line)
+
+
+def _mask(line: str, spans: list[tuple[int, int]], start: int, end: int) -> tuple[str, int, int]:
+    """Replace ``spans`` by a mask of fixed width; the caret moves with the text and covers a mask it pointed into."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    text, last = "", 0
+    places = {}
+    for low, high in merged:
+        text += line[last:low]
+        places.update(dict.fromkeys(range(low, high), (len(text), len(text) + len(MASK))))
+        text += MASK
+        last = high
+    shift = {low: high - low - len(MASK) for low, high in merged}
+
+    def moved(column: int) -> int:
+        return column - sum(by for low, by in shift.items() if low < column)
+
+    text += line[last:]
+    new_start = places[start][0] if start in places else moved(start)
+    new_end = places[end - 1][1] if end - 1 in places else moved(end)
+    return text, new_start, new_end

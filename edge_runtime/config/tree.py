@@ -1,0 +1,84 @@
+"""Configuration as written: values that remember where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Scalar = str | int | float | bool | None
+
+
+class Place(Enum):
+    """What kind of place a value comes from."""
+
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    OVERRIDE = "override"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written.
+
+    Attributes:
+        place: kind of place.
+        name: file path, variable name, option, or why this is the default.
+        line: 1-based; 0 outside files, and so for the other three.
+        column: 1-based, in characters.
+        end_line: line of the first character behind the value.
+        end_column: its column.
+    """
+
+    place: Place
+    name: str
+    line: int = 0
+    column: int = 0
+    end_line: int = 0
+    end_column: int = 0
+
+    def __str__(self) -> str:
+        """``configs/a.yaml:3:10``, ``$EDGE__MQTT__PORT``, ``override`` or ``default``."""
+        match self.place:
+            case Place.FILE:
+                return f"{self.name}:{self.line}:{self.column}" if self.line else self.name
+            case Place.ENVIRONMENT:
+                return f"${self.name}"
+            case Place.OVERRIDE:
+                return f"option {self.name}"
+            case Place.DEFAULT:
+                return f"default ({self.name})" if self.name else "default"
+
+
+DEFAULT: Final = Origin(Place.DEFAULT, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ``key: value`` of a map."""
+
+    key: Origin
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value and its origin.
+
+    Attributes:
+        value: a scalar, a tuple of nodes (list) or a dict of entries (map).
+        origin: where it stands.
+        raw: the text of an unquoted scalar as written, so that text settings get ``1.10`` and not ``1.1``.
+        secret: ``True`` for ``!secret NAME``; ``value`` is the name until it was looked up, then the secret.
+        broken: a problem was reported here; nothing more is to be said about it.
+    """
+
+    value: Scalar | tuple[Node, ...] | Mapping[str, Entry]
+    origin: Origin
+    raw: str | None = field(default=None, repr=False)
+    secret: bool = False
+    broken: bool = False

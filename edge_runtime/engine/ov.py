@@ -1,0 +1,196 @@
+"""OpenVINO: the only module that imports it. Preferred on Intel CPUs, and the only way to their GPUs and NPUs.
+
+Conversion of colour, type, mean and scale is compiled into the graph, so a request's input is the uint8 canvas itself.
+Own requests instead of ``AsyncInferQueue``, which is slower and known to hang (ultralytics#25923). CPU pinning is off:
+with it, two models or processes of one thread each share one core (openvino#31186). The CPU computes in float32 even
+where it could do bfloat16, so that a model judges alike on every box; a package asks for ``bf16`` by its precision.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+# openvino forks a process at import that posts to an analytics service; this is the documented way around it
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None = "not to be imported"
+
+import numpy as np
+import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
+from edge_runtime.engine.base import EngineInfo, EngineOptions, TensorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_runtime.engine.spec import InputSpec
+
+RUN_TIMEOUT_MS: Final = 10_000
+_COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
+_PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+
+
+def available_devices() -> tuple[str, ...]:
+    """Return the devices OpenVINO sees on this box, `CPU` first when it is there."""
+    return tuple(ov.Core().available_devices)
+
+
+class OpenVinoEngine:
+    """A model compiled by OpenVINO; an `engine.base.Engine`."""
+
+    def __init__(
+        self, model: bytes, weights: bytes, spec: InputSpec, precision: str | None, options: EngineOptions
+    ) -> None:
+        """Compile ``model`` (ONNX, or the XML of an IR with its ``weights``), which takes up to minutes.
+
+        Raises:
+            UnavailableError: the device is not on this box, code ``device.missing``.
+            DataError: OpenVINO cannot read or compile the model, code ``model.unreadable`` or ``model.not_compiled``.
+        """
+        core = ov.Core()
+        if options.device not in core.available_devices and f"{options.device}.0" not in core.available_devices:
+            found = ", ".join(core.available_devices)
+            message = f"device {options.device} is not on this box, OpenVINO has: {found}"
+            raise UnavailableError("device.missing", message, help="install its driver or use device: cpu")
+        try:
+            network = core.read_model(io.BytesIO(model), io.BytesIO(weights)) if weights else core.read_model(model)
+            network = _with_preprocessing(network, spec)
+        except RuntimeError as error:
+            raise DataError(
+                "model.unreadable", f"openvino cannot read the model: {reason(error)}", help=_TRY_OTHER
+            ) from error
+        try:
+            self._compiled = core.compile_model(network, options.device, _properties(options, precision))
+        except RuntimeError as error:
+            message = f"openvino cannot compile the model for {options.device}: {reason(error)}"
+            raise DataError("model.not_compiled", message, help=_TRY_OTHER) from error
+        self._spec = spec
+        self.info = _info(self._compiled, options)
+
+    def open_request(self) -> OpenVinoRequest:
+        """See `engine.base.Engine`."""
+        return OpenVinoRequest(self._compiled, self._spec)
+
+    def close(self) -> None:
+        """See `engine.base.Engine`; requests that are still open keep the model alive."""
+        self._compiled = None
+
+
+_TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
+
+
+class OpenVinoRequest:
+    """One inference request with its input and output tensors bound once; an `engine.base.Request`."""
+
+    def __init__(self, compiled: Any, spec: InputSpec) -> None:  # noqa: ANN401 - openvino ships no types
+        """Bind the canvas as the input."""
+        self._request = compiled.create_infer_request()
+        # OpenVINO answers for the previous frame when an input was not set: ours is set here and never replaced
+        self._input = np.zeros((1, *spec.size, spec.channels), np.uint8)
+        self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
+        count = len(compiled.outputs)
+        self._outputs = [self._request.get_output_tensor(i).data for i in range(count)]
+        self._fresh = False
+
+    def canvas(self) -> NDArray[np.uint8]:
+        """See `engine.base.Request`."""
+        self._fresh = True
+        canvas: NDArray[np.uint8] = self._input[0]
+        return canvas
+
+    def infer(self) -> Sequence[NDArray[np.float32]]:
+        """See `engine.base.Request`."""
+        if not self._fresh:
+            raise InvariantError("engine.stale_input", "infer() without a new frame in canvas()")
+        self._fresh = False
+        self.infer_bare()
+        return self._outputs
+
+    def infer_bare(self) -> None:
+        """See `engine.base.Request`."""
+        try:
+            self._request.start_async()
+            done = self._request.wait_for(RUN_TIMEOUT_MS)
+        except RuntimeError as error:
+            raise DataError("model.run_failed", f"openvino: {reason(error)}", help="load the model again") from error
+        if not done:
+            self._request.cancel()
+            message = f"openvino did not finish a frame within {RUN_TIMEOUT_MS} ms"
+            raise DataError("model.run_failed", message, help="the device hangs or the model has a loop without end")
+
+
+def _with_preprocessing(network: Any, spec: InputSpec) -> Any:  # noqa: ANN401 - openvino ships no types
+    network.reshape({spec.name: list(spec.shape)})
+    steps = PrePostProcessor(network)
+    port = steps.input(spec.name)
+    port.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    port.model().set_layout(ov.Layout(spec.layout))
+    if spec.channels > 1:
+        port.tensor().set_color_format(ColorFormat.BGR)
+    if spec.color == "RGB":
+        port.preprocess().convert_color(ColorFormat.RGB)
+    if not spec.is_raw:
+        port.preprocess().convert_element_type(ov.Type.f32)
+    if any(spec.pixel_mean):
+        port.preprocess().mean(list(spec.pixel_mean))
+    if set(spec.pixel_std) != {1.0}:
+        port.preprocess().scale(list(spec.pixel_std))
+    for index, output in enumerate(network.outputs):
+        if output.get_element_type() in (ov.Type.f16, ov.Type.bf16):
+            steps.output(index).tensor().set_element_type(ov.Type.f32)
+    return steps.build()
+
+
+def _properties(options: EngineOptions, precision: str | None) -> dict[str, object]:
+    properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if options.device == "CPU":
+        properties["INFERENCE_NUM_THREADS"] = options.threads
+        properties["ENABLE_CPU_PINNING"] = False
+        properties["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
+    if options.cache_dir is not None:
+        properties["CACHE_DIR"] = options.cache_dir
+    return properties
+
+
+def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 - openvino ships no types
+    counts: Counter[str] = Counter()
+    for operation in compiled.get_runtime_model().get_ops():
+        facts = operation.get_rt_info()
+        if facts["layerType"].astype(str) in _COMPUTE:
+            counts[facts["runtimePrecision"].astype(str)] += 1
+    used = counts.most_common(1)[0][0] if counts else "f32"
+    notes = ()
+    if len(counts) > 1:
+        notes = (
+            "compute layers by precision: "
+            + ", ".join(f"{n} {_PRECISIONS.get(p, p)}" for p, n in counts.most_common()),
+        )
+    return EngineInfo(
+        backend="openvino",
+        backend_version=ov.get_version(),
+        device=",".join(compiled.get_property("EXECUTION_DEVICES")),
+        precision=_PRECISIONS.get(used, used),
+        threads=options.threads if options.device == "CPU" else 0,
+        outputs=tuple(
+            TensorInfo(_name(port), port.get_element_type().to_dtype().name, tuple(port.get_shape()))
+            for port in compiled.outputs
+        ),
+        notes=notes,
+    )
+
+
+def _name(port: Any) -> str:  # noqa: ANN401 - openvino ships no types
+    return min(port.get_names(), default=port.get_node().get_friendly_name())
+
+
+def reason(error: Exception) -> str:
+    """Return the line of OpenVINO's exception that says what happened, without its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Exception from")]
+    return (telling or lines or [type(error).__name__])[0][:300]

@@ -1,0 +1,181 @@
+"""From raw output tensors to boxes in the frame: pure numpy, the same for every backend and every head.
+
+What a model answers is not trusted: numbers that are not finite, scores outside 0..1 and classes without a label are
+errors (`InvalidOutputError`), never predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_runtime.core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CANDIDATE_LIMIT: Final = 2048
+"""Boxes that enter the suppression, best first; more is noise and would cost tens of milliseconds."""
+SCORE_SLACK: Final = 0.01
+"""How far a quantized score may lie outside 0..1 before it is no score at all."""
+
+
+class InvalidOutputError(DataError):
+    """The model's answer makes no sense; the frame has no verdict, the model stays loaded."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002 - the field's word
+        super().__init__("model.invalid_output", message, help=help)
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """How frame pixels went to canvas pixels: ``canvas = frame * scale + offset`` on each axis.
+
+    Attributes:
+        width: of the frame, pixels.
+        height: of the frame, pixels.
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Boxes that are good enough to be looked at.
+
+    Attributes:
+        index: (n,) positions in the model's list of boxes.
+        classes: (n,) label indices.
+        scores: (n,) 0..1, float32.
+    """
+
+    index: NDArray[np.intp]
+    classes: NDArray[np.intp]
+    scores: NDArray[np.float32]
+
+
+def survivors(
+    scores: NDArray[np.float32], floors: NDArray[np.float32], *, class_axis: int, best: NDArray[np.float32]
+) -> Candidates:
+    """Return the boxes whose best class reaches that class's floor, best first, at most `CANDIDATE_LIMIT`.
+
+    Args:
+        scores: (classes, n) or (n, classes), as ``class_axis`` says; 0..1.
+        floors: (classes,) lowest score to keep.
+        class_axis: 0 or 1.
+        best: (n,) buffer of the caller for the best score of each box.
+
+    Raises:
+        InvalidOutputError: a box has no finite score or one outside 0..1.
+    """
+    np.max(scores, axis=class_axis, out=best)
+    # max propagates NaN, so looking at the best of each box sees every one of them
+    if best.size and not (best.min() >= -SCORE_SLACK and best.max() <= 1 + SCORE_SLACK):
+        _refuse_scores(best)
+    index = np.flatnonzero(best >= floors.min())
+    chosen = scores[:, index] if class_axis == 0 else scores[index].T
+    classes = np.argmax(chosen, axis=0) if index.size else np.zeros(0, np.intp)
+    found = best[index]
+    keep = found >= floors[classes]
+    index, classes, found = index[keep], classes[keep], found[keep]
+    order = np.argsort(-found, kind="stable")[:CANDIDATE_LIMIT]
+    return Candidates(index[order], classes[order], np.clip(found[order], 0, 1))
+
+
+def _refuse_scores(best: NDArray[np.float32]) -> None:
+    if not np.isfinite(best).all():
+        message = f"{int((~np.isfinite(best)).sum())} of {best.size} scores are not finite numbers"
+        raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
+    message = f"scores from {best.min():.3g} to {best.max():.3g}, expected 0 to 1"
+    raise InvalidOutputError(message, help="the head needs a sigmoid: export it with one")
+
+
+def to_corners(boxes: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Return (n, 4) x1 y1 x2 y2 from (n, 4) boxes written as ``kind``: `cxcywh` or `xyxy`."""
+    if kind == "xyxy":
+        return boxes
+    half = boxes[:, 2:] / 2
+    return np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), axis=1)
+
+
+def check_boxes(boxes: NDArray[np.float32]) -> None:
+    """Refuse boxes that are not finite numbers.
+
+    Raises:
+        InvalidOutputError: with their count.
+    """
+    finite = np.isfinite(boxes).all(axis=1)
+    if not finite.all():
+        message = f"{int((~finite).sum())} of {len(boxes)} boxes above the threshold are not finite numbers"
+        raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
+
+
+def suppress(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.intp],
+    *,
+    iou: float,
+    limit: int,
+) -> NDArray[np.intp]:
+    """Return the positions that a greedy per-class non-maximum suppression keeps, best first.
+
+    Boxes without area are dropped: implementations disagree about their overlap. ``iou`` = 1 keeps all others.
+
+    Args:
+        boxes: (n, 4) x1 y1 x2 y2.
+        scores: (n,).
+        classes: (n,).
+        iou: a box goes when it overlaps a better one of its class by more than this.
+        limit: most boxes to keep.
+    """
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    left = np.flatnonzero(solid)
+    left = left[np.argsort(-scores[left], kind="stable")]
+    if iou >= 1:
+        return left[:limit]
+    kept: list[int] = []
+    while left.size and len(kept) < limit:
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        corner_low = np.maximum(boxes[best, :2], boxes[left, :2])
+        corner_high = np.minimum(boxes[best, 2:], boxes[left, 2:])
+        side = np.maximum(corner_high - corner_low, 0)
+        overlap = side[:, 0] * side[:, 1]
+        same = classes[left] == classes[best]
+        left = left[~(same & (overlap > iou * (area[best] + area[left] - overlap)))]
+    return np.array(kept, np.intp)
+
+
+def to_frame(boxes: NDArray[np.float32], transform: Transform) -> NDArray[np.float64]:
+    """Return (n, 4) x y w h in frame pixels from (n, 4) x1 y1 x2 y2 in canvas pixels, clipped to the frame.
+
+    A box that lies wholly outside has width or height 0 afterwards.
+    """
+    scale = np.array((transform.scale_x, transform.scale_y) * 2, np.float64)
+    offset = np.array((transform.offset_x, transform.offset_y) * 2, np.float64)
+    limits = np.array((transform.width, transform.height) * 2, np.float64)
+    corners = np.clip((boxes - offset) / scale, 0, limits)
+    corners[:, 2:] -= corners[:, :2]
+    return corners
+
+
+def softmax(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
+    """Return the softmax along ``axis``, safe for large numbers."""
+    shifted = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    total: NDArray[np.float32] = shifted / shifted.sum(axis=axis, keepdims=True)
+    return total
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 / (1 + exp(-x)), safe for large numbers."""
+    half: NDArray[np.float32] = 0.5 * (1 + np.tanh(0.5 * logits))
+    return half

@@ -1,0 +1,82 @@
+"""What every decoder promises, and how it finds its output among those of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from edge_runtime.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_runtime.core.result import Prediction
+    from edge_runtime.engine.base import TensorInfo
+    from edge_runtime.engine.postprocess import Transform
+    from edge_runtime.engine.spec import ModelSpec
+
+
+class Decoder(Protocol):
+    """Reads the outputs of one model."""
+
+    def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
+        """Return what the model saw, best first; boxes are in pixels of the frame.
+
+        Raises:
+            InvalidOutputError: the answer makes no sense.
+        """
+        ...
+
+
+def refuse_outputs(spec: ModelSpec, expected: str, outputs: Sequence[TensorInfo]) -> NoReturn:
+    """Raise: the model has no output that ``spec.decoder`` could read.
+
+    Raises:
+        DataError: code ``model.wrong_output``.
+    """
+    found = "; ".join(map(str, outputs)) or "none"
+    message = f"decoder {spec.decoder!r} expects {expected}, the model's outputs are: {found}"
+    raise DataError("model.wrong_output", message, help="write the right task and decoder in edge-model.json")
+
+
+def refuse_labels(classes: int, spec: ModelSpec) -> NoReturn:
+    """Raise: as many labels as classes are needed.
+
+    Raises:
+        DataError: code ``model.wrong_labels``.
+    """
+    message = f"the model tells {classes} classes apart, there are {len(spec.labels)} labels"
+    raise DataError("model.wrong_labels", message, help="write one label per class, in the order of training")
+
+
+def find_output(
+    spec: ModelSpec, outputs: Sequence[TensorInfo], expected: str, fits: Callable[[tuple[int, ...]], bool]
+) -> int:
+    """Return the position of the one output that is meant.
+
+    Args:
+        spec: its `output.name` decides when it is given.
+        outputs: all outputs of the compiled model, static shapes.
+        expected: the shape in words, for the message.
+        fits: tells whether a shape is one.
+
+    Raises:
+        DataError: code ``model.wrong_output``: none fits, several do, or the named one does not.
+    """
+    named = [i for i, one in enumerate(outputs) if spec.output.name in (None, one.name)]
+    fitting = [i for i in named if fits(static_shape(outputs[i]))]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(repr(outputs[i].name) for i in fitting)
+        message = f"several outputs could be the answer: {names}"
+        raise DataError("model.wrong_output", message, help='write "output": {"name": ...} in edge-model.json')
+    where = expected if spec.output.name is None else f"{expected} named {spec.output.name!r}"
+    refuse_outputs(spec, where, outputs)
+
+
+def static_shape(output: TensorInfo) -> tuple[int, ...]:
+    """Return the shape, -1 for what is not fixed."""
+    return tuple(-1 if one is None else one for one in output.shape or ())

@@ -1,0 +1,71 @@
+"""Which of the labels a whole picture shows: one of them (`probabilities`, `softmax`) or any number (`sigmoid`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_runtime.core.result import Prediction
+from edge_runtime.engine.postprocess import SCORE_SLACK, InvalidOutputError, sigmoid, softmax
+from edge_runtime.engine.tasks.base import find_output, refuse_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_runtime.engine.base import TensorInfo
+    from edge_runtime.engine.postprocess import Transform
+    from edge_runtime.engine.spec import ModelSpec
+
+SUM_SLACK: Final = 0.05
+"""How far INT8 probabilities may be from a sum of 1."""
+
+
+class Classifier:
+    """Reads one number per label from an output [1, labels]; a `Decoder`."""
+
+    def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:
+        """Find the output; see `tasks.make_decoder` for what is raised."""
+        self._position = find_output(
+            spec, outputs, "an output [1, labels]", lambda shape: _squeezed(shape) == 1 and max(shape) >= 1
+        )
+        shape = [one for one in outputs[self._position].shape or () if one is not None]
+        classes = int(np.prod(shape))
+        if classes != len(spec.labels):
+            refuse_labels(classes, spec)
+        self._labels = spec.labels
+        self._kind = spec.decoder
+        self._limit = spec.thresholds.max_predictions
+        self._floors = np.array([spec.thresholds.by_label.get(one, spec.thresholds.score) for one in spec.labels])
+
+    def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
+        """See `Decoder`; predictions have no box."""
+        del transform  # the whole picture is meant
+        raw = outputs[self._position].reshape(-1).astype(np.float32, copy=False)
+        if not np.isfinite(raw).all():
+            message = f"{int((~np.isfinite(raw)).sum())} of {raw.size} scores are not finite numbers"
+            raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
+        scores = self._scores(raw)
+        order = np.argsort(-scores, kind="stable")
+        kept = order[scores[order] >= self._floors[order]][: self._limit]
+        return tuple(Prediction(self._labels[i], round(float(scores[i]), 6), id=int(i)) for i in kept)
+
+    def _scores(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._kind == "softmax":
+            return softmax(raw)
+        if self._kind == "sigmoid":
+            return sigmoid(raw)
+        total = float(raw.sum())
+        if raw.min() < -SCORE_SLACK or abs(total - 1) > SUM_SLACK:
+            message = f"{raw.size} numbers from {raw.min():.3g} to {raw.max():.3g} that sum to {total:.3g}"
+            raise InvalidOutputError(
+                f"expected probabilities, found {message}", help="for logits write decoder softmax or sigmoid"
+            )
+        return np.clip(raw, 0, 1)
+
+
+def _squeezed(shape: tuple[int, ...]) -> int:
+    """How many axes are longer than one, at least 1."""
+    return max(1, sum(one != 1 for one in shape))
