@@ -32,6 +32,7 @@ class CameraPlan:
     capture: Capture
     fps: float | None
     stall_s: float
+    queue: int = 0
     files: tuple[str, ...] | None = None
 
     @property
@@ -114,8 +115,14 @@ def recipe_ref(recipe: Recipe) -> RecipeRef:
 
 
 def _camera(name: str, camera: Camera) -> CameraPlan:
+    capture = Capture(camera.capture)
     return CameraPlan(
-        id=name, source=camera.source, capture=Capture(camera.capture), fps=camera.fps, stall_s=camera.stall_s
+        id=name,
+        source=camera.source,
+        capture=capture,
+        fps=camera.fps,
+        stall_s=camera.stall_s,
+        queue=camera.queue if capture is Capture.EVERY else 0,
     )
 
 

@@ -107,6 +107,7 @@ class MjpegSource:
     """An MJPEG camera over HTTP(S); see ``camera.source.Source``."""
 
     nature = Nature(live=True)
+    fps = 0.0
 
     def __init__(self, url: str, max_pixels: int) -> None:
         """Refuse pictures of more than ``max_pixels`` pixels."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-import edge_runtime.camera.environment  # before cv2: OpenCV reads its limits when it is loaded
+import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads its limits when it is loaded
 
 import cv2  # isort: skip
 
@@ -101,6 +101,7 @@ class PictureSource:
     """Pictures from files, one after the other, none left out; see ``camera.source.Source``."""
 
     nature = Nature(live=False)
+    fps = 0.0
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 else:
     Pixels = Any  # numpy stays out of processes that only want the rules
 
-STALE_AFTER_S: Final = 0.75
+STALE_AFTER_S: Final = 0.6
 """A picture that is later than this against the stream's own clock is not offered; results promise one second."""
 READ_WAIT_S: Final = 0.5
 """Longest wait of one ``grab`` of a source that can wait in small steps."""
@@ -40,6 +40,7 @@ OPEN_TIMEOUT_S: Final = 2.0
 """Longest time to connect, per attempt."""
 DRIFT: Final = 200e-6
 """Two crystal clocks differ by less than this (typical part: 50 ppm each)."""
+_BURST_S: Final = 0.02
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0)
 BACKOFF_DENIED_S: Final = 30.0
 """Cameras lock an account after five to ten wrong passwords, so a refused one is not repeated quickly."""
@@ -134,6 +135,11 @@ class Source(Protocol):
         """How the reader has to treat the frames; constant."""
         ...
 
+    @property
+    def fps(self) -> float:
+        """Frames a second for those whose position is not known; 0 when that is not known either."""
+        ...
+
     def open(self) -> None:
         """Connect; may block up to ``OPEN_TIMEOUT_S`` twice.
 
@@ -164,17 +170,8 @@ class Source(Protocol):
 
 
 def heartbeat_timeout_s(stall_s: float) -> float:
-    """Return after which silence a camera child may be taken for hanging: a blocking read lasts ``stall_s / 2``."""
-    return max(5.0, read_timeout_s(stall_s) + 3.0)
-
-
-def read_timeout_s(stall_s: float) -> float:
-    """Return the time limit of one blocking read.
-
-    A stalled FFmpeg stream returns one old frame after the first time limit and fails after the second (measured with
-    one decoder thread), so half of ``stall_s`` notices a stall within ``stall_s``.
-    """
-    return max(0.1, stall_s / 2 - 0.02)
+    """Return after which silence a camera child may be taken for hanging: a blocking read lasts up to ``stall_s``."""
+    return max(5.0, stall_s + 3.0)
 
 
 class StallDetector:
@@ -214,12 +211,17 @@ class LatenessTracker:
         self._limit_s = limit_s
         self.reset(0.0)
 
-    def reset(self, now_s: float) -> None:
-        """Forget the old connection: the new one has its own zero and rhythm."""
+    def reset(self, now_s: float, *, doubtful: bool = False) -> None:
+        """Forget the old connection: the new one has its own zero and rhythm.
+
+        ``doubtful`` says that connecting took so long that the first pictures may be old already.
+        """
         self._least_s: float | None = None
+        self._position_s: float | None = None
         self._arrived_s = now_s
         self._interval_s: float | None = None
-        self._doubtful = False
+        self._frames = 0
+        self._doubtful = doubtful
 
     def is_stale(self, arrival: Arrival, now_s: float, *, clocked: bool) -> bool:
         """Judge the frame that arrived at ``now_s``; call once for each, in order.
@@ -241,6 +243,10 @@ class LatenessTracker:
     def _is_late(self, position_s: float | None, now_s: float, pause_s: float) -> bool:
         if not position_s:  # FFmpeg reports 0 for frames without a timestamp: no evidence in either direction
             return self._doubtful
+        before_s, self._position_s = self._position_s, position_s
+        zero_doubtful = self._least_s is None and self._doubtful
+        if zero_doubtful and (before_s is None or pause_s < (position_s - before_s) / 2):
+            return True  # frames that come in faster than they were taken come out of a queue
         difference_s = now_s - position_s
         least_s = difference_s if self._least_s is None else self._least_s + pause_s * DRIFT
         self._least_s = min(least_s, difference_s)
@@ -248,9 +254,9 @@ class LatenessTracker:
         return self._doubtful
 
     def _is_out_of_rhythm(self, arrival: Arrival, pause_s: float) -> bool:
+        self._frames += 1
         if self._interval_s is None:
-            self._interval_s = pause_s if pause_s > 0 else None
-            return False
+            return self._is_first_late(arrival, pause_s)
         if pause_s > max(self._limit_s, 3 * self._interval_s):
             self._doubtful = True
             return True
@@ -258,6 +264,17 @@ class LatenessTracker:
             return True
         self._doubtful = False
         self._interval_s += (pause_s - self._interval_s) / 8
+        return False
+
+    def _is_first_late(self, arrival: Arrival, pause_s: float) -> bool:
+        """Judge while there is no rhythm yet: the first frame, and what comes in the same burst as it."""
+        if self._frames == 1:
+            self._doubtful = self._doubtful or pause_s > self._limit_s
+            return self._doubtful
+        if self._doubtful and (arrival.queued or pause_s < _BURST_S):
+            return True
+        self._doubtful = False
+        self._interval_s = pause_s if pause_s > 0 else None
         return False
 
 

@@ -1,8 +1,8 @@
 """A machine-readable stamp in the top row of a test picture: frame number and time, which prove age and gaps.
 
 72 squares, white = 1, most significant bit first: 32 bit frame number, 32 bit UTC milliseconds (modulo 2**32), 8 bit
-sum of the eight bytes. Squares of 4 pixels or more survive H.264 and JPEG. Needs no numpy of its own: test cameras that
-run in a bare interpreter import it too.
+check: the sum of the eight bytes, exclusive-or 0xA5 so that plain black and plain white are no stamps. Squares of 4
+pixels or more survive H.264 and JPEG. Needs no numpy of its own: test cameras that run in a bare interpreter import it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stamp:
 def stamp_bits(number: int, unix_ms: int) -> list[int]:
     """Return the 72 bits of a stamp; both numbers are taken modulo 2**32."""
     raw = (number & _MASK).to_bytes(4, "big") + (unix_ms & _MASK).to_bytes(4, "big")
-    raw += bytes([sum(raw) & 0xFF])
+    raw += bytes([_check(raw)])
     return [(byte >> (7 - bit)) & 1 for byte in raw for bit in range(8)]
 
 
@@ -66,6 +66,10 @@ def read_stamp(image: Image) -> Stamp | None:
             square = row[:, bit * block + edge : (bit + 1) * block - edge]
             byte = byte << 1 | int(square.mean() > 127)  # noqa: PLR2004 - half way from black to white
         raw.append(byte)
-    if sum(raw[:8]) & 0xFF != raw[8]:
+    if _check(raw[:8]) != raw[8]:
         return None
     return Stamp(int.from_bytes(raw[:4], "big"), int.from_bytes(raw[4:8], "big"))
+
+
+def _check(raw: bytes | bytearray) -> int:
+    return sum(raw) & 0xFF ^ 0xA5

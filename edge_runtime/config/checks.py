@@ -101,16 +101,18 @@ def _no_judge(data: Mapping[str, object]) -> Iterator[Mistake]:
 
 
 def _inspections(data: Mapping[str, object]) -> Iterator[Mistake]:
-    used = set()
+    used: set[object] = set()
     for name, inspection in entries(data, "inspections"):
         at = ("inspections", name)
         for kind, plural in (("camera", "cameras"), ("model", "models")):
             yield from _reference(at, kind, inspection, section(data, plural))
-        used.add(inspection.get("camera"))
+        camera = inspection.get("camera")
+        used.add(camera if isinstance(camera, str) else None)
         yield from _trigger((*at, "trigger"), inspection.get("trigger"))
         yield from _recipe((*at, "recipe"), section(inspection, "recipe"))
-    if used:
-        for camera in section(data, "cameras"):
+    cameras = section(data, "cameras")
+    if used and used <= cameras.keys():  # with a misspelt one, its camera would seem unused
+        for camera in cameras:
             if camera not in used:
                 message = f'no inspection looks at camera "{camera}"'
                 yield Mistake(("cameras", camera), "config.unused_camera", message, warning=True)

@@ -73,6 +73,10 @@ class InvalidConfigError(ConfigError):
         self.file = file
         self.problems = tuple(problems)
 
+    def report(self) -> str:
+        """Show everything the way ``edge-runtime check`` does: each problem, then their number."""
+        return f"{render(self.problems)}\n{summary(self.file, self.problems)}\n"
+
 
 def summary(file: str, problems: Sequence[Problem]) -> str:
     """Count: ``3 problems in edge.yaml``."""
@@ -120,13 +124,17 @@ def _render(problem: Problem) -> str:
     where = f"{problem.origin}   {problem.path}" if problem.path else str(problem.origin)
     excerpt = problem.excerpt
     number = str(problem.origin.line) if excerpt else ""
-    gutter = " " * (len(number) + 1)
-    out = [f"{'warning' if problem.warning else 'error'}: {problem.message}", f"{gutter} --> {where}"]
+    gutter = " " * max(2, len(number) + 1)
+    out = [f"{'warning' if problem.warning else 'error'}: {problem.message}", f"{gutter}--> {where}"]
     if excerpt:
         before = "".join("  " if _is_wide(char) else " " for char in excerpt.text[: excerpt.start])
         under = excerpt.text[excerpt.start : excerpt.start + excerpt.width]
         carets = "^" * (excerpt.width + sum(_is_wide(char) for char in under))
-        out += [f"{gutter} |", f" {number} | {excerpt.text.rstrip()}", f"{gutter} | {before}{carets}"]
+        out += [
+            f"{gutter} |",
+            f" {number:>{len(gutter) - 1}} | {excerpt.text.rstrip()}",
+            f"{gutter} | {before}{carets}",
+        ]
     if problem.help:
         out.append(f"{gutter} = help: {problem.help}")
     return "\n".join(out) + "\n"

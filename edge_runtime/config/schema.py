@@ -237,9 +237,12 @@ class Inspection(Section):
 
     camera: Id = Field(description="which camera it looks at; may be left out if there is one, or one of the same name")
     model: Id = Field(description="which model judges; may be left out if there is only one")
-    trigger: Annotated[Trigger, BeforeValidator(_trigger), Shorthand("continuous, mqtt")] = Field(
-        default=Trigger(), description="continuous, mqtt or {interval_ms: N}"
-    )
+    trigger: Annotated[
+        Trigger,
+        BeforeValidator(_trigger),
+        Shorthand("continuous, mqtt"),
+        Expect("continuous, mqtt or a map with interval_ms"),
+    ] = Field(default=Trigger(), description="continuous, mqtt or {interval_ms: N}")
     deadline_ms: int = Field(
         default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
     )
@@ -255,9 +258,7 @@ class Engine(Section):
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; chosen from the processor by default"
     )
-    pinning: bool = Field(
-        default=False, description="let OpenVINO pin threads to cores; only good with one model on the box"
-    )
+    pinning: bool | None = not_yet("CPU pinning", description="let OpenVINO pin threads to cores")
     cache: bool = Field(default=True, description="keep compiled models in state_dir, for a faster start")
 
 

@@ -75,6 +75,7 @@ class Node:
         raw: the text of an unquoted scalar as written, so that text settings get ``1.10`` and not ``1.1``.
         secret: ``True`` for ``!secret NAME``; ``value`` is the name until it was looked up, then the secret.
         broken: a problem was reported here; nothing more is to be said about it.
+        partial: entries of this map were refused; what seems to be missing may be among them.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Entry]
@@ -82,3 +83,4 @@ class Node:
     raw: str | None = field(default=None, repr=False)
     secret: bool = False
     broken: bool = False
+    partial: bool = False

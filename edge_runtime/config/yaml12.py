@@ -1,23 +1,20 @@
 """A careful reader of one small YAML document: YAML 1.2 core scalars, positions kept, tricks refused.
 
 PyYAML alone reads ``no`` as False, ``12:30`` as 750, ``010`` as 8, takes the last of two equal keys, and needs a minute
-and more for 200 000 opening brackets. Here the tree is built from parser events with an explicit stack, so the depth limit
-acts before anything is nested; libyaml is used where PyYAML was built with it.
+and more for 200 000 opening brackets. Here the tree is built from parser events with an explicit stack, so the depth
+limit acts before anything is nested; libyaml is used where PyYAML was built with it.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import yaml
 
 from edge_runtime.config.report import Problem
 from edge_runtime.config.tree import Entry, Node, Origin, Place, Scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LIMIT_BYTES: Final = 256 * 1024
 LIMIT_DEPTH: Final = 32
@@ -97,9 +94,11 @@ class _Open:
     origin: Origin
     is_map: bool
     is_key: bool  # it stands where a key should
+    broken: bool  # its tag was refused
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     wants_key: bool = True
+    lost: bool = False  # a key was refused, and its value with it
     key: tuple[str, Origin] | None = None  # None while the value of an unusable key is read
 
 
@@ -116,16 +115,26 @@ class _Builder:
 
     def take(self, event: yaml.Event) -> bool:
         """Digest one event; return whether more are wanted."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(self, event)
+        match event:
+            case yaml.DocumentStartEvent():
+                self._document(event)
+            case yaml.ScalarEvent():
+                self._scalar(event)
+            case yaml.AliasEvent():
+                self._alias(event)
+            case yaml.CollectionStartEvent():
+                self._start(event)
+            case yaml.CollectionEndEvent():
+                self._end(event)
+            case _:
+                pass  # the ends of documents and of the stream
         return not self._dead
 
     def finish(self) -> Document:
         """Say what has been built."""
         if not self._dead:
             start = Origin(Place.FILE, self._name, 1, 1, 1, 2)
-            if self._root is None or self._root.value is None and not self._root.broken:
+            if self._root is None or (self._root.value is None and not self._root.broken):
                 self._refuse(
                     "yaml.empty", "the file is empty", start, "edge-runtime config init  prints one to start from"
                 )
@@ -140,8 +149,7 @@ class _Builder:
         self.problems.append(Problem(code, message, origin, help=way_out))
 
     def _origin(self, event: yaml.Event) -> Origin:
-        start, end = event.start_mark, event.end_mark
-        return Origin(Place.FILE, self._name, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+        return Origin(Place.FILE, self._name, *_position(event.start_mark), *_position(event.end_mark))
 
     def _document(self, event: yaml.Event) -> None:
         self._documents += 1
@@ -183,34 +191,26 @@ class _Builder:
             self._refuse("yaml.depth", f"nested deeper than {LIMIT_DEPTH} levels", origin, "no setting is that deep")
             self._dead = True
             return
-        if event.tag not in _TAGS:
+        broken = event.tag not in _TAGS
+        if broken:
             self._broken_tag(event.tag, origin)
         self._anchor(event.anchor, origin)
         is_key = self._expects_key()
         if is_key:
             message = "a key must be plain text, got a list or map"
             self._refuse("yaml.key", message, origin, "a value that starts with { or [ needs quotes")
-        self._stack.append(_Open(origin, isinstance(event, yaml.MappingStartEvent), is_key))
+        self._stack.append(_Open(origin, isinstance(event, yaml.MappingStartEvent), is_key, broken))
 
     def _end(self, event: yaml.Event) -> None:
         opened = self._stack.pop()
-        end = event.end_mark
         start = opened.origin
-        origin = Origin(Place.FILE, self._name, start.line, start.column, end.line + 1, end.column + 1)
+        origin = Origin(Place.FILE, self._name, start.line, start.column, *_position(event.end_mark))
         if opened.is_key:
             self._key(Node(None, origin, broken=True), None)
         else:
-            self._add(Node(opened.entries if opened.is_map else tuple(opened.items), origin))
-
-    _handlers: Final[dict[type, Callable[[_Builder, yaml.Event], None]]] = {
-        yaml.DocumentStartEvent: _document,
-        yaml.ScalarEvent: _scalar,
-        yaml.AliasEvent: _alias,
-        yaml.SequenceStartEvent: _start,
-        yaml.MappingStartEvent: _start,
-        yaml.SequenceEndEvent: _end,
-        yaml.MappingEndEvent: _end,
-    }
+            broken = opened.broken or (opened.lost and not opened.entries)
+            value = opened.entries if opened.is_map else tuple(opened.items)
+            self._add(Node(value, origin, broken=broken, partial=opened.lost))
 
     def _expects_key(self) -> bool:
         return bool(self._stack) and self._stack[-1].is_map and self._stack[-1].wants_key
@@ -229,16 +229,19 @@ class _Builder:
         opened.wants_key = False
         opened.key = None
         if node.broken or text is None:
-            return
-        if node.secret or not text:
+            opened.lost = True
+        elif node.secret or not text:
+            opened.lost = True
             self._refuse("yaml.key", "a key must be plain text", node.origin)
         elif text == "<<" and node.raw is not None:
+            opened.lost = True
             way_out = "write the keys out, or put what cameras share under defaults:"
             self._refuse("yaml.merge", "merge keys (<<) are not allowed", node.origin, way_out)
         elif text in opened.entries:
             first = opened.entries[text].key.line
             message = f'key "{text[:64]}" is given twice, first in line {first}'
-            self._refuse("yaml.duplicate", message, node.origin, f"remove one of lines {first} and {node.origin.line}")
+            lines = f"one of lines {first} and {node.origin.line}" if first != node.origin.line else "one of the two"
+            self._refuse("yaml.duplicate", message, node.origin, f"remove {lines}")
         else:
             opened.key = (text, node.origin)
 
@@ -268,7 +271,7 @@ class _Builder:
 
 
 _SYNTAX: Final[tuple[tuple[str, str, str], ...]] = (  # parser's words, ours, way out
-    ("cannot start any token", "a value cannot start with {char}", "put the value in quotes"),
+    ("cannot start any token", "a value cannot start with CHAR", "put the value in quotes"),
     (
         "mapping values are not allowed",
         'a second ": " in one value',
@@ -280,7 +283,7 @@ _SYNTAX: Final[tuple[tuple[str, str, str], ...]] = (  # parser's words, ours, wa
         "close it, or double a quote that belongs to the text",
     ),
     ("',' or ']'", "the list opened by [ here is never closed or lacks a comma", "close it with ]"),
-    ("',' or '}'", "the map opened by {{ here is never closed or lacks a comma", "close it with }"),
+    ("',' or '}'", "the map opened by { here is never closed or lacks a comma", "close it with }"),
     ("expected ':'", 'this line is neither "key: value" nor "- item"', "write a colon and a blank behind the key"),
     (
         "expected key",
@@ -292,39 +295,48 @@ _SYNTAX: Final[tuple[tuple[str, str, str], ...]] = (  # parser's words, ours, wa
     ("escape", "an unknown escape in double quotes", "use single quotes for text with backslashes"),
     ("hexdecimal", "an unknown escape in double quotes", "use single quotes for text with backslashes"),
 )
+_OPENED: Final = ("end of stream", "flow", "expected ':'")  # the mistake is where the construct began
 _GLUED = re.compile(r"\s*(?:- +)?[A-Za-z_][A-Za-z0-9_-]*(:)[^\s:/].*")
 
 
+class _Mark(Protocol):
+    """What the two marks of PyYAML, libyaml's and its own, have in common; both count from 0."""
+
+    line: int
+    column: int
+
+
+def _position(mark: _Mark | None) -> tuple[int, int]:
+    """1-based line and column."""
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
+
+
 def _syntax(error: yaml.MarkedYAMLError, lines: list[str], name: str) -> Problem:
-    mark = error.problem_mark
-    said = f"{error.problem or ''} {error.context or ''}"
-    line, column = (mark.line, mark.column) if mark is not None else (0, 0)
-    context = error.context_mark
-    if context is not None and ("end of stream" in said or "flow" in said):
-        line, column = context.line, context.column
-    text = lines[line] if line < len(lines) else ""
-    if "\t" in text[: column + 1] and not text[:column].strip():
-        tab = text.index("\t")
-        message, way_out = "a tab cannot indent YAML", "use spaces, two for each level"
-        return Problem(
-            "yaml.tab", message, Origin(Place.FILE, name, line + 1, tab + 1, line + 1, tab + 2), help=way_out
-        )
-    above = line - 1
-    while above >= 0 and not lines[above].strip():
-        above -= 1
-    glued = _GLUED.fullmatch(lines[above]) if above >= 0 and "mapping values" in said else None
-    if glued:
-        origin = Origin(Place.FILE, name, above + 1, glued.start(1) + 1, above + 1, glued.end(1) + 1)
-        return Problem("yaml.syntax", "a blank is missing behind the colon", origin, help="write  key: value")
-    char = text[column] if column < len(text) else "this"
-    message, way_out = f"not YAML: {error.problem}", None
-    for words, ours, help_ in _SYNTAX:
-        if words in said:
-            message, way_out = ours.format(char=char), help_
-            break
-    return Problem(
-        "yaml.syntax", message, Origin(Place.FILE, name, line + 1, column + 1, line + 1, column + 2), help=way_out
-    )
+    said = f"{error.problem} {error.context}"
+    opened = error.context_mark is not None and any(words in said for words in _OPENED)
+    line, column = _position(error.context_mark if opened else error.problem_mark)
+    text = lines[line - 1] if line <= len(lines) else ""
+    tab = text.find("\t")
+    if 0 <= tab < column and not text[: column - 1].strip():
+        return _at("yaml.tab", "a tab cannot indent YAML", "use spaces, two for each level", (name, line, tab + 1))
+    if "mapping values" in said:
+        above = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), 0)
+        glued = _GLUED.fullmatch(lines[above - 1]) if above else None
+        if glued:
+            here = (name, above, glued.start(1) + 1)
+            return _at("yaml.syntax", "a blank is missing behind the colon", "write  key: value", here)
+    if "${" in text and "flow" in said:
+        where = (name, line, text.index("${") + 1)
+        return _at("yaml.syntax", "a ${...} between brackets needs quotes", 'write  "${NAME}"', where)
+    known = next(((ours, way_out) for words, ours, way_out in _SYNTAX if words in said), None)
+    message, way_out = known or (f"not YAML: {error.problem}", "check this line and the one above")
+    char = text[column - 1 : column] or "this"
+    return _at("yaml.syntax", message.replace("CHAR", char), way_out, (name, line, column))
+
+
+def _at(code: str, message: str, way_out: str, where: tuple[str, int, int]) -> Problem:
+    name, line, column = where
+    return Problem(code, message, Origin(Place.FILE, name, line, column, line, column + 1), help=way_out)
 
 
 def _offset(text: str, offset: int, name: str) -> Origin:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -300,9 +299,6 @@ def _labels(top: Section) -> tuple[str, ...] | None:
         return None
     if not 1 <= len(labels) <= LABEL_LIMIT:
         top.wrong("labels", f"1 to {LABEL_LIMIT} labels", list(labels))
-    label, count = Counter(labels).most_common(1)[0] if labels else ("", 0)
-    if count > 1:
-        top.problems.append(f"labels: {label!r} stands there {count} times; predictions could not be told apart")
     return labels
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 # version 1.29 and later write a device id and resolve names of a telemetry service unless told not to before import
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
 from edge_runtime.engine.base import EngineInfo, EngineOptions, TensorInfo
@@ -68,8 +67,6 @@ class OrtEngine:
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         settings.log_severity_level = _FATAL  # what matters is raised
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # one static shape: the arena would keep the largest of all intermediate sizes for ever (onnxruntime#26831)
-        settings.enable_mem_pattern = True
         try:
             with _Capture() as capture:
                 settings.optimized_model_filepath = capture.path
@@ -155,7 +152,7 @@ class OrtRequest:
 class _Capture:
     """A file without a name that ONNX Runtime writes the graph to which it really runs."""
 
-    def __enter__(self) -> _Capture:
+    def __enter__(self) -> Self:
         self._fd = os.memfd_create("optimized-graph", os.MFD_CLOEXEC)
         self.path = f"/proc/self/fd/{self._fd}"
         return self

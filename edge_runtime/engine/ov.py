@@ -9,7 +9,7 @@ where it could do bfloat16, so that a model judges alike on every box; a package
 from __future__ import annotations
 
 import io
-import os
+import re
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 # openvino forks a process at import that posts to an analytics service; this is the documented way around it
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None = "not to be imported"
 
+# ruff: noqa: E402 - the line above has to come first
 import numpy as np
-import openvino as ov
-from openvino.preprocess import ColorFormat, PrePostProcessor
+import openvino as ov  # type: ignore[import-untyped]  # ships no types
+from openvino.preprocess import ColorFormat, PrePostProcessor  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
 from edge_runtime.engine.base import EngineInfo, EngineOptions, TensorInfo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 RUN_TIMEOUT_MS: Final = 10_000
 _COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
+_TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
 _PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 
@@ -80,9 +82,6 @@ class OpenVinoEngine:
     def close(self) -> None:
         """See `engine.base.Engine`; requests that are still open keep the model alive."""
         self._compiled = None
-
-
-_TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
 
 
 class OpenVinoRequest:
@@ -165,7 +164,7 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         if facts["layerType"].astype(str) in _COMPUTE:
             counts[facts["runtimePrecision"].astype(str)] += 1
     used = counts.most_common(1)[0][0] if counts else "f32"
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(counts) > 1:
         notes = (
             "compute layers by precision: "
@@ -186,11 +185,18 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
 
 
 def _name(port: Any) -> str:  # noqa: ANN401 - openvino ships no types
-    return min(port.get_names(), default=port.get_node().get_friendly_name())
+    return str(min(port.get_names(), default=port.get_node().get_friendly_name()))
 
 
 def reason(error: Exception) -> str:
-    """Return the line of OpenVINO's exception that says what happened, without its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith("Exception from")]
-    return (telling or lines or [type(error).__name__])[0][:300]
+    """Return what OpenVINO's exception says about the model, without its own source files."""
+    text = str(error)
+    missing = re.search(r"No conversion rule found for operations: (.+)", text)
+    if missing:
+        return f"no conversion for the operators {missing[1]}"
+    operator = re.search(r"-- (\w+)-\d+ with a message", text)
+    check = re.search(r"Check '(?!false')(.+?)' failed", text)
+    if check:
+        return f"{operator[1]}: {check[1]} does not hold" if operator else f"{check[1]} does not hold"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Exception from")]
+    return (lines or [type(error).__name__])[0][:300]

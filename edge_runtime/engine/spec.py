@@ -93,4 +93,3 @@ class ModelSpec:
     output: OutputSpec
     labels: tuple[str, ...]
     thresholds: ThresholdSpec
-    precision: str | None

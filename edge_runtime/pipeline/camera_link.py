@@ -35,7 +35,7 @@ class CameraListener(Protocol):
     """Who wants to know what a camera does; called in the loop thread."""
 
     def on_frame(self, frame: Frame) -> None:
-        """A frame is in the ring; release its slot when nobody reads it any more."""
+        """A frame is in the ring, for the time of this call; ``hold`` its slot to keep it for longer."""
         ...
 
     def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> None:
@@ -118,21 +118,20 @@ class CameraLink:
         match message.get("op"):
             case "frame":
                 frame = wire.frame(message, self.camera, simulated=self._simulated, max_pixels=self._max_pixels)
-                self._announced(frame.frame_id)
+                self._announced([frame.frame_id], frame.captured_mono_ns, child)
                 self.hold(frame.slot)
                 self._listener.on_frame(frame)
                 self.release(frame.slot)
             case "bad_frame":
                 frame = wire.bad_frame(message, self.camera, simulated=self._simulated)
-                self._announced(frame.frame_id)
                 reason = wire.text(message, "reason")
+                self._announced([frame.frame_id], frame.captured_mono_ns, child)
                 failure = Failure.OVERRUN if reason == Failure.OVERRUN.value else Failure.INVALID_FRAME
                 self._listener.on_bad_frame(frame, failure, "" if failure is Failure.OVERRUN else reason)
             case "dropped":
-                ids = wire.frame_ids(message)
-                for frame_id in ids:
-                    self._announced(frame_id)
-                self._listener.on_dropped(self.camera, len(ids), _drop(message))
+                ids, drop = wire.frame_ids(message), _drop(message)
+                self._announced(ids, 0, child)
+                self._listener.on_dropped(self.camera, len(ids), drop)
             case "state":
                 state = wire.text(message, "state")
                 if state not in STATES:
@@ -141,16 +140,26 @@ class CameraLink:
                 self._set_state(
                     CameraState(state, wire.text(message, "reason", ""), wire.text(message, "detail", ""), now)
                 )
-            case other:
-                raise DataError("child.message", f"unknown camera message {other!r}")
+            case _:
+                raise DataError("child.message", f"unknown camera message {wire.text(message, 'op')!r}")
 
-    def _announced(self, frame_id: int) -> None:
-        if frame_id <= self._settled_up_to or frame_id in self._ahead or frame_id > self.ring.frames_begun:
-            raise DataError("child.message", f"frame id {frame_id} was announced twice or never begun")
-        self._ahead.add(frame_id)
+    def _announced(self, frame_ids: list[int], captured_mono_ns: int, child: Child) -> None:
+        """Note all of the ids or, when one is wrong, none: what is noted here must be accounted by the caller."""
+        if captured_mono_ns > child.now_mono_ns():
+            raise DataError("child.message", "a frame from the future, whose deadline would never come")
+        new = set(frame_ids)
+        if len(new) < len(frame_ids) or any(map(self._is_wrong, new)):
+            raise DataError("child.message", "a frame id was announced twice or never begun")
+        missing = self._settled_up_to + 1
+        if missing not in new and len(self._ahead) + len(new) > TORN_MAX:
+            raise DataError("child.message", f"frame {missing} was begun and never announced")
+        self._ahead |= new
         while self._settled_up_to + 1 in self._ahead:
             self._settled_up_to += 1
             self._ahead.remove(self._settled_up_to)
+
+    def _is_wrong(self, frame_id: int) -> bool:
+        return not self._settled_up_to < frame_id <= self.ring.frames_begun or frame_id in self._ahead
 
     def _set_state(self, state: CameraState) -> None:
         changed = (state.state, state.reason) != (self.state.state, self.state.reason)

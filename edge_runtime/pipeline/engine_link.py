@@ -65,7 +65,7 @@ class EngineLink:
         return self._child is not None
 
     def infer(self, slot: ModelSlot, inspection: str, frame_request: Request) -> bool:
-        """Send a frame to the engine; ``False`` when the process turned out to be gone (``on_exited`` follows)."""
+        """Send a frame to the engine; ``False`` when it turned out to be gone or deaf (``on_exited`` follows)."""
         child = self._child
         if child is None:
             return False
@@ -83,9 +83,7 @@ class EngineLink:
             "height": frame.height,
             "channels": frame.channels,
         }
-        try:
-            child.send(message)
-        except UnavailableError:
+        if not self._deliver(child, message):
             return False
         slot.send(self._numbers, frame_request)
         return True
@@ -115,18 +113,18 @@ class EngineLink:
         for slot in self.slots.values():
             spec = slot.spec
             slot.on_engine_started()
-            child.send(
-                {
-                    "op": "load",
-                    "slot": spec.id,
-                    "path": spec.path,
-                    "device": spec.device,
-                    "backend": spec.backend,
-                    "workers": spec.workers,
-                    "threads": spec.threads,
-                    "cache_dir": self._cache_dir,
-                }
-            )
+            load = {
+                "op": "load",
+                "slot": spec.id,
+                "path": spec.path,
+                "device": spec.device,
+                "backend": spec.backend,
+                "workers": spec.workers,
+                "threads": spec.threads,
+                "cache_dir": self._cache_dir,
+            }
+            if not self._deliver(child, load):
+                return
 
     def on_message(self, child: Child, message: dict[str, object]) -> None:
         """Handle one message; a message that does not fit kills the child, which is then restarted."""
@@ -150,6 +148,15 @@ class EngineLink:
             if not cause.retired:
                 self._listener.on_slot_changed(slot)
 
+    def _deliver(self, child: Child, message: dict[str, object]) -> bool:
+        """Send, and end a process that does not take it: it is dead already, or alive and of no use."""
+        try:
+            child.send(message)
+        except UnavailableError as error:
+            child.kill(str(error))
+            return False
+        return True
+
     def _handle(self, message: dict[str, object]) -> None:
         op = message.get("op")
         if op in ("inferred", "failed"):
@@ -168,14 +175,19 @@ class EngineLink:
     def _answer(self, message: dict[str, object], *, judged: bool) -> None:
         number = wire.integer(message, "request")
         for slot in self.slots.values():
-            request = slot.answer(number)
+            request = slot.request(number)
             if request is None:
                 continue
+            # everything is read before the request is taken: one that stays is settled by on_exited
             if judged:
-                self._listener.on_verdict(slot, request, wire.verdict(message, request.frame.captured_mono_ns))
+                verdict = wire.verdict(message, request.frame.captured_mono_ns)
+                slot.answer(number)
+                self._listener.on_verdict(slot, request, verdict)
             else:
                 failure = _FAILURES.get(wire.text(message, "failure"), Failure.INVALID_OUTPUT)
-                self._listener.on_failed(slot, request, failure, wire.text(message, "message"))
+                reason = wire.text(message, "message")
+                slot.answer(number)
+                self._listener.on_failed(slot, request, failure, reason)
             return
         raise DataError("child.message", f"answer to request {number}, which nobody waits for")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 ENTRIES = 256  # ids per inspection; more than waiting + in flight + uncommitted at any time
 _HEADER_WORDS = 1  # how many frames did not fit
+
+
+class Words(Protocol):
+    """Unsigned 64-bit words that survive the process (``system.files.MappedWords``)."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """Read one."""
+        ...
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        """Write one."""
+        ...
 
 
 def words_needed(inspections: int) -> int:
@@ -37,8 +49,8 @@ class Leftover:
 class FlightRecorder:
     """See the module docstring."""
 
-    def __init__(self, words: memoryview[int], inspections: Sequence[str]) -> None:
-        """Use ``words`` (format Q, at least ``words_needed`` items, all zero; ``leftovers`` reads old content)."""
+    def __init__(self, words: Words, inspections: Sequence[str]) -> None:
+        """Use ``words``, at least ``words_needed`` of them and all zero; ``leftovers`` reads old content."""
         self._words = words
         self._base = {name: index * (_HEADER_WORDS + ENTRIES) for index, name in enumerate(inspections)}
         self._places: dict[tuple[str, int], int] = {}

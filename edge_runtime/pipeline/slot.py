@@ -110,9 +110,13 @@ class ModelSlot:
         """Note a frame that was sent to the engine under ``number``."""
         self._requests[number] = request
 
-    def answer(self, number: int) -> Request | None:
-        """Take the request that was answered; ``None`` for a number nobody waits for."""
-        return self._requests.pop(number, None)
+    def request(self, number: int) -> Request | None:
+        """Return what was sent under ``number``; ``None`` for a number nobody waits for."""
+        return self._requests.get(number)
+
+    def answer(self, number: int) -> None:
+        """Forget a request, which was answered."""
+        del self._requests[number]
 
     def hung_ms(self, now_ns: int) -> float | None:
         """Return the age of the oldest request if it says that the engine hangs."""

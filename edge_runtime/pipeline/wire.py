@@ -7,6 +7,7 @@ checked here; a message that does not fit is a protocol fault of the child.
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
@@ -180,10 +181,17 @@ def _origin(message: Mapping[str, object]) -> str | None:
 
 
 def _finite(value: object, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _misfit(key, "a finite number", value)
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError as error:
+        raise _misfit(key, "a finite number", "an integer beyond all floats") from error
+    if not math.isfinite(found):
+        raise _misfit(key, "a finite number", value)
+    return found
 
 
 def _misfit(key: str, expected: str, found: object) -> DataError:
-    return DataError("child.message", f"field {key!r} must be {expected}, found {str(found)[:80]!r}")
+    # reprlib: str() of what nests deeply or is very long is itself a way to hurt us
+    return DataError("child.message", f"field {key!r} must be {expected}, found {reprlib.repr(found)}")

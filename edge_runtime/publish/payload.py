@@ -29,6 +29,7 @@ STATUS_TOPIC = "status"
 INFO_TOPIC = "info"
 METRICS_TOPIC = "metrics"
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))  # dumps() makes one a call
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
 _NS = 1_000_000_000
 _LIVE_END = b'"historical":false}'
@@ -116,7 +117,7 @@ def dumps(document: Mapping[str, object]) -> bytes:
         ValueError: a number is NaN or infinite.
         TypeError: a value has no JSON form.
     """
-    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:

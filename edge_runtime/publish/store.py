@@ -246,6 +246,15 @@ class Store:
             # fetchall: the pragma frees one page per step of its cursor
             self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
 
+    def probe(self) -> None:
+        """Write a page without changing anything.
+
+        Raises:
+            StorageError: the disk or the file refuses.
+        """
+        with _mapped(self._path), self._transaction() as connection:
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
+
     def checkpoint(self) -> None:
         """Sync the log, copy it into the main file and sync that: what was committed is durable.
 

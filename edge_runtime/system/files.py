@@ -25,10 +25,11 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM})
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o640) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o640, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` durably: after a crash or a power cut it holds the old bytes or all the new ones.
 
-    Callable from any thread; two writers of one path end with the bytes of one of them. Blocks for two fsyncs.
+    Callable from any thread; two writers of one path end with the bytes of one of them. Blocks for two fsyncs; with
+    ``durable`` false for none, and then only readers are safe from half a file, not a power cut.
 
     Raises:
         PermissionDeniedError: the directory may not be written.
@@ -40,7 +41,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o640) -> None:
         try:
             try:
                 _write_all(descriptor, data)
-                os.fsync(descriptor)
+                if durable:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             temporary.rename(path)
@@ -48,7 +50,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o640) -> None:
             with contextlib.suppress(OSError):  # the first error is the one to report
                 temporary.unlink()
             raise
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
     except OSError as error:
         raise storage_error(error, path, "write") from error
 
@@ -166,6 +169,28 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the lock file ``path``; asking takes nothing and writes nothing.
+
+    Raises:
+        PermissionDeniedError: the file may not be opened.
+        StorageError: it cannot be opened for another reason than not being there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(error, path, "open") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class LockFile:
     """An exclusive lock for the life of a process: ``with LockFile(path):``; the kernel frees it when we die."""
 
@@ -175,13 +200,15 @@ class LockFile:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting and write our pid into the file.
+        """Take the lock without waiting and write our pid into the file; idempotent.
 
         Raises:
             BusyError: another process holds it; the message names its pid.
             PermissionDeniedError: the file may not be opened.
             StorageError: the disk refuses.
         """
+        if self._descriptor is not None:
+            return
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:

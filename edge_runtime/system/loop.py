@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STOP_POLL_S = 0.1  # a Stop cannot wake a selector, so the loop looks this often
 POSTS_MAX = 65536
+_SWEEP_MIN = 64
 
 
 class HasFileno(Protocol):
@@ -77,6 +78,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._watches: dict[int, _Watch] = {}
         self._timers: list[tuple[int, int, Timer]] = []
+        self._sweep_at = _SWEEP_MIN
         self._order = itertools.count()  # equal times fire in the order of their making
         self._posts: deque[Callable[[], None]] = deque()
         self._closers: list[Callable[[], None]] = []
@@ -111,6 +113,10 @@ class Loop:
         """Call ``callback`` once, in the first turn at or after ``mono_ns`` of the loop's clock."""
         timer = Timer(mono_ns, callback)
         heapq.heappush(self._timers, (mono_ns, next(self._order), timer))
+        if len(self._timers) > self._sweep_at:  # cancelled timers far in the future must not pile up
+            self._timers = [entry for entry in self._timers if entry[2].pending]
+            heapq.heapify(self._timers)
+            self._sweep_at = max(_SWEEP_MIN, 2 * len(self._timers))
         return timer
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
@@ -184,9 +190,6 @@ class Loop:
         newest = next(self._order)  # timers made from here on wait for the next turn, even if due
         while self._timers and self._timers[0][0] <= now and self._timers[0][1] < newest:
             heapq.heappop(self._timers)[2]._fire()  # noqa: SLF001 - the loop's own
-        if len(self._timers) > 64 and sum(timer.pending for *_, timer in self._timers) * 2 < len(self._timers):  # noqa: PLR2004 - not worth the work below
-            self._timers = [entry for entry in self._timers if entry[2].pending]
-            heapq.heapify(self._timers)
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):  # a nested turn may have read it

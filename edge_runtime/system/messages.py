@@ -62,7 +62,7 @@ class MessageSocket:
 
     def __init__(self, sock: socket.socket, *, limit_bytes: int = LIMIT_BYTES) -> None:
         """Take ownership of a connected SOCK_SEQPACKET socket; encoded messages may have ``limit_bytes``."""
-        sock.setblocking(False)
+        sock.settimeout(0)
         self._sock = sock
         self._limit_bytes = limit_bytes
         self._buffer = bytearray(INLINE_BYTES + 1)  # the extra byte tells a packet that is too long

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 MASK = "***"
 SHORTEST_SECRET = 4  # characters; masking shorter ones by value would eat ordinary words and hide nothing
 
-_SECRET_NAME = re.compile(r"(?i)pass|pwd|secret|token|credential|psk|private")
+_SECRET_NAME = re.compile(r"(?i)pa*s+w|pass|pwd|secret|token|credential|psk|private|api_?key")
 _FILE_NAME = re.compile(r"(?i)_(?:file|path|dir)$")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return ``text`` with credentials of URLs and every one of ``secrets`` masked, in any spelling of ``spellings``."""
+    """Return ``text`` with credentials of URLs and every one of ``secrets``, however spelled, masked."""
     for secret in secrets:
         for spelling in spellings(secret):
             text = text.replace(spelling, MASK)
@@ -33,7 +33,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def spellings(secret: str) -> tuple[str, ...]:
-    """Return the forms in which ``secret`` turns up (plain, in URLs, in JSON), longest first; none if it is too short."""
+    """Return the forms in which ``secret`` turns up (plain, in URLs, in JSON), longest first; none if too short."""
     forms = {
         secret,
         unquote(secret),

@@ -102,8 +102,8 @@ class ServiceGroup:
     def start(self, service: Service) -> None:
         """Run ``service`` in a new thread that this group joins. Call from the thread that opened the group."""
         thread = threading.Thread(target=self._run, args=(service,), name=service.name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only now: one that could not be started cannot be joined
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a stop or a failure; return whether either came within ``timeout_s`` seconds."""

@@ -41,12 +41,13 @@ def write_manifest(folder: Path, *, seed: int, facts: dict[str, Any]) -> None:
             "color": "RGB",
             "size": list(INPUT_SIZE),
             "resize": "letterbox",
+            "interpolation": "linear",
             "pad": 114,
-            "scale": 1 / 255,
+            "scale": 255,
             "mean": [0, 0, 0],
             "std": [1, 1, 1],
         },
-        "output": {"names": [OUTPUT_NAME]},
+        "output": {"name": OUTPUT_NAME, "boxes": "cxcywh", "normalized": False},
         "labels": list(LABELS),
         "thresholds": {"score": SCORE_MIN, "iou": IOU_MAX},
         "hardware": ["cpu"],
@@ -78,8 +79,10 @@ def _accuracy_rows(figures: dict[str, Any]) -> list[str]:
 
 def _agreement_rows(figures: dict[str, Any]) -> list[str]:
     rows = [
-        "| runs | images | boxes | matched | same label | IoU min / mean | score difference max / mean | "
-        "images within tolerance |",
+        (
+            "| runs | images | boxes | matched | same label | IoU min / mean | score difference max / mean | "
+            "images within tolerance |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, run in figures["agreement"].items():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from surface_defects.render import BELT_PERIOD, render_scene
 from surface_defects.scene import FRAME_SIZE, Belt, Camera, Label, Light, Part, Placement, Scene, sample_part
 from surface_defects.surface import draw_surface
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FRAME_RATE: Final = 30
 _SPEED_PX: Final = 8
@@ -80,7 +82,7 @@ def write_clip(target: Path, *, seed: int, encoder: str = "ffmpeg") -> int:
     command = [
         encoder, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24",
         "-s", f"{FRAME_SIZE[1]}x{FRAME_SIZE[0]}", "-r", str(FRAME_RATE), "-i", "-",
-        "-c:v", "libx264", "-preset", "slow", "-crf", "27", "-pix_fmt", "yuv420p", "-g", "60", "-bf", "0",
+        "-c:v", "libx264", "-preset", "slow", "-crf", "24", "-pix_fmt", "yuv420p", "-g", "60", "-bf", "0",
         "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", str(target),
     ]  # fmt: skip
     visible = FRAME_SIZE[1] + 300

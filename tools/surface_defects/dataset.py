@@ -1,4 +1,4 @@
-"""Render the images that train and judge the network, once, into two compressed-free arrays."""
+"""Render the images that train and judge the network, once, into files that are read back in a second."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from surface_defects.render import Box, render_scene
 from surface_defects.scene import FRAME_SIZE, LABELS, sample_scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 INPUT_SIZE: Final = (288, 512)
 """Height and width of the network's input: half the rendered frame, so no bars are needed."""
@@ -24,8 +27,11 @@ TRAIN, TEST, CALIBRATION = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Rendered images, (N, H, W, 3) uint8 RGB at the network's size, and per image a (K, 5) array of label index and
-    left, top, right, bottom in pixels of the network's input."""
+    """Rendered images and their truth.
+
+    `images` is (N, H, W, 3) uint8 RGB at the network's size; `targets` has per image a (K, 5) array of label index and
+    left, top, right, bottom in pixels of the network's input.
+    """
 
     images: NDArray[np.uint8]
     targets: tuple[NDArray[np.float32], ...]

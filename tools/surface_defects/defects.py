@@ -4,16 +4,19 @@ Two kinds change the shape of a part (`chip`, `missing_hole`) and are drawn whil
 its face (`scratch`, `dent`, `stain`). Every function returns the touched pixels, from which the exact box is taken.
 """
 
+
+
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from surface_defects.scene import Defect
+if TYPE_CHECKING:
+    from surface_defects.scene import Defect
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -36,7 +39,7 @@ def draw_line(shape: tuple[int, int], points: NDArray[np.float64], thickness: in
     """Coverage (0..1) of an anti-aliased open line through `points`, (N, 2) in pixels."""
     canvas = np.zeros(shape, np.uint8)
     fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
-    cv2.polylines(canvas, [fixed], False, 255, thickness, cv2.LINE_AA, _SHIFT)  # noqa: FBT003
+    cv2.polylines(canvas, [fixed], False, 255, thickness, cv2.LINE_AA, _SHIFT)
     return canvas.astype(np.float32) / np.float32(255)
 
 

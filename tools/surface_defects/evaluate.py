@@ -22,7 +22,7 @@ _RECALLS: Final = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Average precision: over labels at IoU 0.5 and 0.5..0.95, per label at 0.5; precision and recall at the threshold."""
+    """Average precision over labels and per label, and precision, recall and false alarms at the score threshold."""
 
     map50: float
     map50_95: float

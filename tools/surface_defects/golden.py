@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from surface_defects.dataset import INPUT_SIZE
 from surface_defects.engines import Detections, Infer, overlap_matrix
@@ -17,6 +15,11 @@ from surface_defects.evaluate import SCORE_MIN, detect
 from surface_defects.export import to_tensor
 from surface_defects.render import Box, render_scene
 from surface_defects.scene import LABELS, sample_scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 GOLDEN_SPLIT: Final = 3
 _PAD: Final = 114
@@ -75,7 +78,7 @@ def _is_plain(raw: NDArray[np.float32], found: Detections, boxes: tuple[Box, ...
     if not boxes:
         return True
     truth = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes], np.float32) * np.float32(fit.scale)
-    truth += np.float32((fit.left, fit.top, fit.left, fit.top))
+    truth += np.array((fit.left, fit.top, fit.left, fit.top), np.float32)
     matrix = overlap_matrix(found.corners, truth)
     best = matrix.argmax(axis=1)
     right = all(LABELS[int(label)] == boxes[int(i)].label for label, i in zip(found.labels, best, strict=True))

@@ -102,7 +102,7 @@ def _step_data(options: Options) -> None:
 
 
 def _step_train(options: Options) -> None:
-    from surface_defects.train import train  # noqa: PLC0415  # torch is needed by two steps only
+    from surface_defects.train import train  # torch is needed by two steps only
 
     train(
         _data(options, "train"),
@@ -114,8 +114,8 @@ def _step_train(options: Options) -> None:
 
 
 def _step_export(options: Options) -> None:
-    from surface_defects.export import export_float, quantize  # noqa: PLC0415
-    from surface_defects.train import load_weights  # noqa: PLC0415
+    from surface_defects.export import export_float, quantize
+    from surface_defects.train import load_weights
 
     options.out.mkdir(parents=True, exist_ok=True)
     export_float(load_weights(options.work / "weights.pt"), options.fp32)
@@ -124,7 +124,7 @@ def _step_export(options: Options) -> None:
 
 
 def _step_evaluate(options: Options) -> None:
-    from surface_defects.measure import measure  # noqa: PLC0415
+    from surface_defects.measure import measure
 
     figures = measure(
         options.fp32,
@@ -140,15 +140,15 @@ def _step_evaluate(options: Options) -> None:
 
 
 def _step_golden(options: Options) -> None:
-    from surface_defects.engines import onnxruntime_engine  # noqa: PLC0415
-    from surface_defects.golden import write_golden  # noqa: PLC0415
+    from surface_defects.engines import onnxruntime_engine
+    from surface_defects.golden import write_golden
 
     count = write_golden(options.out / "golden", onnxruntime_engine(options.int8), seed=options.seed)
     logger.info("%d golden frames", count)
 
 
 def _step_clip(options: Options) -> None:
-    from surface_defects.clip import write_clip  # noqa: PLC0415
+    from surface_defects.clip import write_clip
 
     target = options.out / "conveyor.mp4"
     frames = write_clip(target, seed=options.seed, encoder=options.encoder)
@@ -156,7 +156,7 @@ def _step_clip(options: Options) -> None:
 
 
 def _step_card(options: Options) -> None:
-    from surface_defects.card import write_card, write_manifest  # noqa: PLC0415
+    from surface_defects.card import write_card, write_manifest
 
     figures: dict[str, Any] = json.loads(options.figures.read_text("utf-8"))
     facts = {key: figures["counts"][key] for key in ("train_images", "test_images", "calibration_images", "epochs")}

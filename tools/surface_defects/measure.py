@@ -6,15 +6,17 @@ import logging
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from surface_defects.card import TOLERANCES, tables
-from surface_defects.dataset import Dataset
 from surface_defects.engines import ENGINES, Floats, open_engine, run_probe
 from surface_defects.evaluate import Agreement, compare, judge, latency_ms, run_all
 from surface_defects.export import quantize, to_tensor
+
+if TYPE_CHECKING:
+    from surface_defects.dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def _compare(a: list[Floats], b: list[Floats]) -> Agreement:
 def _emulated(
     fp32: Path, int8: Path, native: dict[str, list[Floats]], test: Dataset, calibration: Dataset, how: tuple[str, ...]
 ) -> dict[str, Agreement]:
-    """ONNX Runtime with and without VNNI; and, as the proof that this tells anything, the same with all 8 weight bits."""
+    """ONNX Runtime with and without VNNI; and, as the proof that this tells anything, with all 8 weight bits."""
     count = len(native["onnxruntime"])
     tensors = np.concatenate([to_tensor(image) for image in test.images[:count]])
     found = {}

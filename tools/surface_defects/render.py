@@ -1,19 +1,24 @@
 """From a scene to a picture with exact boxes: the one renderer of data set, clip and golden frames."""
 
+
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from surface_defects.defects import Image, Mask, draw_line, fill_polygon, smooth_noise
-from surface_defects.scene import Belt, Camera, Label, Light, Placement, Scene
 from surface_defects.surface import Surface, draw_surface
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from surface_defects.scene import Belt, Camera, Label, Light, Placement, Scene
 
 BELT_PERIOD: Final = 2048
 """After this many pixels the texture of the belt repeats."""
@@ -60,7 +65,7 @@ def _belt_texture(seed: int, height: int) -> Image:
         line = draw_line(shape, np.stack([middle - reach, middle + reach]), int(rng.integers(1, 3)))
         texture += np.float32(rng.uniform(0.05, 0.16)) * line
     texture.setflags(write=False)
-    return texture
+    return np.asarray(texture, np.float32)
 
 
 def _draw_belt(belt: Belt, scene_seed: int, size: tuple[int, int]) -> Image:
@@ -137,8 +142,8 @@ def _lay_part(image: Image, placement: Placement, surface: Surface, light: Light
     shadow = cv2.GaussianBlur(cv2.warpAffine(surface.coverage, moved, size), (0, 0), 5)
     window = image[top:bottom, left:right]
     window *= (1 - np.float32(0.55) * shadow)[..., None]
-    colour *= _sheen(light, left, top, (size[1], size[0]), (height, width))[..., None]
-    window += coverage[..., None] * (colour - window)
+    sheen = _sheen(light, left, top, (size[1], size[0]), (height, width))
+    window += coverage[..., None] * (colour * sheen[..., None] - window)
     return matrix
 
 
@@ -184,7 +189,7 @@ def _take(image: Image, camera: Camera, seed: int) -> NDArray[np.uint8]:
     if camera.jpeg_quality:
         _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])
         frame = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-    return frame
+    return np.asarray(frame, np.uint8)
 
 
 def render_scene(scene: Scene, surfaces: dict[int, Surface] | None = None) -> Picture:
@@ -195,7 +200,7 @@ def render_scene(scene: Scene, surfaces: dict[int, Surface] | None = None) -> Pi
         surfaces: Parts already drawn, by index of their placement; a film passes them to draw each part only once.
     """
     image = _draw_belt(scene.belt, scene.seed, scene.size)
-    boxes = []
+    boxes: list[Box] = []
     rail = scene.belt.rail if scene.belt.rail >= 6 else 0
     for index, placement in enumerate(scene.placements):
         surface = surfaces[index] if surfaces is not None else draw_surface(placement.part)

@@ -2,8 +2,11 @@
 
 A `Scene` is plain data: every property of the picture, including the seeds of its textures, is in it. The same scene
 therefore always gives the same pixels, and a scene without its defects gives the same picture without the damage.
-Lengths are pixels of the rendered picture at scale 1, angles are degrees, positions on a part are relative to its centre.
+Lengths are pixels of the rendered picture at scale 1, angles are degrees, positions on a part are relative to its
+centre.
 """
+
+
 
 from __future__ import annotations
 

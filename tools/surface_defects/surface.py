@@ -1,14 +1,15 @@
 """The face of one part in its own coordinates: outline, metal, machining marks, damage."""
 
+
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from surface_defects.defects import (
     FACE_DEFECTS,
@@ -23,7 +24,11 @@ from surface_defects.defects import (
     pilot_mark,
     smooth_noise,
 )
-from surface_defects.scene import Label, Mark, Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from surface_defects.scene import Label, Mark, Part
 
 _PAD: Final = 12
 _CHAMFER: Final = 5.0
@@ -50,7 +55,7 @@ def _outline(part: Part, centre: tuple[float, float]) -> NDArray[np.float64]:
     for index, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
         turn = quarter + index * math.pi / 2
         points.append(np.stack([sx * dx + part.corner * np.cos(turn), sy * dy + part.corner * np.sin(turn)], axis=1))
-    return np.concatenate(points) + np.array(centre)
+    return np.asarray(np.concatenate(points) + np.array(centre), np.float64)
 
 
 def _circle(x: float, y: float, radius: float) -> NDArray[np.float64]:
@@ -89,7 +94,8 @@ def _text(face: Image, mark: Mark, x: float, y: float) -> None:
     origin = (round(x - size[0] / 2), round(y + size[1] / 2))
     cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, 2, cv2.LINE_AA)
     dark = canvas.astype(np.float32) / np.float32(255)
-    lit = cv2.warpAffine(dark, np.float32([[1, 0, 1.2], [0, 1, 1.2]]), (dark.shape[1], dark.shape[0]))
+    moved = np.array([[1, 0, 1.2], [0, 1, 1.2]], np.float32)
+    lit = cv2.warpAffine(dark, moved, (dark.shape[1], dark.shape[0]))
     face *= (1 + np.float32(0.25 + 0.3 * mark.strength) * (0.5 * lit - dark))[..., None]
 
 

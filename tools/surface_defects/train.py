@@ -6,18 +6,22 @@ import copy
 import logging
 import math
 import time
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from surface_defects.dataset import Dataset
 from surface_defects.loss import detection_loss
 from surface_defects.network import Detector, anchor_grid
 from surface_defects.scene import LABELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from surface_defects.dataset import Dataset
 
 _BATCH: Final = 16
 _PEAK_RATE: Final = 2.5e-3
@@ -112,7 +116,7 @@ def train(
             nn.utils.clip_grad_norm_(network.parameters(), 10.0)
             optimizer.step()
             average.update(network)
-            costs += (float(score_cost), float(box_cost))
+            costs += (score_cost.item(), box_cost.item())
             step += 1
         costs /= steps_per_epoch
         elapsed = time.monotonic() - started

@@ -128,8 +128,9 @@ class NanoDet(_Detector):
         corners, scores, classes = [], [], []
         for (score_at, side_at, stride), columns, best in zip(self._levels, self._columns, self._best, strict=True):
             found = survivors(outputs[score_at][0], self._floors, class_axis=1, best=best)
-            sides = outputs[side_at][0][found.index].reshape(len(found.index), _BOX, -1)
-            distance = softmax(sides) @ np.arange(sides.shape[2], dtype=np.float32) * stride
+            bins = outputs[side_at].shape[2] // _BOX
+            sides = outputs[side_at][0][found.index].reshape(len(found.index), _BOX, bins)
+            distance = softmax(sides) @ np.arange(bins, dtype=np.float32) * stride
             centre = (np.stack((found.index % columns, found.index // columns), axis=1) + 0.5) * stride
             corners.append(np.concatenate((centre - distance[:, :2], centre + distance[:, 2:]), axis=1))
             scores.append(found.scores)

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("cv2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 
-from surface_defects.render import Picture, render_scene  # noqa: E402
-from surface_defects.scene import FRAME_SIZE, LABELS, Camera, Scene, sample_scene  # noqa: E402
+from surface_defects.render import Picture, render_scene
+from surface_defects.scene import FRAME_SIZE, LABELS, Camera, Scene, sample_scene
 
 SEEDS = range(6)
 

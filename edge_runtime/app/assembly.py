@@ -1,0 +1,148 @@
+"""Builds a running line from a plan: loop, rings, supervisor, links. The one place that names the children's code."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from edge_runtime.app.plan import MAX_PIXELS
+from edge_runtime.pipeline.camera_link import CameraLink
+from edge_runtime.pipeline.engine_link import EngineLink
+from edge_runtime.pipeline.inspection import Inspection
+from edge_runtime.pipeline.line import Line, Station
+from edge_runtime.pipeline.results import ResultFactory
+from edge_runtime.pipeline.slot import SlotState
+from edge_runtime.system.clock import SystemClock
+from edge_runtime.system.loop import Loop
+from edge_runtime.system.process import ChildSpec, Supervisor
+from edge_runtime.system.ring import Ring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.app.plan import LinePlan
+    from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.pipeline.inspection import TriggerIds
+    from edge_runtime.pipeline.line import Sink
+    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.system.service import Stop
+
+logger = logging.getLogger(__name__)
+
+CAMERA_ENTRY = "edge_runtime.camera.reader:main"
+ENGINE_ENTRY = "edge_runtime.engine.worker:main"
+PRELOAD = ("edge_runtime.camera.reader", "edge_runtime.engine.worker")
+ENGINE_NAME = "engine"
+RING_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
+BYTES_PER_PIXEL = 3
+
+
+class LineService:
+    """The line as a service: makes everything when its thread starts, settles and ends everything when it stops.
+
+    Threads: ``run`` belongs to the service's thread; ``counters``, ``reasons`` and ``loop`` may be used by any.
+    """
+
+    name = "line"
+
+    def __init__(self, plan: LinePlan, sink: Sink, flight: FlightRecorder, *, cache_dir: Path | None) -> None:
+        """Prepare; nothing is started and no descriptor is opened before ``run``."""
+        self._plan = plan
+        self._clock = SystemClock()
+        self.loop = Loop(name=self.name, clock=self._clock)
+        self._rings = {
+            camera.id: Ring.create(camera.id, slots=_slots(camera.queue), slot_bytes=MAX_PIXELS * BYTES_PER_PIXEL)
+            for camera in plan.cameras
+        }
+        self._reader_fds = {name: ring.reader_fd() for name, ring in self._rings.items()}
+        stations = [
+            Station(
+                Inspection(item.spec),
+                ResultFactory(item.spec, item.recipe, item.ref, clock=self._clock, random=os.urandom),
+            )
+            for item in plan.inspections
+        ]
+        self.line = Line(self.loop, stations, sink, flight)
+        self.engine = EngineLink(plan.slots, self.line, cache_dir=None if cache_dir is None else str(cache_dir))
+        self.cameras = {
+            camera.id: CameraLink(
+                camera.id, self._rings[camera.id], self.line, simulated=camera.simulated, max_pixels=MAX_PIXELS
+            )
+            for camera in plan.cameras
+        }
+        self.line.attach(self.cameras, self.engine)
+        self._supervisor = Supervisor(self.loop, preload=PRELOAD)
+
+    def run(self, stop: Stop) -> None:
+        """Drive the line until stopped, then settle what is open and end the children."""
+        self.loop.on_stop(self._end)
+        self._supervisor.start()
+        self._supervisor.spawn(self._engine_spec(), self.engine)
+        for camera in self._plan.cameras:
+            spec = ChildSpec(
+                name=f"camera/{camera.id}",
+                entry=CAMERA_ENTRY,
+                args=camera.arguments(),
+                fds={"ring": self._rings[camera.id].fd},
+            )
+            self._supervisor.spawn(spec, self.cameras[camera.id])
+        self.loop.run(stop)
+
+    def trigger(self, inspection: str, ids: TriggerIds) -> None:
+        """Ask for the next frame of a triggered inspection; from any thread, does not block."""
+
+        def ask() -> None:
+            if not self.line.trigger(inspection, ids):
+                logger.warning("trigger for %r refused: there is no such inspection with trigger: mqtt", inspection)
+
+        self.loop.post(ask)
+
+    def close(self) -> None:
+        """Give rings and loop back, after the service ended (or was never started)."""
+        self.loop.close()
+        for fd in self._reader_fds.values():
+            os.close(fd)
+        self._reader_fds.clear()
+        for ring in self._rings.values():
+            ring.close()
+
+    def counters(self) -> dict[str, Counters]:
+        """Counters by inspection; a moment's picture, taken without stopping the line."""
+        return {name: station.inspection.counters for name, station in self.line.stations.items()}
+
+    def models(self) -> dict[str, ModelFacts | None]:
+        """What is loaded, by slot; ``None`` for a slot whose model was refused."""
+        return {name: slot.facts for name, slot in self.engine.slots.items()}
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why the line is not ready; empty when it is."""
+        return tuple(
+            f"model {slot.spec.id} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
+            for slot in self.engine.slots.values()
+            if slot.state is not SlotState.READY
+        ) + tuple(
+            f"camera {link.camera} is {link.state.state}" + (f" ({link.state.detail})" if link.state.detail else "")
+            for link in self.cameras.values()
+            if link.state.state not in ("streaming", "ended")
+        )
+
+    def _engine_spec(self) -> ChildSpec:
+        return ChildSpec(
+            name=ENGINE_NAME,
+            entry=ENGINE_ENTRY,
+            args={},
+            fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
+        )
+
+    def _end(self) -> None:
+        """Stop the cameras first, so that nothing new comes, then settle, then the engine."""
+        for camera in self._plan.cameras:
+            self._supervisor.retire(f"camera/{camera.id}")
+        self.line.drain()
+        self._supervisor.stop()
+
+
+def _slots(queue: int) -> int:
+    return min(64, RING_SLOTS + queue)

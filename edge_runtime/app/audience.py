@@ -1,0 +1,102 @@
+"""Somebody on the other side of the broker who checks what arrives: for ``demo``, ``bench`` and ``watch``."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from edge_runtime.publish.mqtt import MqttDial, MqttSettings
+from edge_runtime.publish.prover import Prover
+from edge_runtime.publish.subscriber import Subscriber
+from edge_runtime.system.metrics import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_runtime.publish.link import Inbound
+    from edge_runtime.publish.prover import Proof
+    from edge_runtime.system.service import Stop
+
+LATENCIES_MAX = 100_000
+
+
+class Audience:
+    """Subscribes to results and events on a connection of its own and keeps the proof. A Service."""
+
+    name = "audience"
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        filters: Sequence[str],
+        *,
+        on_result: Callable[[dict[str, object]], None] | None = None,
+    ) -> None:
+        """Count what matches ``filters``; ``on_result`` gets each result document in the subscriber's thread."""
+        self._on_result = on_result
+        self._subscriber = Subscriber(MqttDial(settings), filters, self._take)
+        self._lock = threading.Lock()  # guards everything below
+        self._prover = Prover()
+        self._latencies_ms: list[float] = []
+        self._first_verdict_s: float | None = None
+        self.unreadable = 0
+
+    def run(self, stop: Stop) -> None:
+        """Receive until stopped."""
+        self._subscriber.run(stop)
+
+    def wait_subscribed(self, timeout_s: float) -> bool:
+        """Wait until the broker confirmed the subscription."""
+        return self._subscriber.wait_subscribed(timeout_s)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing can arrive now, ``None`` when it can."""
+        return self._subscriber.reason
+
+    def proof(self) -> Proof:
+        """What is proven so far about all result streams."""
+        with self._lock:
+            return self._prover.proof()
+
+    def last(self, stream: str) -> int:
+        """The highest seq seen in a stream ``{edge}/result/{inspection}``, 0 for none."""
+        with self._lock:
+            return self._prover.last(stream)
+
+    @property
+    def first_verdict_s(self) -> float | None:
+        """``time.monotonic()`` of the first OK or NotOK."""
+        return self._first_verdict_s
+
+    def latency_ms(self, *quantiles: float) -> tuple[float | None, ...]:
+        """Percentiles of capture to arrival here, by the clock of this box (both ends run on it)."""
+        with self._lock:
+            ordered = sorted(self._latencies_ms)
+        return tuple(percentile(ordered, quantile) for quantile in quantiles)
+
+    def _take(self, message: Inbound) -> None:
+        now_s, utc_s = time.monotonic(), time.time()
+        try:
+            document = json.loads(message.payload)
+            with self._lock:
+                self._prover.add(document)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.unreadable += 1
+            return
+        if document.get("schema") != "vision.result/1":
+            return
+        with self._lock:
+            if document["evaluation"] in ("OK", "NotOK"):
+                self._first_verdict_s = self._first_verdict_s or now_s
+                if len(self._latencies_ms) < LATENCIES_MAX:
+                    self._latencies_ms.append((utc_s - _utc_s(str(document["ts"]))) * 1e3)
+        if self._on_result is not None:
+            self._on_result(document)
+
+
+def _utc_s(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,223 @@
+"""The daemon: delivery (spool and broker connection) around a line, for as long as nobody says stop.
+
+Legal order: lock the state directory -> delivery opens -> first event -> line starts -> ready -> ... -> line settles
+everything -> delivery drains -> unlock. A reload (SIGHUP) validates first; a wrong configuration changes nothing. A
+right one ends the line and starts a new one; delivery stays unless its own settings changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from edge_runtime import __version__
+from edge_runtime.app.assembly import LineService
+from edge_runtime.app.delivery import Delivery, delivery_settings
+from edge_runtime.app.leftovers import FlightFiles
+from edge_runtime.app.overview import Overview
+from edge_runtime.app.plan import plan_line
+from edge_runtime.control.health import Health
+from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.result import Event
+from edge_runtime.system.clock import SystemClock
+from edge_runtime.system.files import LockFile, make_directory
+from edge_runtime.system.notify import Notifier, watchdog_interval_s
+from edge_runtime.system.service import ServiceGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_runtime.config.schema import Settings
+    from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.publish.store import Row
+
+logger = logging.getLogger(__name__)
+
+LOCK_FILE = "lock"
+CACHE_DIR = "cache"
+RESULT_STREAM = "result/"
+LINE_STOP_S = 3.0  # of the 5 s that SIGTERM may take; the rest is for delivery
+
+
+class Wish(Enum):
+    """What the outside asked of a running daemon."""
+
+    STOP = "stop"
+    RELOAD = "reload"
+
+
+class Control:
+    """Carries wishes from signal handlers to the daemon; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        """Nothing is wished yet."""
+        self._wish: Wish | None = None
+        self._changed = threading.Event()
+
+    def stop(self) -> None:
+        """Ask for the end; wins over a reload."""
+        self._wish = Wish.STOP
+        self._changed.set()
+
+    def reload(self) -> None:
+        """Ask for a reload."""
+        if self._wish is not Wish.STOP:
+            self._wish = Wish.RELOAD
+            self._changed.set()
+
+    def wait(self, timeout_s: float) -> Wish | None:
+        """Return the wish that came within ``timeout_s`` seconds and take it, ``None`` without one; STOP stays."""
+        self._changed.wait(timeout_s)
+        wish = self._wish
+        if wish is Wish.RELOAD:
+            self._wish = None
+            self._changed.clear()
+        return wish
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the service manager told us."""
+
+    notify_socket: str | None
+    watchdog_usec: str | None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Environment:
+        """Read the variables of sd_notify(3)."""
+        return cls(environ.get("NOTIFY_SOCKET"), environ.get("WATCHDOG_USEC"))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the last line of a daemon did, after it ended: counters by inspection, facts by model slot.
+
+    ``seqs`` holds the newest committed seq by inspection, ``acked`` the results that the broker acknowledged.
+    """
+
+    counters: Mapping[str, Counters]
+    models: Mapping[str, ModelFacts | None]
+    seqs: Mapping[str, int]
+    acked: int
+
+    def committed(self, inspection: str) -> int:
+        """Results of an inspection that were ever committed in its state directory."""
+        return self.seqs.get(inspection, 0)
+
+
+class Daemon:
+    """See the module docstring. ``run`` blocks in the calling thread until ``control`` says stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        control: Control,
+        *,
+        reload: Callable[[], Settings],
+        environment: Environment,
+    ) -> None:
+        """Run ``settings``; ``reload`` reads them again and raises ConfigError when they are wrong."""
+        self._settings = settings
+        self._control = control
+        self._reload = reload
+        self._notifier = Notifier(environment.notify_socket)
+        self._watchdog = watchdog_interval_s(environment.watchdog_usec) is not None
+        self._clock = SystemClock()
+        self.boot_id = uuid.uuid4().hex
+        self.report: Report | None = None
+        self._acked = 0
+
+    def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            BusyError: another daemon holds the state directory.
+            StorageError: the state directory cannot be used.
+            PermissionDeniedError: it may not be used.
+            ExceptionGroup: a part of the daemon failed; systemd starts it again.
+        """
+        running = True
+        while running:
+            state_dir = self._settings.state_dir
+            make_directory(state_dir)
+            with LockFile(state_dir / LOCK_FILE):
+                with Delivery(self._settings, self.boot_id, self._clock, on_acked=self._count_acked) as delivery:
+                    wanted = delivery_settings(self._settings)
+                    while running and delivery_settings(self._settings) == wanted:
+                        running = self._run_line(delivery)
+                self._note_delivered(delivery)
+        self._notifier.send("STOPPING=1")
+
+    def _run_line(self, delivery: Delivery) -> bool:
+        """Run one line until a wish ends it; return whether to go on with the (new) settings."""
+        settings = self._settings
+        plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
+        cache_dir = settings.state_dir / CACHE_DIR if settings.engine.cache else None
+        if cache_dir is not None:
+            make_directory(cache_dir)
+        names = [item.spec.id for item in plan.inspections]
+        clean = False
+        with ExitStack() as stack:
+            flight = FlightFiles(settings.state_dir, names, self.boot_id, delivery.spool.last_committed)
+            stack.callback(lambda: flight.close(clean=clean))
+            delivery.attach(flight.recorder)
+            delivery.put(flight.event(self._clock.utc_ns(), __version__))
+            line = LineService(plan, delivery, flight.recorder, cache_dir=cache_dir)
+            stack.callback(line.close)
+            overview = Overview(line, delivery)
+            delivery.on_trigger(line.trigger)
+            stack.callback(delivery.on_trigger, None)
+            health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog=self._watchdog)
+            with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
+                group.start(line)
+                group.start(health)
+                self._notifier.send("READY=1")
+                running = self._wait(group, delivery)
+            clean = True
+            self.report = Report(line.counters(), line.models(), {}, 0)
+        return running
+
+    def _note_delivered(self, delivery: Delivery) -> None:
+        """Complete the report when delivery has drained."""
+        if self.report is not None:
+            seqs = {name: (delivery.spool.last_committed(name) or (0, 0))[0] for name in self.report.counters}
+            self.report = replace(self.report, seqs=seqs, acked=self._acked)
+
+    def _count_acked(self, rows: Sequence[Row]) -> None:
+        self._acked += sum(1 for row in rows if row.stream.startswith(RESULT_STREAM))
+
+    def _wait(self, group: ServiceGroup, delivery: Delivery) -> bool:
+        """Wait for a wish; return whether to go on. A failed part ends the wait, its group raises the failure."""
+        while not group.stop.is_set() and not delivery.failed:
+            wish = self._control.wait(0.2)
+            if wish is Wish.STOP:
+                logger.info("stopping")
+                self._notifier.send("STOPPING=1")
+                return False
+            if wish is Wish.RELOAD and self._reloaded(delivery):
+                return True
+        return False
+
+    def _reloaded(self, delivery: Delivery) -> bool:
+        """Read the configuration again; return whether there is a good new one."""
+        self._notifier.send("RELOADING=1")
+        try:
+            self._settings = self._reload()
+        except ConfigError as error:
+            logger.error("the new configuration is refused, the old one goes on:\n%s", error)  # noqa: TRY400 - for people
+            self._event(delivery, "config.refused", f"the new configuration is refused: {error.code}")
+            self._notifier.send("READY=1")
+            return False
+        logger.info("the new configuration is taken")
+        self._event(delivery, "config.reloaded", "the new configuration is taken")
+        return True
+
+    def _event(self, delivery: Delivery, kind: str, message: str) -> None:
+        delivery.put(Event("system", kind, message, self._clock.utc_ns()))

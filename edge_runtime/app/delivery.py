@@ -1,0 +1,204 @@
+"""Delivery: spool and broker connection, which outlive every line of this process.
+
+Threads: ``put``, ``publish_metrics``, ``latency`` and the figures may be used by any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, Self
+
+from edge_runtime import __version__
+from edge_runtime.app.triggers import parse_trigger
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.result import Event, Result
+from edge_runtime.publish.limits import Durability, SpoolLimits
+from edge_runtime.publish.mqtt import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.payload import Identity
+from edge_runtime.publish.publisher import Publisher
+from edge_runtime.publish.spool import Spool
+from edge_runtime.system.metrics import Window
+from edge_runtime.system.service import ServiceGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from edge_runtime.config.schema import Mqtt, Settings
+    from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.pipeline.inspection import TriggerIds
+    from edge_runtime.publish.link import Inbound
+    from edge_runtime.publish.store import Row
+    from edge_runtime.system.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+SPOOL_FILE = "spool.db"
+NS_PER_MS = 1e6
+MB = 1 << 20
+STOP_S = 3.0  # publisher 1.5 s, spool 2.5 s: both are bounded by themselves
+
+
+class AckListener(Protocol):
+    """Who measures acknowledgements (``bench``, ``demo``); called by the publisher's thread."""
+
+    def __call__(self, rows: Sequence[Row], /) -> None:
+        """The broker has just acknowledged ``rows``."""
+        ...
+
+
+def delivery_settings(settings: Settings) -> tuple[object, ...]:
+    """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
+    return (settings.site, settings.line, settings.edge, settings.mqtt, settings.spool, settings.state_dir)
+
+
+class Delivery:
+    """See the module docstring. Open it as a block; on leaving it drains for at most ``STOP_S``."""
+
+    def __init__(self, settings: Settings, boot_id: str, clock: Clock, *, on_acked: AckListener | None = None) -> None:
+        """Prepare; nothing is opened before the block."""
+        self.boot_id = boot_id
+        identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
+        self.spool = Spool(
+            settings.state_dir / SPOOL_FILE,
+            identity,
+            boot_id,
+            clock,
+            limits=SpoolLimits(
+                max_bytes=settings.spool.max_mb * MB,
+                max_age_s=settings.spool.max_age_h * 3600,
+                keep_s=settings.spool.retention_min * 60,
+            ),
+            durability=Durability(settings.spool.durability),
+            on_committed=self._committed,
+        )
+        self._publisher = Publisher(
+            MqttDial(mqtt_settings(settings.mqtt, settings.client_id)),
+            self.spool,
+            identity,
+            boot_id,
+            clock,
+            on_command=self._command,
+            on_acked=on_acked,
+        )
+        self._clock = clock
+        self._flight: FlightRecorder | None = None
+        self._trigger: Callable[[str, TriggerIds], None] | None = None
+        self._windows: dict[str, Window] = {}
+        self._group = ServiceGroup(join_timeout_s=STOP_S)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Open the spool and start to deliver what earlier boots left.
+
+        Raises:
+            BusyError: another process holds the spool.
+            StorageError: the spool cannot be opened.
+            PermissionDeniedError: it may not be opened.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._publisher.close)
+            self.spool.open()
+            stack.callback(self.spool.close)
+            stack.enter_context(self._group)
+            self._publisher.set_status({"version": __version__})
+            self._group.start(self.spool)
+            self._group.start(self._publisher)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit what was put, send what can be sent, say goodbye.
+
+        Raises:
+            ExceptionGroup: a thread of delivery had failed.
+        """
+        self.spool.finish()
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a thread of delivery failed; leaving the block raises why."""
+        return self._group.stop.is_set()
+
+    def attach(self, flight: FlightRecorder | None) -> None:
+        """Name the recorder whose frames commits settle; ``None`` when its line is over."""
+        self._flight = flight
+
+    def on_trigger(self, trigger: Callable[[str, TriggerIds], None] | None) -> None:
+        """Name who takes triggers (inspection, ids); ``None`` when its line is over."""
+        self._trigger = trigger
+
+    def put(self, item: Result | Event) -> None:
+        """Take a result or an event (``pipeline.line.Sink``); never blocks."""
+        if isinstance(item, Result):
+            self.latency(item.inspection).add(item.timings.total)
+        else:
+            logger.debug("event %s: %s", item.kind, item.message)
+        self.spool.put(item)
+
+    def latency(self, inspection: str) -> Window:
+        """Capture to evaluation of the newest results of one inspection, ms."""
+        return self._windows.setdefault(inspection, Window())
+
+    def set_info(self, fields: Mapping[str, object]) -> None:
+        """Say what this box is made of, retained."""
+        self._publisher.set_info(fields)
+
+    def publish_metrics(self, document: Mapping[str, object]) -> None:
+        """Send figures to whoever subscribed to them."""
+        self._publisher.put_metrics(document)
+
+    def broker(self) -> dict[str, object]:
+        """How the connection is, as JSON-able values."""
+        stats = self._publisher.stats
+        return {
+            "state": stats.state,
+            "reason": stats.reason,
+            "connects": stats.connects,
+            "acked": stats.acked,
+            "refused": stats.refused,
+            "noSubscribers": stats.no_subscribers,
+        }
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why delivery is not as it should be; results wait meanwhile, so this stops nothing."""
+        stats = self.spool.stats()
+        return () if stats.state == "ok" else (f"spool: {stats.detail}",)
+
+    def _committed(self, frames: list[tuple[str, int]]) -> None:
+        flight = self._flight
+        if flight is not None:
+            for inspection, frame_id in frames:
+                flight.leave(inspection, frame_id)
+
+    def _command(self, message: Inbound) -> None:
+        """Take a trigger; anything else is refused by an event."""
+        inspection = message.topic.rpartition("/")[2]
+        try:
+            ids = parse_trigger(message.payload, retained=message.retain, correlation=message.correlation)
+        except DataError as error:
+            self.put(Event("system", "command.refused", f"trigger for {inspection}: {error}", self._clock.utc_ns()))
+            return
+        trigger = self._trigger
+        if trigger is not None:  # between two lines there is nobody to ask; the sender sees no result and asks again
+            trigger(inspection, ids)
+
+
+def mqtt_settings(settings: Mqtt, client_id: str) -> MqttSettings:
+    """Translate the configuration's section; reads ``password_file``."""
+    tls = settings.tls
+    secret = settings.password.get_secret_value() if settings.password is not None else None
+    return MqttSettings(
+        host=settings.host,
+        port=settings.port,
+        client_id=client_id,
+        username=settings.username,
+        password=secret,
+        tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
+        keepalive_s=settings.keepalive_s,
+        session_expiry_s=settings.session_expiry_s,
+    )

@@ -1,0 +1,123 @@
+"""Judges image files: the product's own line with a folder of files as its camera and standard output as its sink."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.app.assembly import LineService
+from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, recipe_ref
+from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.core.result import Evaluation, Event, Result
+from edge_runtime.core.source import Source
+from edge_runtime.pipeline.flight import FlightRecorder, words_needed
+from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.recipe import Recipe
+from edge_runtime.pipeline.slot import SlotSpec, SlotState
+from edge_runtime.publish.payload import Identity, Stamp, encode_result
+from edge_runtime.system.service import ServiceGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NAME = "images"
+LOAD_TIMEOUT_S = 600.0  # the first compilation for a GPU or NPU takes minutes
+DEADLINE_MS = 60_000
+QUEUE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class InferOptions:
+    """What to judge with: model path, ``device`` and ``backend`` as in the configuration."""
+
+    model: Path
+    device: str = "auto"
+    backend: str = "auto"
+
+
+class _Collector:
+    """A sink that other threads can wait on; bounded by the number of images, which are put once each."""
+
+    def __init__(self) -> None:
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+
+    def put(self, item: Result | Event) -> None:
+        if isinstance(item, Result):
+            self.results.put(item)
+
+
+def infer(options: InferOptions, images: Sequence[Path]) -> Iterator[tuple[bytes, Evaluation]]:
+    """Judge ``images`` and yield (result as JSON, evaluation) for each, in order; a bad image is NotDecidable.
+
+    Raises:
+        DataError: the model cannot be used.
+        UnavailableError: the device cannot be used, or nothing answers.
+    """
+    plan = _plan(options, images)
+    names = [item.spec.id for item in plan.inspections]
+    sink = _Collector()
+    flight = FlightRecorder([0] * words_needed(len(names)), names)
+    identity, boot_id = Identity("local", "local", "local"), uuid.uuid4().hex
+    with ExitStack() as stack:
+        line = LineService(plan, sink, flight, cache_dir=None)
+        stack.callback(line.close)
+        group = stack.enter_context(ServiceGroup())
+        group.start(line)
+        _await_model(line, group)
+        for seq in range(1, len(images) + 1):
+            result = _next(sink, group)
+            yield encode_result(result, identity, Stamp(seq, boot_id)).body, result.evaluation
+
+
+def _plan(options: InferOptions, images: Sequence[Path]) -> LinePlan:
+    recipe = Recipe()
+    camera = CameraPlan(
+        id=NAME,
+        source=Source("images", str(Path.cwd()), {}, "images"),
+        capture=Capture.EVERY,
+        fps=None,
+        stall_s=60.0,
+        queue=QUEUE,
+        files=tuple(str(path.absolute()) for path in images),
+    )
+    slot = SlotSpec(
+        id="model",
+        path=str(options.model.absolute()),
+        device=options.device,
+        backend=options.backend,
+        threads=len(os.sched_getaffinity(0)),
+        hang_ms=DEADLINE_MS,
+    )
+    spec = InspectionSpec(
+        id=NAME, camera=NAME, slot="model", capture=Capture.EVERY, deadline_ms=DEADLINE_MS, queue=QUEUE
+    )
+    return LinePlan((camera,), (slot,), (InspectionPlan(spec, recipe, recipe_ref(recipe)),))
+
+
+def _await_model(line: LineService, group: ServiceGroup) -> None:
+    """Wait until the model is ready; an engine that dies while loading it is the model's fault."""
+    slot = line.engine.slots["model"]
+    deadline = time.monotonic() + LOAD_TIMEOUT_S
+    while slot.state is not SlotState.READY:
+        if slot.state is SlotState.FAILED:
+            raise DataError("model.refused", slot.message)
+        if line.engine.restarts > 0 or slot.state is SlotState.LOST:
+            raise DataError("model.crashed", f"the engine process died of this model ({slot.message or 'restarted'})")
+        if group.wait(0.01) or time.monotonic() > deadline:
+            raise UnavailableError("engine.silent", "the engine did not load the model in time")
+
+
+def _next(sink: _Collector, group: ServiceGroup) -> Result:
+    deadline = time.monotonic() + 2 * DEADLINE_MS / 1000
+    while time.monotonic() < deadline and not group.stop.is_set():
+        try:
+            return sink.results.get(timeout=0.1)
+        except queue.Empty:
+            continue
+    raise UnavailableError("engine.silent", "no result came in time")

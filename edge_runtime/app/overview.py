@@ -1,0 +1,100 @@
+"""The state of everything in one document: for the status file, the metrics topic and whoever waits for ready."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from edge_runtime import __version__
+from edge_runtime.control.health import Snapshot
+from edge_runtime.system.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_runtime.app.assembly import LineService
+    from edge_runtime.app.delivery import Delivery
+    from edge_runtime.pipeline.line import Station
+    from edge_runtime.pipeline.slot import ModelSlot
+
+NS_PER_S = 1e9
+
+
+class Overview:
+    """``control.health.Subject`` of the daemon. Reads figures of other threads without stopping them."""
+
+    def __init__(self, line: LineService, delivery: Delivery) -> None:
+        """Look at ``line`` and ``delivery``."""
+        self._line = line
+        self._delivery = delivery
+        self._clock = SystemClock()
+        self._started_ns = self._clock.mono_ns()
+
+    def snapshot(self) -> Snapshot:
+        """See ``control.health.Subject``."""
+        now = self._clock.mono_ns()
+        reasons = self._line.reasons() + self._delivery.reasons()
+        return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self.document())
+
+    def publish_metrics(self, document: Mapping[str, object]) -> None:
+        """See ``control.health.Subject``."""
+        self._delivery.publish_metrics(document)
+
+    def document(self) -> dict[str, object]:
+        """Return all figures as JSON-able values."""
+        line = self._line
+        return {
+            "version": __version__,
+            "bootId": self._delivery.boot_id,
+            "uptime_s": round((self._clock.mono_ns() - self._started_ns) / NS_PER_S, 1),
+            "cameras": {
+                name: {
+                    "state": link.state.state,
+                    "reason": link.state.reason,
+                    "detail": link.state.detail,
+                    "restarts": link.restarts,
+                }
+                for name, link in line.cameras.items()
+            },
+            "engine": {"restarts": line.engine.restarts, "alive": line.engine.alive},
+            "models": {name: _slot(slot) for name, slot in line.engine.slots.items()},
+            "inspections": {name: self._inspection(name, station) for name, station in line.line.stations.items()},
+            "spool": asdict(self._delivery.spool.stats()),
+            "broker": self._delivery.broker(),
+        }
+
+    def _inspection(self, name: str, station: Station) -> dict[str, object]:
+        inspection = station.inspection
+        counters = inspection.counters
+        p50, p99 = self._delivery.latency(name).percentiles(0.5, 0.99)
+        return {
+            "captured": counters.captured,
+            "inferred": counters.inferred,
+            "dropped": counters.dropped,
+            "failed": counters.failed,
+            "inFlight": counters.in_flight,
+            "droppedBy": inspection.dropped_by_reason,
+            "failedBy": inspection.failed_by_reason,
+            "latency_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
+        }
+
+
+def _slot(slot: ModelSlot) -> dict[str, object]:
+    facts = slot.facts
+    document: dict[str, object] = {"state": slot.state.value}
+    if slot.message:
+        document["message"] = slot.message
+    if facts is not None:
+        document |= {
+            "name": facts.model.name,
+            "version": facts.model.version,
+            "digest": facts.model.digest,
+            "backend": facts.backend,
+            "device": facts.device,
+            "precision": facts.precision,
+        }
+    return document
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,46 @@
+"""Reads a trigger command: ``cmd/trigger/{inspection}`` with a JSON object of part and job ids, or an empty body."""
+
+from __future__ import annotations
+
+import json
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.pipeline.inspection import TriggerIds
+
+LIMIT_BYTES = 65_536
+LIMIT_TEXT = 256
+FIELDS = ("jobId", "partId", "measId", "productId", "correlationId")
+
+
+def parse_trigger(payload: bytes, *, retained: bool, correlation: bytes | None) -> TriggerIds:
+    """Return the ids of a trigger; unknown fields are ignored, as readers of this contract must.
+
+    Args:
+        payload: the body; empty means a trigger without ids.
+        retained: the broker had kept the message: an old wish, never executed.
+        correlation: MQTT 5 correlation data; its hex text stands in for a missing ``correlationId``.
+
+    Raises:
+        DataError: it is retained, too long, no JSON object, or an id is no short text.
+    """
+    if retained:
+        raise DataError("command.retained", "a retained trigger is an old wish and is not executed")
+    if len(payload) > LIMIT_BYTES:
+        raise DataError("command.size", f"a trigger has at most {LIMIT_BYTES} bytes, got {len(payload)}")
+    try:
+        document = json.loads(payload) if payload.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise DataError("command.json", f"the trigger is not JSON: {type(error).__name__}") from error
+    if not isinstance(document, dict):
+        raise DataError("command.json", f"the trigger must be a JSON object, got {type(document).__name__}")
+    job, part, meas, product, wanted = (_id(document, field) for field in FIELDS)
+    return TriggerIds(job, part, meas, product, wanted or (correlation.hex()[:LIMIT_TEXT] if correlation else None))
+
+
+def _id(document: dict[str, object], field: str) -> str | None:
+    value = document.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or len(str(value)) > LIMIT_TEXT:
+        raise DataError("command.field", f"{field} must be a text of at most {LIMIT_TEXT} characters")
+    return str(value)

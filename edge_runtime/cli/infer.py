@@ -1,0 +1,43 @@
+"""``edge-runtime infer``: one Result as JSON for each image, in order, on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "infer",
+        help="judge image files with a model",
+        description="One JSON object for each image, in order. Exit 65 when an image or the model cannot be used.",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="jpg, png, bmp, tiff or webp")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, gpu or npu (default: auto)")
+    parser.add_argument(
+        "--backend", default="auto", choices=("auto", "openvino", "onnxruntime"), help="inference engine"
+    )
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity: the output is always JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge the images; 0 when each got a verdict from the model, 65 when one could not be used."""
+    from edge_runtime.app.infer import InferOptions, infer  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.core.result import Evaluation  # noqa: PLC0415
+    from edge_runtime.system.logs import configure  # noqa: PLC0415
+
+    configure(style="text", level=logging.getLevelName(logging.ERROR), journal=False)
+    unusable = 0
+    for body, evaluation in infer(InferOptions(args.model, args.device, args.backend), args.images):
+        sys.stdout.buffer.write(body + b"\n")
+        sys.stdout.flush()
+        unusable += evaluation is Evaluation.NOT_DECIDABLE
+    return 65 if unusable else 0

@@ -1,0 +1,88 @@
+"""``edge-runtime status``: what the daemon on this box is doing, read from its status file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.system.files import is_locked, read_limited
+
+if TYPE_CHECKING:
+    import argparse
+
+STATUS_FILE = "status.json"
+LOCK_FILE = "lock"
+LIMIT_BYTES = 1 << 20
+FRESH_S = 5.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser("status", help="what the daemon on this box is doing")
+    parser.add_argument("--config", metavar="FILE", help="configuration, to find the state directory")
+    parser.add_argument("--state-dir", metavar="DIR", type=Path, help="state directory, instead of --config")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; exit 0 when ready, 69 when no daemon runs, 1 when it is not ready.
+
+    Raises:
+        UnavailableError: no daemon runs on this state directory.
+        DataError: the status file is damaged.
+    """
+    state_dir = args.state_dir or _state_dir(args.config)
+    if not is_locked(state_dir / LOCK_FILE):
+        raise UnavailableError(
+            "daemon.absent",
+            f"no daemon runs on {state_dir}",
+            help="start it: edge-runtime run --config FILE, or systemctl start edge-runtime",
+        )
+    path = state_dir / STATUS_FILE
+    try:
+        document = json.loads(read_limited(path, LIMIT_BYTES))
+    except FileNotFoundError as error:
+        raise UnavailableError("daemon.starting", "the daemon is starting; it has no status yet") from error
+    except ValueError as error:
+        raise DataError("status.damaged", f"{path} is not JSON: {error}") from error
+    age_s = (time.monotonic_ns() - int(document.get("mono_ns", 0))) / 1e9
+    document["age_s"] = round(age_s, 1)
+    if not 0 <= age_s <= FRESH_S:
+        document["live"] = document["ready"] = False
+        document["reasons"] = [f"the status is {age_s:.0f} s old", *document.get("reasons", [])]
+    if args.json:
+        print(json.dumps(document))
+    else:
+        _print(document)
+    return 0 if document["ready"] else 1
+
+
+def _state_dir(config: str | None) -> Path:
+    from edge_runtime.config.loader import find_config, load  # noqa: PLC0415 - pydantic is slow and --state-dir needs none
+
+    return Path(load(find_config(config, os.environ), environ=os.environ).settings.state_dir)
+
+
+def _print(document: dict[str, object]) -> None:
+    print("ready" if document["ready"] else "NOT READY")
+    for reason in document.get("reasons") or ():  # type: ignore[attr-defined]  # a list in JSON
+        print(f"  - {reason}")
+    for title in ("cameras", "models", "inspections"):
+        section = document.get(title)
+        if isinstance(section, dict):
+            for name, facts in section.items():
+                print(f"{title[:-1]:11} {name:24} {_line(facts)}")
+    for title in ("spool", "broker"):
+        if title in document:
+            print(f"{title:11} {'':24} {_line(document[title])}")
+
+
+def _line(facts: object) -> str:
+    if not isinstance(facts, dict):
+        return str(facts)
+    return "  ".join(f"{key}={value}" for key, value in facts.items() if value not in (None, "", {}))

@@ -1,0 +1,84 @@
+"""A look at the XML of an OpenVINO IR before any native code may parse it: inputs, outputs, metadata."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import Final
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.engine.base import TensorInfo
+
+SIZE_LIMIT_BYTES: Final = 64 << 20
+_DTYPES: Final = {
+    "f64": "float64",
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "u8": "uint8",
+    "i8": "int8",
+    "i32": "int32",
+    "i64": "int64",
+    "boolean": "bool",
+}
+_PORT_DTYPES: Final = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I32": "int32", "I64": "int64"}
+_OPSET: Final = re.compile(r"(opset\d+|ie_internal_opset|type_relaxed_opset)?")
+
+
+@dataclass(slots=True)
+class IrFacts:
+    """What the XML says: inputs, outputs, and the `rt_info` section as ``section/key`` -> text."""
+
+    inputs: list[TensorInfo] = field(default_factory=list)
+    outputs: list[TensorInfo] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def inspect_ir(data: bytes, where: str) -> IrFacts:
+    """Return what an IR's XML says about itself, or refuse it.
+
+    Raises:
+        DataError: codes ``model.unreadable`` (not the XML of an IR), ``model.unknown_operator``.
+    """
+    head = data[:4096].lstrip()
+    if len(data) > SIZE_LIMIT_BYTES or not head.startswith(b"<") or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise DataError("model.unreadable", f"{where}: not the XML of an OpenVINO IR", help="copy the model again")
+    try:
+        root = ET.fromstring(data)  # noqa: S314 - documents with entities were refused above
+    except ET.ParseError as error:
+        message = f"{where}: not whole XML: {error}"
+        raise DataError("model.unreadable", message, help="the file was cut off; copy it again") from error
+    facts = IrFacts()
+    for layer in root.iterfind("./layers/layer"):
+        _read_layer(layer, facts, where)
+    if root.tag != "net" or not facts.outputs:
+        raise DataError("model.unreadable", f"{where}: not the XML of an OpenVINO IR", help="export the model again")
+    for section in root.iterfind("./rt_info/*"):
+        for item in section.iter():
+            value = item.get("value")
+            if value is not None:
+                facts.metadata[f"{section.tag}/{item.get('name', item.tag)}"] = value
+    return facts
+
+
+def _read_layer(layer: ET.Element, facts: IrFacts, where: str) -> None:
+    kind, version = layer.get("type", ""), layer.get("version", "")
+    if not _OPSET.fullmatch(version):
+        message = f"{where}: operator {kind} of {version!r} is not loaded"
+        raise DataError("model.unknown_operator", message, help="export the model without custom operators")
+    name = layer.get("name", "")
+    if kind == "Parameter":
+        body = layer.find("data")
+        given = "" if body is None else body.get("shape", "")
+        dims = tuple(int(d) if d.isdecimal() else None for d in given.split(",")) if given else None
+        dtype = "" if body is None else body.get("element_type", "")
+        port = layer.find("./output/port")
+        names = ("" if port is None else port.get("names", "")).split(",")[0]
+        facts.inputs.append(TensorInfo(names or name, _DTYPES.get(dtype, dtype), dims))
+    elif kind == "Result":
+        port = layer.find("./input/port")
+        sizes = [] if port is None else [dim.text or "" for dim in port.iterfind("dim")]
+        shape = tuple(int(size) if size.isdecimal() else None for size in sizes)
+        precision = "" if port is None else port.get("precision", "")
+        facts.outputs.append(TensorInfo(name, _PORT_DTYPES.get(precision, precision), shape))

@@ -1,0 +1,168 @@
+"""Opening a model: a package directory, or a bare `.onnx` / `.xml` file. Bytes are read once, checked, and kept.
+
+What is hashed is what is compiled: the engines get the very bytes that were verified, never a path they would read
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.manifest import MANIFEST_NAME, Manifest, Weights, WeightsFile, bare_digest, parse_manifest
+from edge_runtime.core.result import ModelRef
+from edge_runtime.engine.base import BACKENDS
+from edge_runtime.engine.irgate import inspect_ir
+from edge_runtime.engine.metadata import Sourced, resolve
+from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
+
+if TYPE_CHECKING:
+    from edge_runtime.engine.spec import ModelSpec
+
+BARE_VERSION: Final = "0"
+_FORMATS: Final = {".onnx": "onnx", ".xml": "openvino-ir"}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A verified model that is ready to be compiled.
+
+    Attributes:
+        ref: name, version and digest as results state them.
+        manifest: what the package says, ``None`` for a bare file.
+        spec: the complete description.
+        sources: each value of it with its source, by dotted name.
+        format: one of `core.manifest.FORMATS`.
+        model: bytes of the `.onnx`, or of the IR's `.xml`.
+        parts: bytes of the IR's `.bin`, else empty.
+        backends: engines that can load this form, best first.
+        precision: what the publisher says it was quantized to, or ``None``.
+        notes: what a reader of the log should know.
+    """
+
+    ref: ModelRef
+    manifest: Manifest | None
+    spec: ModelSpec
+    sources: dict[str, Sourced]
+    format: str
+    model: bytes
+    parts: bytes
+    backends: tuple[str, ...]
+    precision: str | None
+    notes: tuple[str, ...]
+
+
+def open_package(path: str | Path, backend: str | None = None) -> Package:
+    """Read, verify and describe the model at ``path``.
+
+    Args:
+        path: a directory with an `edge-model.json`, or a `.onnx` or `.xml` file; a file that an `edge-model.json`
+            beside it names is opened as that package.
+        backend: choose the form that is meant for it; ``None`` takes the first.
+
+    Raises:
+        DataError: anything about the model is wrong; codes ``model.missing``, ``model.digest_mismatch``,
+            ``model.no_form``, ``manifest.*`` and those of `onnxgate`, `irgate` and `metadata`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_directory(path, backend)
+    beside = path.with_name(MANIFEST_NAME)
+    if path.is_file() and beside.is_file():
+        manifest = _manifest(beside)
+        if any(path.name == form.files[0].file for form in manifest.weights):
+            return _open_directory(path.parent, backend, only=path.name)
+    return _open_bare(path)
+
+
+def _open_directory(root: Path, backend: str | None, only: str | None = None) -> Package:
+    manifest = _manifest(root / MANIFEST_NAME)
+    forms = [form for form in manifest.weights if only in (None, form.files[0].file)]
+    fitting = [form for form in forms if backend is None or backend in form.backends]
+    if not fitting:
+        has = ", ".join(f"{form.files[0].file} for {'/'.join(form.backends)}" for form in forms)
+        message = f"{root.name}: no weights for backend {backend}, the package has {has}"
+        raise DataError("model.no_form", message, help="use backend auto, or a package with ONNX weights")
+    form = fitting[0]
+    contents = [_read_verified(root, part) for part in form.files]
+    ref = ModelRef(manifest.name, manifest.version, manifest.digest)
+    return _describe(ref, manifest, form, contents, where=f"{root.name}/{form.files[0].file}")
+
+
+def _open_bare(path: Path) -> Package:
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None or not path.is_file():
+        found = "no such file" if not path.exists() else "not a model"
+        message = f"{path}: {found}; expected a package directory, a .onnx or a .xml file"
+        raise DataError("model.missing", message, help="correct models.*.path")
+    files = [path, path.with_suffix(".bin")] if kind == "openvino-ir" else [path]
+    contents = [_read(one) for one in files]
+    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
+    form = Weights(
+        files=tuple(WeightsFile(one.name, digest) for one, digest in zip(files, hashes, strict=True)),
+        format=kind,
+        precision=None,
+        backends=BACKENDS if kind == "onnx" else ("openvino",),
+    )
+    ref = ModelRef(path.stem, BARE_VERSION, bare_digest(hashes))
+    return _describe(ref, None, form, contents, where=path.name)
+
+
+def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents: list[bytes], where: str) -> Package:
+    facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
+    spec, sources = resolve(manifest, facts.metadata, facts.inputs, facts.outputs, where)
+    notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
+    label, count = Counter(spec.labels).most_common(1)[0]
+    if count > 1:
+        notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")
+    return Package(
+        ref=ref,
+        manifest=manifest,
+        spec=spec,
+        sources=sources,
+        format=form.format,
+        model=contents[0],
+        parts=contents[1] if len(contents) > 1 else b"",
+        backends=form.backends,
+        precision=form.precision,
+        notes=tuple(notes),
+    )
+
+
+def _manifest(path: Path) -> Manifest:
+    return parse_manifest(_read(path), where=f"{path.parent.name}/{path.name}")
+
+
+def _read_verified(root: Path, part: WeightsFile) -> bytes:
+    path = root / part.file
+    if not path.resolve().is_relative_to(root.resolve()):
+        message = f"{root.name}/{part.file} leads out of the package"
+        raise DataError("model.missing", message, help="copy the file into the package")
+    content = _read(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != part.sha256:
+        message = f"{root.name}/{part.file}: expected sha256 {part.sha256}, found {found}"
+        raise DataError(
+            "model.digest_mismatch", message, help="the file was changed or cut off; copy the package again"
+        )
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > SIZE_LIMIT_BYTES:
+            message = f"{path}: {size} bytes, the limit is {SIZE_LIMIT_BYTES}"
+            raise DataError("model.unreadable", message, help="use a smaller model")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(
+            "model.missing", f"{path}: no such file", help="the package is incomplete; copy it again"
+        ) from error
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise DataError("model.missing", message, help="check the path and its permissions") from error

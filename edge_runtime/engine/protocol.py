@@ -1,0 +1,164 @@
+"""The words between main and the engine child: messages read into orders, answers written as JSON fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_runtime.core.result import Prediction
+    from edge_runtime.engine.bench import BenchFigures
+    from edge_runtime.engine.loader import Answer, LoadedModel
+
+Reply = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOrder:
+    """Load the model at ``path`` into ``slot``; the rest as for `loader.load_engine`."""
+
+    slot: str
+    path: str
+    device: str
+    backend: str
+    workers: int
+    threads: int
+    cache_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOrder:
+    """Measure the bare engine of ``slot``; ``id`` is repeated in the answer."""
+
+    slot: str
+    id: int
+    seconds: float
+    requests: int
+
+
+class BadFieldError(Exception):
+    """A message lacks a field or has it wrong; the text says which."""
+
+
+def text_field(message: Mapping[str, object], key: str, default: str | None = None) -> str:
+    """Return a text.
+
+    Raises:
+        BadFieldError: it is something else, or missing without a ``default``.
+    """
+    value = message.get(key, default)
+    if not isinstance(value, str):
+        text = f"{key}: expected a text"
+        raise BadFieldError(text)
+    return value
+
+
+def whole_field(message: Mapping[str, object], key: str, default: int | None = None) -> int:
+    """Return a whole number from 0 to 2**63 - 1.
+
+    Raises:
+        BadFieldError: it is something else, or missing without a ``default``.
+    """
+    value = message.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        text = f"{key}: expected a whole number"
+        raise BadFieldError(text)
+    return value
+
+
+def parse_load(message: Mapping[str, object]) -> LoadOrder:
+    """Return the order in a ``load`` message.
+
+    Raises:
+        BadFieldError: a field is missing or wrong.
+    """
+    cache_dir = message.get("cache_dir")
+    return LoadOrder(
+        slot=text_field(message, "slot"),
+        path=text_field(message, "path"),
+        device=text_field(message, "device", "auto"),
+        backend=text_field(message, "backend", "auto"),
+        workers=whole_field(message, "workers", 2),
+        threads=whole_field(message, "threads", 1),
+        cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
+    )
+
+
+def parse_bench(message: Mapping[str, object]) -> BenchOrder:
+    """Return the order in a ``bench`` message.
+
+    Raises:
+        BadFieldError: a field is missing, wrong or too large.
+    """
+    seconds, requests = message.get("seconds"), whole_field(message, "requests", 1)
+    if not isinstance(seconds, int | float) or not 0 < seconds <= SECONDS_LIMIT or not 1 <= requests <= REQUESTS_LIMIT:
+        text = f"expected seconds up to {SECONDS_LIMIT:g} and 1..{REQUESTS_LIMIT} requests"
+        raise BadFieldError(text)
+    return BenchOrder(text_field(message, "slot"), whole_field(message, "id"), float(seconds), requests)
+
+
+def loaded(slot: str, model: LoadedModel) -> Reply:
+    """Return the message about a model that is ready."""
+    return {
+        "op": "loaded",
+        "slot": slot,
+        "model": {"name": model.ref.name, "version": model.ref.version, "digest": model.ref.digest},
+        "backend": model.info.backend,
+        "backend_version": model.info.backend_version,
+        "device": model.info.device,
+        "precision": model.info.precision,
+        "threads": model.info.threads,
+        "task": model.spec.task,
+        "labels": list(model.spec.labels),
+        "input": list(model.spec.input.size),
+        "load_ms": round(model.load_ms, 1),
+        "notes": list(model.notes),
+    }
+
+
+def failed(request: int, failure: str, message: str) -> Reply:
+    """Return the message for a frame without a verdict; ``failure``: a `core.result.Failure` or `stale_slot`."""
+    return {"op": "failed", "request": request, "failure": failure, "message": message}
+
+
+def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) -> Reply:
+    """Return the message for a judged frame."""
+    return {
+        "op": "inferred",
+        "request": request,
+        "predictions": [prediction_fields(one) for one in answer.predictions],
+        "timings_ms": {
+            "preprocess": round(answer.preprocess_ms, 3),
+            "infer": round(answer.infer_ms, 3),
+            "postprocess": round(answer.postprocess_ms, 3),
+        },
+        "started_mono_ns": started_mono_ns,
+        "device": device,
+    }
+
+
+def prediction_fields(prediction: Prediction) -> Reply:
+    """Return a prediction as JSON fields; ``box`` only when it has one."""
+    fields: Reply = {"label": prediction.label, "score": prediction.score, "id": prediction.id}
+    if prediction.box is not None:
+        fields["box"] = list(prediction.box)
+    return fields
+
+
+def benched(order: BenchOrder, figures: BenchFigures) -> Reply:
+    """Return the message about a finished measurement."""
+    latency = {"p50": figures.p50_ms, "p99": figures.p99_ms, "max": figures.max_ms, "min": figures.min_ms}
+    return {
+        "op": "benched",
+        "id": order.id,
+        "slot": order.slot,
+        "latency_ms": {key: round(value, 3) for key, value in latency.items()},
+        "throughput_fps": round(figures.throughput_fps, 2),
+        "cpu_ms_per_frame": round(figures.cpu_ms_per_frame, 3),
+        "requests": figures.requests,
+        "frames": figures.frames,
+    }

@@ -1,0 +1,56 @@
+"""Publishes that are not spooled: only the newest document per topic counts."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_runtime.publish.link import Outgoing
+
+POSTED_MAX = 256
+
+
+class Documents:
+    """A coalescing box; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()  # guards everything below
+        self._newest: dict[str, Outgoing] = {}
+        self._posted: deque[Outgoing] = deque()
+        self._lost = 0
+
+    def put(self, document: Outgoing) -> None:
+        """Replace what waits for the document's topic."""
+        with self._lock:
+            self._newest[document.topic] = document
+
+    def post(self, message: Outgoing) -> bool:
+        """Queue a message that must not be replaced by the next one; return False when the queue is full."""
+        with self._lock:
+            if len(self._posted) >= POSTED_MAX:
+                self._lost += 1
+                return False
+            self._posted.append(message)
+            return True
+
+    def restore(self, documents: list[Outgoing]) -> None:
+        """Put back what was sent and not acknowledged, unless something newer waits."""
+        with self._lock:
+            for document in documents:
+                self._newest.setdefault(document.topic, document)
+
+    def take(self, limit: int) -> list[Outgoing]:
+        """Return up to ``limit`` documents to send."""
+        with self._lock:
+            taken = [self._posted.popleft() for _ in range(min(limit, len(self._posted)))]
+            topics = list(self._newest)[: max(0, limit - len(taken))]
+            return taken + [self._newest.pop(topic) for topic in topics]
+
+    @property
+    def lost(self) -> int:
+        """Posted messages that found the queue full."""
+        with self._lock:
+            return self._lost

@@ -1,0 +1,178 @@
+"""Proves from the received messages alone that nothing is missing: pure.
+
+The rule a consumer can rely on: in each stream (``{edge}/result/{inspection}``) ``seq`` has no holes; a document that
+will never come is declared by a ``spool.gap`` or ``spool.refused`` event with ``from_seq`` and ``to_seq``. A number
+that was delivered twice is a duplicate when the ids are equal and a conflict when they are not.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_IDS_MAX = 65_536  # per stream: how far back a repeated number is compared by its id
+_DECLARING = frozenset({"spool.gap", "spool.refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the messages prove.
+
+    Attributes:
+        received: messages; ``distinct`` numbers among them.
+        duplicates: repeats of a number with the same id; harmless.
+        conflicts: repeats of a number with another id; never happens unless a power cut took commits back.
+        inversions: first deliveries that came after a higher number of their stream, not counting historical ones.
+        missing: numbers between the lowest and the highest seen that did not come and were not declared.
+        declared: numbers that did not come and were declared.
+        boots: runs of the daemon that were seen.
+    """
+
+    received: int = 0
+    distinct: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    inversions: int = 0
+    missing: int = 0
+    declared: int = 0
+    boots: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing and no number stands for two documents."""
+        return self.missing == 0 and self.conflicts == 0
+
+
+@dataclass(slots=True)
+class _Stream:
+    first: int
+    last: int
+    received: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    inversions: int = 0
+    holes: list[tuple[int, int]] = field(default_factory=list)  # inclusive, ascending
+    declared: list[tuple[int, int]] = field(default_factory=list)
+    ids: OrderedDict[int, str] = field(default_factory=OrderedDict)
+
+    def add(self, seq: int, document_id: str, *, historical: bool) -> None:
+        self.received += 1
+        if seq > self.last:
+            if seq > self.last + 1:
+                self.holes.append((self.last + 1, seq - 1))
+            self.last = seq
+        elif seq < self.first:
+            if seq < self.first - 1:
+                self.holes.insert(0, (seq + 1, self.first - 1))
+            self.first = seq
+            self.inversions += not historical
+        elif self._fill(seq):
+            self.inversions += not historical
+        else:
+            known = self.ids.get(seq, document_id)
+            self.duplicates += known == document_id
+            self.conflicts += known != document_id
+            return
+        self.ids[seq] = document_id
+        if len(self.ids) > _IDS_MAX:
+            self.ids.popitem(last=False)
+
+    def _fill(self, seq: int) -> bool:
+        for index, (low, high) in enumerate(self.holes):
+            if low <= seq <= high:
+                rest = [(low, seq - 1), (seq + 1, high)]
+                self.holes[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+                return True
+        return False
+
+    def split(self) -> tuple[int, int]:
+        """Return how many numbers are missing and how many of the holes are declared."""
+        holes = sum(high - low + 1 for low, high in self.holes)
+        declared = sum(_overlap(hole, self.declared) for hole in self.holes)
+        return holes - declared, declared
+
+
+def _overlap(hole: tuple[int, int], ranges: list[tuple[int, int]]) -> int:
+    """Count the numbers of ``hole`` that are in any of ``ranges``."""
+    covered, reached = 0, hole[0] - 1
+    for low, high in sorted(ranges):
+        start, end = max(low, reached + 1), min(high, hole[1])
+        if start <= end:
+            covered += end - start + 1
+            reached = end
+    return covered
+
+
+class Prover:
+    """Feed it every result and event document, in the order of arrival. One thread."""
+
+    def __init__(self) -> None:
+        """Start with nothing received."""
+        self._streams: dict[str, _Stream] = {}
+        self._declared: dict[str, list[tuple[int, int]]] = {}
+        self._boots: set[str] = set()
+
+    def add(self, document: Mapping[str, object]) -> None:
+        """Take one ``vision.result/1`` or ``vision.event/1`` document; others are ignored.
+
+        Raises:
+            KeyError: a field that the schema requires is missing.
+            TypeError: a field has another type than the schema says.
+            ValueError: the same, for numbers in text.
+        """
+        schema = document.get("schema")
+        if schema == "vision.result/1":
+            self._add(f"{document['edge']}/result/{document['inspection']}", document)
+        elif schema == "vision.event/1":
+            self._add(f"{document['edge']}/event/{document['scope']}", document)
+            if document["kind"] in _DECLARING:
+                self._declare(document)
+
+    def proof(self, stream: str | None = None) -> Proof:
+        """Return the proof for one stream (``{edge}/result/{inspection}``), or over all result streams."""
+        chosen = [
+            (name, found)
+            for name, found in self._streams.items()
+            if (name == stream if stream is not None else "/result/" in name)
+        ]
+        splits = [found.split() for _, found in chosen]
+        return Proof(
+            received=sum(found.received for _, found in chosen),
+            distinct=sum(found.received - found.duplicates - found.conflicts for _, found in chosen),
+            duplicates=sum(found.duplicates for _, found in chosen),
+            conflicts=sum(found.conflicts for _, found in chosen),
+            inversions=sum(found.inversions for _, found in chosen),
+            missing=sum(missing for missing, _ in splits),
+            declared=sum(declared for _, declared in splits),
+            boots=len(self._boots),
+        )
+
+    def streams(self) -> list[str]:
+        """Return the names of all streams seen."""
+        return list(self._streams)
+
+    def last(self, stream: str) -> int:
+        """Return the highest seq seen in ``stream``, 0 for none."""
+        found = self._streams.get(stream)
+        return 0 if found is None else found.last
+
+    def _add(self, name: str, document: Mapping[str, object]) -> None:
+        seq = int(str(document["seq"]))
+        self._boots.add(str(document["bootId"]))
+        found = self._streams.get(name)
+        if found is None:
+            declared = self._declared.setdefault(name, [])
+            found = self._streams[name] = _Stream(first=seq, last=seq - 1, declared=declared)
+        found.add(seq, str(document["id"]), historical=bool(document["historical"]))
+
+    def _declare(self, document: Mapping[str, object]) -> None:
+        fields = document["fields"]
+        if not isinstance(fields, dict):
+            msg = f"fields must be an object, got {type(fields).__name__}"
+            raise TypeError(msg)
+        name = f"{document['edge']}/{fields['topic']}"
+        self._declared.setdefault(name, []).append((int(fields["from_seq"]), int(fields["to_seq"])))

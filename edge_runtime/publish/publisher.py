@@ -1,0 +1,369 @@
+"""Sends the spool to the broker, keeps the retained documents true, and hands commands in.
+
+One thread does all of it, so nothing here needs a lock: it dials, waits for the broker's limits, then keeps at most
+min(window, Receive Maximum) publishes in flight, counting every QoS 1 publish and across reconnects, because what was
+in flight when a connection ended is sent first on the next one.
+
+States: connecting -> online -> (ended) -> connecting ...; ``refused`` while the broker does not let us in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import UnavailableError
+from edge_runtime.publish import payload
+from edge_runtime.publish.documents import Documents
+from edge_runtime.publish.link import (
+    FAILURE,
+    NEEDS_A_PERSON,
+    TRY_AGAIN_LATER,
+    Accepted,
+    Answered,
+    Backoff,
+    Ended,
+    Inbound,
+    LinkStats,
+    Outgoing,
+    SubscribeAnswered,
+    words,
+)
+from edge_runtime.publish.presence import Presence
+from edge_runtime.publish.store import Row
+from edge_runtime.publish.waker import Waker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_runtime.publish.link import Dial, Happening, Link
+    from edge_runtime.publish.spool import Spool
+    from edge_runtime.system.clock import Clock
+    from edge_runtime.system.service import Stop
+
+logger = logging.getLogger(__name__)
+
+_S = 1_000_000_000
+_TURN_S = 0.25  # longest wait of the loop: how late a stop is seen
+_LATEST_EVERY_NS = _S // 5  # per inspection
+_LATEST_EXPIRY_S = 3600
+_FLUSH_NS = int(1.5 * _S)  # after a stop: how long what is committed is still sent
+_FAREWELL_NS = int(0.5 * _S)
+_STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
+_NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    item: Row | Outgoing
+    mono_ns: int
+
+
+@dataclass(slots=True)
+class _Session:
+    """One connection while it stands."""
+
+    link: Link
+    window: int = 0
+    packet_max: int | None = None
+    ended: Ended | None = None
+    since_ns: int = 0
+    sent: dict[int, _Sent] = field(default_factory=dict)  # by mid, oldest first
+
+
+class Publisher:
+    """See the module docstring. A Service."""
+
+    name = "publish/mqtt"
+
+    def __init__(
+        self,
+        dial: Dial,
+        spool: Spool,
+        identity: payload.Identity,
+        boot_id: str,
+        clock: Clock,
+        *,
+        on_command: Callable[[Inbound], None] | None = None,
+        on_acked: Callable[[Sequence[Row]], None] | None = None,
+        commands: Sequence[str] = ("cmd/trigger/+",),
+    ) -> None:
+        """Publish ``spool`` through ``dial``.
+
+        ``on_command`` is called by the publisher's thread for each message on a topic of ``commands`` (suffixes, MQTT
+        wildcards); it must only hand the message on. What it raises is counted and logged. ``on_acked`` is called by
+        the same thread with the rows that the broker has just acknowledged; it must be quick and must not raise.
+        """
+        self._dial = dial
+        self._spool = spool
+        self._identity = identity
+        self._clock = clock
+        self._on_command = on_command
+        self._on_acked = on_acked
+        self._commands = tuple(commands)
+        self._waker = Waker()
+        self._documents = Documents()
+        self._presence = Presence(identity, boot_id, clock, self._documents)
+        self._resend: deque[Row] = deque()
+        self._latest: dict[str, Row] = {}
+        self._latest_ns: dict[str, int] = {}
+        self._backoff = Backoff()
+        self.stats = LinkStats()
+        spool.set_listener(self._waker.poke)
+
+    # --- any thread
+
+    def set_status(self, fields: Mapping[str, object]) -> None:
+        """Publish ``status`` with these fields beside our own, now and after every reconnect."""
+        self._presence.set_status(fields)
+        self._waker.poke()
+
+    def set_info(self, fields: Mapping[str, object]) -> None:
+        """Publish ``info`` with these fields, now and after every reconnect."""
+        self._presence.set_info(fields)
+        self._waker.poke()
+
+    def put_metrics(self, fields: Mapping[str, object]) -> None:
+        """Publish ``metrics`` once, QoS 0; while we are offline only the newest is kept."""
+        self._presence.put_metrics(fields)
+        self._waker.poke()
+
+    def post(self, message: Outgoing) -> bool:
+        """Queue a message with a full topic that is not spooled, for example a reply; False when the queue is full."""
+        queued = self._documents.post(message)
+        self._waker.poke()
+        return queued
+
+    def close(self) -> None:
+        """Free the descriptor of a publisher that will not run (again); idempotent."""
+        self._spool.set_listener(None)
+        self._waker.close()
+
+    # --- the thread
+
+    def run(self, stop: Stop) -> None:
+        """Publish until ``stop``, then send what is committed (at most 1.5 s), say goodbye and end."""
+        try:
+            while not stop.is_set():
+                pause_s = self._attempt(stop)
+                stop.wait(pause_s)
+        finally:
+            self._spool.release(list(self._resend))
+            self.close()
+
+    def _attempt(self, stop: Stop) -> float:
+        """Live through one connection; return the pause before the next one."""
+        link = self._dial(self._presence.will())
+        session = _Session(link)
+        try:
+            link.open()
+            self._await_accepted(session, stop)
+            if session.ended is None and session.window:
+                self._greet(session)
+                self._serve(session, stop)
+        except UnavailableError as error:
+            session.ended = Ended(None, error.message)
+        finally:
+            self._presence.disconnected()
+            link.close()
+            self._collect(session)
+        if stop.is_set():
+            self._set_state("stopped", None)
+            return 0.0
+        return self._after(session.ended or Ended(None, "the broker does not answer"), session.since_ns)
+
+    def _after(self, ended: Ended, since_ns: int) -> float:
+        if since_ns and self._clock.mono_ns() - since_ns > _STABLE_NS:
+            self._backoff.reset()
+        slow = ended.code in NEEDS_A_PERSON
+        self._set_state("refused" if slow else "connecting", ended.words)
+        return self._dial.settings.slow_retry_s if slow else self._backoff.next()
+
+    def _await_accepted(self, session: _Session, stop: Stop) -> None:
+        deadline_ns = self._clock.mono_ns() + int(self._dial.settings.connect_timeout_s * _S)
+        while session.ended is None and not session.window and not stop.is_set():
+            left_ns = deadline_ns - self._clock.mono_ns()
+            if left_ns <= 0:
+                session.ended = Ended(None, "the broker does not answer the connect")
+                return
+            session.link.pump(min(_TURN_S, left_ns / _S), self._waker.descriptor)
+            self._digest(session)
+
+    def _greet(self, session: _Session) -> None:
+        self.stats.connects += 1
+        session.since_ns = self._clock.mono_ns()
+        if self._commands:
+            session.link.subscribe([self._identity.topic(suffix) for suffix in self._commands])
+        self._set_state("online", None)
+        self._presence.connected()
+
+    def _serve(self, session: _Session, stop: Stop) -> None:
+        stopped_ns: int | None = None
+        while session.ended is None:
+            wait_s = self._fill(session)
+            session.link.pump(wait_s, self._waker.descriptor)
+            self._digest(session)
+            self._watch(session)
+            if stop.is_set():
+                now_ns = self._clock.mono_ns()
+                stopped_ns = stopped_ns or now_ns
+                done = self._spool.drained and not self._spool.waiting and not session.sent and not self._resend
+                if done or now_ns - stopped_ns > _FLUSH_NS:
+                    self._farewell(session)
+                    return
+
+    def _fill(self, session: _Session) -> float:
+        """Send what the window allows, documents first; return how long nothing else will be due."""
+        for document in self._documents.take(session.window - len(session.sent)):
+            self._send(session, document, document)
+        due_s = self._fill_latest(session)
+        while self._resend and len(session.sent) < session.window:
+            self._send_row(session, self._resend.popleft())
+        free = session.window - len(session.sent)
+        if free > 0:
+            for row in self._spool.take(free):
+                self._send_row(session, row)
+        self.stats.in_flight = len(session.sent)
+        return due_s
+
+    def _fill_latest(self, session: _Session) -> float:
+        for stream, row in self._spool.take_newest().items():
+            if stream.startswith("result/"):
+                self._latest[stream] = row
+        now_ns = self._clock.mono_ns()
+        due_ns = int(_TURN_S * _S)
+        for stream, row in list(self._latest.items()):
+            wait_ns = self._latest_ns.get(stream, now_ns - _LATEST_EVERY_NS) + _LATEST_EVERY_NS - now_ns
+            if wait_ns > 0:
+                due_ns = min(due_ns, wait_ns)
+            elif len(session.sent) < session.window:
+                del self._latest[stream]
+                self._latest_ns[stream] = now_ns
+                document = self._outgoing(row, payload.latest_topic(stream.partition("/")[2]), latest=True)
+                self._send(session, document, document)
+        return due_ns / _S
+
+    def _send_row(self, session: _Session, row: Row) -> None:
+        message = self._outgoing(row, row.stream, latest=False)
+        if session.packet_max is not None and session.link.size(message) > session.packet_max:
+            self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
+            return
+        self._send(session, message, row)
+
+    def _send(self, session: _Session, message: Outgoing, item: Row | Outgoing) -> None:
+        mid = session.link.publish(message)
+        self.stats.published += 1
+        if message.qos:
+            session.sent[mid] = _Sent(item, self._clock.mono_ns())
+
+    def _outgoing(self, row: Row, suffix: str, *, latest: bool) -> Outgoing:
+        old = self._spool.is_historical(row, self._dial.settings.historical_after_s)
+        body = payload.mark_historical(row.body) if old else row.body
+        expiry_s = _LATEST_EXPIRY_S if latest else None
+        return Outgoing(self._identity.topic(suffix), body, row.headers, retain=latest, expiry_s=expiry_s)
+
+    # --- what happened
+
+    def _digest(self, session: _Session) -> None:
+        acked: list[Row] = []
+        for happening in session.link.happened():
+            if isinstance(happening, Answered):
+                self._answered(session, happening, acked)
+            else:
+                self._other(session, happening)
+        if acked:
+            self._spool.acked(acked)
+            if self._on_acked is not None:
+                self._on_acked(acked)
+
+    def _answered(self, session: _Session, answer: Answered, acked: list[Row]) -> None:
+        sent = session.sent.get(answer.mid)
+        if sent is None:
+            return  # a QoS 0 publish that left
+        if answer.code in TRY_AGAIN_LATER:  # stays ours and is sent again on the next connection
+            session.ended = session.ended or Ended(None, f"the broker is overloaded: {words(answer.code)}")
+            return
+        del session.sent[answer.mid]
+        item = sent.item
+        if not isinstance(item, Row):
+            return  # a document: the next one replaces it
+        if answer.code >= FAILURE:
+            self._refuse(item, words(answer.code))
+        else:
+            self.stats.acked += 1
+            self.stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
+            acked.append(item)
+
+    def _other(self, session: _Session, happening: Happening) -> None:
+        if isinstance(happening, Accepted):
+            session.window = max(1, min(self._dial.settings.window, happening.receive_maximum))
+            session.packet_max = happening.packet_max
+            self.stats.window = session.window
+        elif isinstance(happening, Ended):
+            session.ended = session.ended or happening
+        elif isinstance(happening, SubscribeAnswered):
+            if any(code >= FAILURE for code in happening.codes):
+                logger.error("the broker refuses our subscription to commands: %s", words(max(happening.codes)))
+        elif isinstance(happening, Inbound):
+            self._command(happening)
+
+    def _command(self, message: Inbound) -> None:
+        self.stats.commands += 1
+        if self._on_command is None:
+            return
+        try:
+            self._on_command(message)
+        except Exception:  # the boundary to foreign code: results must flow whatever it does
+            self.stats.callback_errors += 1
+            logger.exception("the callback for %s failed", message.topic)
+
+    def _refuse(self, row: Row, reason: str) -> None:
+        self.stats.refused += 1
+        self._spool.refused(row, reason)
+
+    def _watch(self, session: _Session) -> None:
+        """End a connection whose broker does not answer: paho would notice after two keep alives at best."""
+        oldest = next(iter(session.sent.values()), None)
+        if oldest is None or session.ended is not None:
+            return
+        age_s = (self._clock.mono_ns() - oldest.mono_ns) / _S
+        if age_s > self._dial.settings.ack_timeout_s:
+            session.ended = Ended(None, f"the broker has not acknowledged a publish for {age_s:.1f} s")
+
+    def _collect(self, session: _Session) -> None:
+        """Take back what was in flight, in its order, before what already waits to be sent again."""
+        items = [sent.item for sent in session.sent.values()]
+        self._resend.extendleft(reversed([item for item in items if isinstance(item, Row)]))
+        self._documents.restore([item for item in items if isinstance(item, Outgoing) and item.retain])
+        session.sent.clear()
+        self.stats.in_flight = 0
+
+    def _farewell(self, session: _Session) -> None:
+        """Say that we stop on purpose, if the broker still listens; otherwise its Will says that we vanished."""
+        if len(session.sent) >= session.window:
+            return
+        document = self._presence.farewell()
+        self._send(session, document, document)
+        deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
+        while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
+            session.link.pump(0.05, self._waker.descriptor)
+            self._digest(session)
+        session.link.disconnect()
+        session.link.pump(0.0, self._waker.descriptor)
+
+    def _set_state(self, state: str, reason: str | None) -> None:
+        """Log a change once; the same reason again is silence."""
+        stats = self.stats
+        if (stats.state, stats.reason) == (state, reason):
+            return
+        stats.state, stats.reason = state, reason
+        settings = self._dial.settings
+        where = f"{settings.host}:{settings.port}"
+        if state == "online":
+            logger.info("connected to the broker at %s, window %d", where, stats.window)
+        elif state == "stopped":
+            logger.info("left the broker at %s", where)
+        else:
+            logger.warning("not connected to the broker at %s: %s", where, reason)

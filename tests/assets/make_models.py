@@ -1,0 +1,273 @@
+"""Small models, good ones and one for each way of being wrong, made with the `onnx` package when a test asks.
+
+    good = write_package(folder, "colours")          a package directory
+    path = write_bare(folder, "html_page")           a bare file
+
+`python tests/assets/make_models.py FOLDER` writes all of them, to look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+COLOURS = ("red", "green", "blue")
+YOLO_LABELS = ("scratch", "dent")
+SIDE = 32
+# cx cy w h, then the scores of the two labels: one good box, its weaker double, one of the other label, one too weak
+YOLO_BOXES = np.array(
+    [
+        [8, 8, 8, 8, 0.9, 0.1],
+        [8.5, 8, 8, 8, 0.7, 0.1],
+        [24, 20, 6, 10, 0.2, 0.8],
+        [16, 16, 4, 4, 0.1, 0.1],
+        *[[0, 0, 0, 0, 0, 0]] * 12,
+    ],
+    np.float32,
+)
+FINISHED_BOXES = np.array([[4, 4, 12, 12, 0.9, 0], [21, 15, 27, 25, 0.8, 1], [0, 0, 0, 0, 0, 0]], np.float32)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    weights: dict[str, np.ndarray[Any, Any]] | None = None,
+    **extra: object,
+) -> onnx.ModelProto:
+    initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
+    graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs), initializers)
+    opsets = [helper.make_opsetid("", 17), *extra.pop("opsets", [])]  # type: ignore[misc]  # a list of opsets
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="tests")
+    helper.set_model_props(model, extra.pop("metadata", {}))  # type: ignore[arg-type]  # text to text
+    return model
+
+
+def _tensor(name: str, shape: Sequence[int | str | None], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, list(shape))
+
+
+def colours(
+    shape: Sequence[int | str] = (1, 3, SIDE, SIDE),
+    kind: int = TensorProto.FLOAT,
+    metadata: dict[str, str] | None = None,
+) -> onnx.ModelProto:
+    """A classifier that tells which channel of an RGB picture is brightest; softmax inside."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalAveragePool", ["float"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Mul", ["flat", "ten"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"], axis=1),
+    ]
+    weights = {"ten": np.float32(10)}
+    return _model(nodes, [_tensor("x", shape, kind)], [_tensor("y", [shape[0], 3])], weights, metadata=metadata or {})
+
+
+def interleaved() -> onnx.ModelProto:
+    """`colours` for [1, H, W, 3], numbers 0..255."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "ten"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"], axis=1),
+    ]
+    return _model(nodes, [_tensor("x", [1, SIDE, SIDE, 3])], [_tensor("y", [1, 3])], {"ten": np.float32(25.5)})
+
+
+def brightness() -> onnx.ModelProto:
+    """A grey model [1, 1, H, W] that says dark or bright."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["bright"]),
+        helper.make_node("Sub", ["one", "bright"], ["dark"]),
+        helper.make_node("Concat", ["dark", "bright"], ["y"], axis=1),
+    ]
+    return _model(
+        nodes, [_tensor("x", [1, 1, SIDE, SIDE])], [_tensor("y", [1, 2])], {"one": np.ones((1, 1), np.float32)}
+    )
+
+
+def _constant(rows: np.ndarray[Any, Any], *, divide: bool = False, outputs: int = 1) -> onnx.ModelProto:
+    """Answers ``rows`` whatever the picture; with ``divide`` 0 / 0 is added."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Div" if divide else "Mul", ["nothing", "zero"], ["offset"]),
+        *(helper.make_node("Add", ["rows", "offset"], [f"output{i}"]) for i in range(outputs)),
+    ]
+    weights = {"zero": np.float32(0), "rows": rows[None]}
+    answers = [_tensor(f"output{i}", [1, *rows.shape]) for i in range(outputs)]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], answers, weights)
+
+
+def yolo() -> onnx.ModelProto:
+    """A raw head with `YOLO_BOXES`."""
+    return _constant(np.ascontiguousarray(YOLO_BOXES.T))
+
+
+def end2end() -> onnx.ModelProto:
+    """A finished head with `FINISHED_BOXES`."""
+    return _constant(FINISHED_BOXES)
+
+
+def _custom_domain() -> onnx.ModelProto:
+    nodes = [helper.make_node("Magic", ["x"], ["y"], domain="vendor.custom")]
+    opsets = [helper.make_opsetid("vendor.custom", 1)]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, 3])], opsets=opsets)
+
+
+def _unknown_operator() -> onnx.ModelProto:
+    nodes = [helper.make_node("NoSuchOperator", ["x"], ["y"])]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, 3])])
+
+
+def _two_inputs() -> onnx.ModelProto:
+    nodes = [helper.make_node("Add", ["x", "mask"], ["y"])]
+    shape = [1, 3, SIDE, SIDE]
+    return _model(nodes, [_tensor("x", shape), _tensor("mask", shape)], [_tensor("y", shape)])
+
+
+def _flat_input() -> onnx.ModelProto:
+    return _model([helper.make_node("Relu", ["x"], ["y"])], [_tensor("x", [1, 3])], [_tensor("y", [1, 3])])
+
+
+def _conv_without_weights() -> onnx.ModelProto:
+    """The 66-byte kind of file that is a segmentation fault in OpenVINO's reader."""
+    return _model([helper.make_node("Conv", ["x"], ["y"])], [_tensor("x", [1, 3, 8, 8])], [_tensor("y", [1, 3, 8, 8])])
+
+
+def _scatter_without_rank() -> onnx.ModelProto:
+    """What the raw conversion of a real detector looked like: ONNX Runtime takes it, OpenVINO does not."""
+    model = colours()
+    nodes = [*model.graph.node[:-1], helper.make_node("ScatterND", ["d", "i", "u"], ["s"])]
+    nodes += [helper.make_node("Add", ["logits", "s"], ["sum"]), helper.make_node("Softmax", ["sum"], ["y"], axis=1)]
+    three = np.zeros(3, np.float32)
+    weights = {"ten": np.float32(10), "d": three, "i": np.zeros((1, 0), np.int64), "u": three[None]}
+    return _model(nodes, list(model.graph.input), list(model.graph.output), weights)
+
+
+def _nested(depth: int) -> onnx.ModelProto:
+    """`If` in `If` in `If` ..."""
+    condition = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    body = [helper.make_node("Identity", ["x"], ["leaf"])]
+    answer = "leaf"
+    for level in range(depth):
+        branch = helper.make_graph(body, f"b{level}", [], [_tensor(answer, [1, 3, SIDE, SIDE])])
+        answer = f"a{level}"
+        test = helper.make_node("Constant", [], [f"c{level}"], value=condition)
+        body = [test, helper.make_node("If", [f"c{level}"], [answer], then_branch=branch, else_branch=branch)]
+    return _model(body, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor(answer, [1, 3, SIDE, SIDE])])
+
+
+def _external() -> onnx.ModelProto:
+    model = colours()
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../secret.bin")
+    return model
+
+
+def _endless_functions() -> onnx.ModelProto:
+    model = colours()
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    model.functions.append(helper.make_function("local", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 17)]))
+    return model
+
+
+_PAGE = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>nothing here</body></html>\n"
+
+FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
+    "colours": colours,
+    "colours_open_batch": lambda: colours(("batch", 3, SIDE, SIDE)),
+    "colours_open_size": lambda: colours(("batch", 3, "height", "width")),
+    "colours_bytes": lambda: colours((1, 3, SIDE, SIDE), TensorProto.UINT8),
+    "colours_half": lambda: colours((1, 3, SIDE, SIDE), TensorProto.FLOAT16),
+    "colours_labelled": lambda: colours(metadata={"character": "\n".join(COLOURS)}),
+    "interleaved": interleaved,
+    "brightness": brightness,
+    "yolo": yolo,
+    "end2end": end2end,
+    "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
+    "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
+    "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
+    "int_input": lambda: colours((1, 3, SIDE, SIDE), TensorProto.INT64),
+    "two_pictures": lambda: colours((2, 3, SIDE, SIDE)),
+    "two_inputs": _two_inputs,
+    "flat_input": _flat_input,
+    "custom_domain": _custom_domain,
+    "unknown_operator": _unknown_operator,
+    "scatter_without_rank": _scatter_without_rank,
+    "conv_without_weights": _conv_without_weights,
+    "nested_if": lambda: _nested(20),
+    "external_data": _external,
+    "local_functions": _endless_functions,
+    "empty": lambda: b"",
+    "truncated": lambda: colours().SerializeToString()[:-40],
+    "html_page": lambda: _PAGE,
+    "lfs_pointer": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+    "random_bytes": lambda: np.random.default_rng(7).bytes(4096),
+}
+"""Name -> content of the `.onnx` file."""
+
+_CLASSIFIER = {"task": "classification", "decoder": "probabilities", "labels": list(COLOURS)}
+_DETECTOR = {"task": "detection", "labels": list(YOLO_LABELS)}
+_RGB = {"color": "RGB", "resize": "stretch", "scale": 255}
+
+MANIFESTS: dict[str, dict[str, object]] = {
+    "interleaved": {**_CLASSIFIER, "input": {**_RGB, "scale": 1}},
+    "brightness": {**_CLASSIFIER, "labels": ["dark", "bright"], "input": {"resize": "stretch", "scale": 255}},
+    "colours_labelled": {**_CLASSIFIER, "labels": None, "input": _RGB},
+    "colours_bytes": {**_CLASSIFIER, "decoder": "softmax", "input": {"color": "RGB", "resize": "stretch"}},
+    "colours_open_size": {**_CLASSIFIER, "input": {**_RGB, "size": [SIDE, SIDE]}},
+    "yolo": {**_DETECTOR, "decoder": "yolo", "input": {**_RGB, "resize": "letterbox"}},
+    "nan_scores": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
+    "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
+}
+"""Name -> what `edge-model.json` says beside the weights; a classifier of RGB pictures where nothing else stands."""
+
+
+def write_bare(folder: Path, name: str) -> Path:
+    """Write ``<name>.onnx`` into ``folder`` and return its path."""
+    content = FILES[name]()
+    path = folder / f"{name}.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    return path
+
+
+def write_package(folder: Path, name: str, **changes: object) -> Path:
+    """Write a package directory around ``FILES[name]``; ``changes`` replace top-level keys, ``None`` removes one."""
+    root = folder / name
+    root.mkdir(parents=True)
+    weights = write_bare(root, name)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    manifest: dict[str, object] = {
+        "schema": "edge-model/1",
+        "name": name.replace("_", "-"),
+        "version": "1.0.0",
+        "weights": {"file": weights.name, "format": "onnx", "precision": "fp32", "sha256": digest},
+        **MANIFESTS.get(name, {**_CLASSIFIER, "input": _RGB}),
+        **changes,
+    }
+    kept = {key: value for key, value in manifest.items() if value is not None}
+    (root / "edge-model.json").write_text(json.dumps(kept, indent=1))
+    return root
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    for one in FILES:
+        print(write_bare(target, one))

@@ -1,0 +1,536 @@
+"""Every frame of an inspection has exactly one fate, in order and in time: examples, then a machine that tries all."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edge_runtime.core.result import Counters, Drop, Failure
+from edge_runtime.pipeline.inspection import NS_PER_MS, Capture, Inspection, InspectionSpec, Settled, TriggerIds
+from tests.fakes.values import make_frame, make_prediction, make_verdict
+
+if TYPE_CHECKING:
+    from edge_runtime.core.frame import Frame
+
+VERDICT = make_verdict(make_prediction())
+LOADING = (Failure.NO_MODEL, "model defects is being loaded")
+
+
+def _spec(
+    capture: Capture = Capture.LATEST,
+    *,
+    deadline_ms: int = 100,
+    queue: int = 2,
+    interval_ms: int | None = None,
+    on_trigger: bool = False,
+) -> InspectionSpec:
+    return InspectionSpec("top", "top", "defects", capture, deadline_ms, queue, interval_ms, on_trigger)
+
+
+def _ms(milliseconds: float) -> int:
+    return round(milliseconds * NS_PER_MS)
+
+
+def _fates(settled: list[Settled]) -> list[tuple[int, str]]:
+    """Return frame id (0 = none) and fate."""
+    return [
+        (s.frame.frame_id if s.frame else 0, s.drop.value if s.drop else s.failure.value if s.failure else "inferred")
+        for s in settled
+    ]
+
+
+def test_a_frame_that_is_judged_is_inferred_and_carries_its_verdict() -> None:
+    inspection = Inspection(_spec())
+    frame = make_frame(1, _ms(0))
+    assert inspection.on_frame(frame) == []
+    assert inspection.keeps(frame)
+    assert inspection.wants_engine
+    assert inspection.take() is frame
+    assert not inspection.wants_engine
+    assert inspection.on_verdict(1, VERDICT) == [Settled(frame, VERDICT)]
+    assert inspection.counters == Counters(captured=1, inferred=1)
+
+
+def test_take_returns_none_when_nothing_waits() -> None:
+    assert Inspection(_spec()).take() is None
+
+
+def test_nothing_is_kept_before_the_first_frame() -> None:
+    assert not Inspection(_spec()).keeps(make_frame(1, 0))
+
+
+def test_latest_drops_the_waiting_frame_for_a_newer_one_and_frees_its_pixels() -> None:
+    inspection = Inspection(_spec())
+    old, new = make_frame(1, _ms(0)), make_frame(2, _ms(10))
+    inspection.on_frame(old)
+    assert inspection.on_frame(new) == [Settled(old, drop=Drop.SUPERSEDED, waited=True)]
+    assert inspection.take() is new
+    assert inspection.dropped_by_reason == {"superseded": 1}
+
+
+def test_latest_leaves_frames_in_flight_alone() -> None:
+    inspection = Inspection(_spec())
+    inspection.on_frame(make_frame(1, _ms(0)))
+    inspection.take()
+    assert inspection.on_frame(make_frame(2, _ms(10))) == []
+    assert inspection.counters.in_flight == 2
+
+
+def test_every_keeps_frames_in_order_up_to_its_bound_and_fails_the_next_as_overrun() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=2))
+    frames = [make_frame(i, _ms(i)) for i in (1, 2, 3)]
+    assert [inspection.on_frame(f) for f in frames] == [[], [], []]
+    assert not inspection.keeps(frames[2])  # its pixels are free although its result has to wait for its turn
+    assert [inspection.take(), inspection.take(), inspection.take()] == [frames[0], frames[1], None]
+    inspection.on_verdict(1, VERDICT)
+    settled = inspection.on_verdict(2, VERDICT)
+    assert _fates(settled) == [(2, "inferred"), (3, "overrun")]
+    assert settled[1].message == "2 frames are already waiting"
+    assert not settled[1].waited
+    assert inspection.failed_by_reason == {"overrun": 1}
+
+
+def test_verdicts_in_the_wrong_order_leave_in_the_order_of_capture() -> None:
+    inspection = Inspection(_spec(Capture.EVERY))
+    for i in (1, 2):
+        inspection.on_frame(make_frame(i, _ms(i)))
+        inspection.take()
+    assert inspection.on_verdict(2, VERDICT) == []
+    assert inspection.counters == Counters(captured=2, in_flight=2)
+    assert _fates(inspection.on_verdict(1, VERDICT)) == [(1, "inferred"), (2, "inferred")]
+
+
+@pytest.mark.parametrize("dispatched", [True, False])
+def test_a_bad_frame_waits_for_the_results_of_older_frames(dispatched: bool) -> None:  # noqa: FBT001 - a parameter
+    inspection = Inspection(_spec(Capture.EVERY))
+    inspection.on_frame(make_frame(1, _ms(0)))
+    if dispatched:
+        inspection.take()
+    assert inspection.on_bad_frame(make_frame(2, _ms(1)), Failure.INVALID_FRAME, "not a JPEG") == []
+    if not dispatched:
+        inspection.take()
+    settled = inspection.on_verdict(1, VERDICT)
+    assert _fates(settled) == [(1, "inferred"), (2, "invalid_frame")]
+    assert settled[1].message == "not a JPEG"
+
+
+def test_a_bad_frame_leaves_at_once_when_nothing_older_is_open() -> None:
+    inspection = Inspection(_spec())
+    frame = make_frame(1, _ms(0))
+    assert inspection.on_bad_frame(frame, Failure.INVALID_FRAME, "not a JPEG") == [
+        Settled(frame, failure=Failure.INVALID_FRAME, message="not a JPEG")
+    ]
+
+
+def test_a_superseded_frame_lets_the_results_behind_it_go() -> None:
+    inspection = Inspection(_spec())
+    inspection.on_frame(make_frame(1, _ms(0)))
+    assert inspection.on_bad_frame(make_frame(2, _ms(1)), Failure.INVALID_FRAME, "") == []
+    assert _fates(inspection.on_frame(make_frame(3, _ms(2)))) == [(1, "superseded"), (2, "invalid_frame")]
+
+
+def test_a_dispatched_frame_that_fails_is_settled_with_the_cause() -> None:
+    inspection = Inspection(_spec())
+    inspection.on_frame(make_frame(1, _ms(0)))
+    inspection.take()
+    settled = inspection.on_failed(1, Failure.ENGINE_LOST, "killed by signal 11")
+    assert [(s.failure, s.message, s.waited) for s in settled] == [(Failure.ENGINE_LOST, "killed by signal 11", False)]
+
+
+def test_answers_about_frames_that_are_not_in_flight_change_nothing() -> None:
+    inspection = Inspection(_spec())
+    inspection.on_frame(make_frame(1, _ms(0)))  # waiting, not dispatched
+    before = inspection.counters
+    assert inspection.on_verdict(1, VERDICT) == []
+    assert inspection.on_verdict(99, VERDICT) == []
+    assert inspection.on_failed(1, Failure.INVALID_OUTPUT, "") == []
+    assert inspection.counters == before
+
+
+def test_a_verdict_after_the_deadline_changes_nothing() -> None:
+    inspection = Inspection(_spec(deadline_ms=100))
+    inspection.on_frame(make_frame(1, _ms(0)))
+    inspection.take()
+    assert inspection.on_time(_ms(100) - 1, None) == []
+    settled = inspection.on_time(_ms(100), None)
+    assert [(s.failure, s.message) for s in settled] == [(Failure.DEADLINE, "no verdict within 100 ms")]
+    assert inspection.on_verdict(1, VERDICT) == []
+    assert inspection.counters == Counters(captured=1, failed=1)
+
+
+def test_a_second_answer_changes_nothing_while_the_first_waits_for_its_turn() -> None:
+    inspection = Inspection(_spec(Capture.EVERY))
+    for i in (1, 2):
+        inspection.on_frame(make_frame(i, _ms(i)))
+        inspection.take()
+    inspection.on_verdict(2, VERDICT)
+    assert inspection.on_failed(2, Failure.INVALID_OUTPUT, "") == []
+    assert _fates(inspection.on_verdict(1, VERDICT)) == [(1, "inferred"), (2, "inferred")]
+
+
+def test_an_outage_of_the_model_is_the_reason_of_what_it_made_late() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, deadline_ms=100))
+    inspection.on_frame(make_frame(1, _ms(0)))
+    inspection.on_frame(make_frame(2, _ms(50)))
+    settled = inspection.on_time(_ms(100), LOADING)
+    assert [(s.failure, s.message, s.waited) for s in settled] == [(*LOADING, True)]
+    assert _fates(inspection.on_time(_ms(150), LOADING)) == [(2, "no_model")]
+
+
+def test_latest_says_not_decidable_every_deadline_although_newer_frames_keep_arriving() -> None:
+    inspection = Inspection(_spec(deadline_ms=100))
+    failures = []
+    for i in range(1, 51):  # 10 ms apart, and no engine
+        inspection.on_frame(make_frame(i, _ms(10 * i)))
+        failures += [s for s in inspection.on_time(_ms(10 * i), LOADING) if s.failure]
+    assert [s.frame.frame_id for s in failures if s.frame] == [11, 22, 33, 44]
+
+
+def test_the_next_deadline_is_that_of_the_oldest_open_thing() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, deadline_ms=100))
+    assert inspection.next_deadline_ns() is None
+    inspection.on_frame(make_frame(1, _ms(0)))
+    inspection.on_frame(make_frame(2, _ms(30)))
+    assert inspection.next_deadline_ns() == _ms(100)
+    inspection.take()
+    inspection.on_verdict(1, VERDICT)
+    assert inspection.next_deadline_ns() == _ms(130)
+
+
+def test_frames_between_the_ticks_of_an_interval_are_dropped() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=100, interval_ms=100, deadline_ms=10_000))
+    for i, at_ms in enumerate([0, 40, 99, 105, 190, 200, 310]):
+        inspection.on_frame(make_frame(i + 1, _ms(at_ms)))
+    assert inspection.dropped_by_reason == {"untriggered": 3}
+    taken = [frame.frame_id for frame in iter(inspection.take, None)]
+    assert taken == [1, 4, 6, 7]  # 105 was late for its tick, and the grid stayed where it was
+
+
+def test_the_interval_grid_starts_anew_when_frames_were_away_for_longer_than_a_tick() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=100, interval_ms=100, deadline_ms=10_000))
+    for i, at_ms in enumerate([0, 950, 1000, 1050]):
+        inspection.on_frame(make_frame(i + 1, _ms(at_ms)))
+    assert [frame.frame_id for frame in iter(inspection.take, None)] == [1, 2, 4]
+
+
+def test_a_bad_frame_between_the_ticks_is_dropped_like_any_other() -> None:
+    inspection = Inspection(_spec(interval_ms=100))
+    inspection.on_frame(make_frame(1, _ms(0)))
+    assert _fates(inspection.on_bad_frame(make_frame(2, _ms(50)), Failure.INVALID_FRAME, "")) == [(2, "untriggered")]
+
+
+def test_frames_nobody_asked_for_are_dropped() -> None:
+    inspection = Inspection(_spec(on_trigger=True))
+    frame = make_frame(1, _ms(0))
+    assert inspection.on_frame(frame) == [Settled(frame, drop=Drop.UNTRIGGERED)]
+    assert not inspection.keeps(frame)
+
+
+def test_a_bad_frame_nobody_asked_for_is_dropped() -> None:
+    inspection = Inspection(_spec(on_trigger=True))
+    assert _fates(inspection.on_bad_frame(make_frame(1, 0), Failure.INVALID_FRAME, "")) == [(1, "untriggered")]
+
+
+def test_a_trigger_is_answered_by_the_next_frame_captured_after_it() -> None:
+    inspection = Inspection(_spec(on_trigger=True))
+    ids = TriggerIds("job", "part", "meas", "product", "correlation")
+    assert inspection.on_trigger(ids, _ms(10)) == []
+    assert _fates(inspection.on_frame(make_frame(1, _ms(9)))) == [(1, "untriggered")]
+    assert inspection.on_frame(make_frame(2, _ms(10))) == []
+    assert _fates(inspection.on_frame(make_frame(3, _ms(20)))) == [(3, "untriggered")]
+    inspection.take()
+    assert [s.trigger for s in inspection.on_verdict(2, VERDICT)] == [ids]
+    assert inspection.counters == Counters(captured=3, inferred=1, dropped=2)
+
+
+def test_a_bad_frame_is_the_answer_to_a_trigger() -> None:
+    inspection = Inspection(_spec(on_trigger=True))
+    ids = TriggerIds(part_id="p1")
+    inspection.on_trigger(ids, _ms(0))
+    settled = inspection.on_bad_frame(make_frame(1, _ms(1)), Failure.INVALID_FRAME, "not a JPEG")
+    assert [(s.failure, s.trigger) for s in settled] == [(Failure.INVALID_FRAME, ids)]
+    assert inspection.counters == Counters(captured=1, failed=1)
+
+
+def test_triggered_frames_are_never_superseded() -> None:
+    inspection = Inspection(_spec(on_trigger=True, queue=2))
+    for i in (1, 2):
+        inspection.on_trigger(TriggerIds(part_id=f"p{i}"), _ms(i))
+        assert inspection.on_frame(make_frame(i, _ms(i))) == []
+    inspection.on_trigger(TriggerIds(part_id="p3"), _ms(3))
+    assert inspection.on_frame(make_frame(3, _ms(3))) == []  # its overrun leaves after the two before it
+    inspection.take()
+    inspection.take()
+    inspection.on_verdict(1, VERDICT)
+    settled = inspection.on_verdict(2, VERDICT)
+    assert [(s.trigger.part_id, s.failure) for s in settled if s.trigger] == [("p2", None), ("p3", Failure.OVERRUN)]
+
+
+def test_too_many_open_triggers_fail_at_once() -> None:
+    inspection = Inspection(_spec(on_trigger=True, queue=1))
+    inspection.on_trigger(TriggerIds(part_id="p1"), _ms(0))
+    settled = inspection.on_trigger(TriggerIds(part_id="p2"), _ms(1))
+    assert [(s.frame, s.failure, s.message) for s in settled] == [
+        (None, Failure.OVERRUN, "1 triggers are already waiting for a frame")
+    ]
+    assert settled[0].trigger == TriggerIds(part_id="p2")
+
+
+def test_a_trigger_without_a_frame_fails_by_its_deadline() -> None:
+    inspection = Inspection(_spec(on_trigger=True, deadline_ms=100))
+    inspection.on_trigger(TriggerIds(part_id="p1"), _ms(7))
+    assert inspection.next_deadline_ns() == _ms(107)
+    settled = inspection.on_time(_ms(107), None)
+    assert [(s.frame, s.failure, s.message) for s in settled] == [
+        (None, Failure.CAMERA_LOST, "no frame within 100 ms of the trigger")
+    ]
+    assert inspection.counters == Counters(captured=1, failed=1)
+
+
+def test_what_the_camera_discarded_is_captured_and_dropped() -> None:
+    inspection = Inspection(_spec())
+    inspection.on_dropped(3, Drop.STALE)
+    inspection.on_dropped(1, Drop.TORN)
+    assert inspection.counters == Counters(captured=4, dropped=4)
+    assert inspection.dropped_by_reason == {"stale": 3, "torn": 1}
+
+
+def test_drain_settles_everything_in_order() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=2))
+    for i in range(1, 5):
+        inspection.on_frame(make_frame(i, _ms(i)))
+        if i == 1:
+            inspection.take()
+    inspection.on_bad_frame(make_frame(5, _ms(5)), Failure.INVALID_FRAME, "")
+    settled = inspection.drain()
+    assert sorted(_fates(settled)) == [
+        (1, "shutdown"),
+        (2, "stopped"),
+        (3, "stopped"),
+        (4, "overrun"),
+        (5, "invalid_frame"),
+    ]
+    results = [s.frame.frame_id for s in settled if s.frame and not s.drop]
+    assert results == [1, 4, 5]
+    assert inspection.counters == Counters(captured=5, dropped=2, failed=3)
+    assert inspection.next_deadline_ns() is None
+
+
+def test_drain_fails_what_a_trigger_asked_for_and_the_triggers_themselves() -> None:
+    inspection = Inspection(_spec(on_trigger=True, queue=3))
+    for i in (1, 2):
+        inspection.on_trigger(TriggerIds(part_id=f"p{i}"), _ms(i))
+        inspection.on_frame(make_frame(i, _ms(i)))
+    inspection.take()
+    inspection.on_trigger(TriggerIds(part_id="p3"), _ms(3))
+    settled = inspection.drain()
+    assert [(s.trigger.part_id, s.failure, s.waited) for s in settled if s.trigger] == [
+        ("p1", Failure.SHUTDOWN, False),
+        ("p2", Failure.SHUTDOWN, True),
+        ("p3", Failure.SHUTDOWN, False),
+    ]
+
+
+@dataclass
+class _Asked:
+    ids: TriggerIds
+    asked_ns: int
+
+
+@dataclass
+class _Books:
+    """What the test itself knows, by counting in the simplest way."""
+
+    captured: int = 0
+    camera_drops: int = 0
+    open_ns: dict[int, int] = field(default_factory=dict)  # frame id -> capture time, of frames without a fate
+    kept: list[int] = field(default_factory=list)  # frames whose pixels the inspection holds
+    taken: list[int] = field(default_factory=list)  # frames that were ever dispatched
+    asked: list[_Asked] = field(default_factory=list)
+    fates: dict[int, str] = field(default_factory=dict)
+    lost_triggers: int = 0
+    last_result: int = 0
+    kept_since_ns: int = 0
+
+
+class InspectionMachine(RuleBasedStateMachine):
+    """Fires arbitrary events at an inspection and keeps its own books about every frame."""
+
+    inspection: Inspection
+
+    @initialize(
+        capture=st.sampled_from(Capture),
+        queue=st.integers(1, 3),
+        interval_ms=st.sampled_from([None, None, 7]),
+        on_trigger=st.booleans(),
+    )
+    def begin(self, capture: Capture, queue: int, interval_ms: int | None, *, on_trigger: bool) -> None:
+        self.spec = _spec(capture, deadline_ms=20, queue=queue, interval_ms=interval_ms, on_trigger=on_trigger)
+        self.inspection = Inspection(self.spec)
+        self.limit_ns = _ms(20)
+        self.bound = queue if on_trigger or capture is Capture.EVERY else 1
+        self.now_ns = self.captured_ns = _ms(1000)
+        self.next_id = 1
+        self.books = _Books()
+
+    # events
+
+    @rule(lag_ms=st.integers(0, 3))
+    def frame(self, lag_ms: int) -> None:
+        """A frame arrives, some time after its capture."""
+        frame = self._captured(lag_ms)
+        kept_before = bool(self.books.kept)
+        settled = self.inspection.on_frame(frame)
+        if self.inspection.keeps(frame):
+            self.books.kept.append(frame.frame_id)
+            if not kept_before:
+                self.books.kept_since_ns = frame.captured_mono_ns
+        self._note(settled)
+
+    @rule(lag_ms=st.integers(0, 3), failure=st.sampled_from([Failure.INVALID_FRAME, Failure.OVERRUN]))
+    def bad_frame(self, lag_ms: int, failure: Failure) -> None:
+        self._note(self.inspection.on_bad_frame(self._captured(lag_ms), failure, "bad"))
+
+    @rule(count=st.integers(1, 5), drop=st.sampled_from(Drop))
+    def camera_drops(self, count: int, drop: Drop) -> None:
+        self.inspection.on_dropped(count, drop)
+        self.books.captured += count
+        self.books.camera_drops += count
+
+    @precondition(lambda self: self.spec.on_trigger)
+    @rule()
+    def trigger(self) -> None:
+        asked = _Asked(TriggerIds(correlation_id=f"{self.books.captured}/{self.now_ns}"), self.now_ns)
+        self.books.captured += 1
+        self.books.asked.append(asked)
+        self._note(self.inspection.on_trigger(asked.ids, self.now_ns))
+
+    @rule()
+    def take(self) -> None:
+        frame = self.inspection.take()
+        expected = self.books.kept.pop(0) if self.books.kept else None
+        assert (frame.frame_id if frame else None) == expected
+        if frame is not None:
+            self.books.taken.append(frame.frame_id)
+            self._head_changed()
+
+    @rule(data=st.data(), judged=st.booleans())
+    def answer(self, data: st.DataObject, *, judged: bool) -> None:
+        """The engine answers about anything it ever got, however late, twice, or about what it never got."""
+        frame_id = data.draw(st.sampled_from([*self.books.taken[-6:], self.next_id, *self.books.kept]))
+        known = frame_id in self.books.taken and frame_id in self.books.open_ns
+        before = self.inspection.counters
+        settled = (
+            self.inspection.on_verdict(frame_id, VERDICT)
+            if judged
+            else self.inspection.on_failed(frame_id, Failure.INVALID_OUTPUT, "NaN")
+        )
+        if not known:
+            assert settled == []
+            assert self.inspection.counters == before
+        self._note(settled)
+
+    @rule(milliseconds=st.integers(0, 25))
+    def time_passes(self, milliseconds: int) -> None:
+        self.now_ns += _ms(milliseconds)
+
+    @rule(outage=st.sampled_from([None, LOADING]))
+    def on_time(self, outage: tuple[Failure, str] | None) -> None:
+        settled = self.inspection.on_time(self.now_ns, outage)
+        self._note(settled)
+        for frame_id, captured_ns in self.books.open_ns.items():
+            assert self.now_ns - captured_ns < self.limit_ns, f"frame {frame_id} stayed open"
+        for asked in self.books.asked:
+            assert self.now_ns - asked.asked_ns < self.limit_ns, "a trigger stayed open"
+        if self.books.kept:
+            assert self.now_ns - self.books.kept_since_ns < self.limit_ns, "silence for longer than a deadline"
+
+    @rule()
+    def drain(self) -> None:
+        self._note(self.inspection.drain())
+        assert self.books.open_ns == {}
+        assert self.books.kept == []
+        assert self.books.asked == []
+        assert self.inspection.next_deadline_ns() is None
+
+    # what must hold after every event
+
+    @invariant()
+    def every_frame_is_counted_once(self) -> None:
+        counters = self.inspection.counters
+        assert counters.captured == self.books.captured
+        assert counters.captured == counters.inferred + counters.dropped + counters.failed + counters.in_flight
+        assert counters.in_flight == len(self.books.open_ns) + len(self.books.asked)
+        fates = list(self.books.fates.values())
+        assert counters.inferred == fates.count("inferred")
+        assert counters.dropped == fates.count("dropped") + self.books.camera_drops
+        assert counters.failed == fates.count("failed") + self.books.lost_triggers
+        assert sum(self.inspection.dropped_by_reason.values()) == counters.dropped
+        assert sum(self.inspection.failed_by_reason.values()) == counters.failed
+
+    @invariant()
+    def the_queue_is_bounded(self) -> None:
+        assert len(self.books.kept) <= self.bound
+        assert self.inspection.wants_engine == bool(self.books.kept)
+
+    @invariant()
+    def the_next_deadline_is_exact(self) -> None:
+        due_ns = self.inspection.next_deadline_ns()
+        starts = [*self.books.open_ns.values(), *(asked.asked_ns for asked in self.books.asked)]
+        if not starts:
+            assert due_ns is None
+            return
+        assert due_ns is not None
+        assert due_ns <= min(starts) + self.limit_ns
+        assert copy.deepcopy(self.inspection).on_time(due_ns - 1, None) == []
+        assert copy.deepcopy(self.inspection).on_time(due_ns, None) != []
+
+    # books
+
+    def _captured(self, lag_ms: int) -> Frame:
+        self.captured_ns = max(self.captured_ns, self.now_ns - _ms(lag_ms))
+        frame = make_frame(self.next_id, self.captured_ns)
+        self.next_id += 1
+        self.books.open_ns[frame.frame_id] = self.captured_ns
+        answered = next((a for a in self.books.asked if a.asked_ns <= self.captured_ns), None)
+        if answered is None:
+            self.books.captured += 1
+        else:
+            self.books.asked.remove(answered)
+        return frame
+
+    def _note(self, settled: list[Settled]) -> None:
+        for item in settled:
+            assert sum(x is not None for x in (item.verdict, item.failure, item.drop)) == 1
+            if item.frame is None:
+                assert not item.waited
+                self.books.lost_triggers += 1
+                self.books.asked = [a for a in self.books.asked if a.ids != item.trigger]
+                continue
+            frame_id = item.frame.frame_id
+            assert frame_id not in self.books.fates, "settled twice"
+            del self.books.open_ns[frame_id]
+            assert item.waited == (frame_id in self.books.kept), "pixels would leak, or be freed twice"
+            if item.waited:
+                self.books.kept.remove(frame_id)
+                if item.drop is not Drop.SUPERSEDED:
+                    self._head_changed()
+            self.books.fates[frame_id] = "dropped" if item.drop else "failed" if item.failure else "inferred"
+            if item.drop is None:
+                assert (item.trigger is not None) == self.spec.on_trigger
+                assert frame_id > self.books.last_result, "results left out of the order of capture"
+                self.books.last_result = frame_id
+
+    def _head_changed(self) -> None:
+        if self.books.kept:
+            self.books.kept_since_ns = self.books.open_ns[self.books.kept[0]]
+
+
+TestInspectionMachine = InspectionMachine.TestCase
+TestInspectionMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.publish import prover as module
+from edge_runtime.publish.prover import Proof, Prover
+
+TOP = "box/result/top"
+
+
+def result(seq: int, document_id: str | None = None, *, historical: bool = False, boot: str = "b") -> dict[str, Any]:
+    return {
+        "schema": "vision.result/1",
+        "id": document_id or f"id-{seq}",
+        "seq": seq,
+        "bootId": boot,
+        "edge": "box",
+        "inspection": "top",
+        "historical": historical,
+    }
+
+
+def gap(first: int, last: int, kind: str = "spool.gap", seq: int = 1) -> dict[str, Any]:
+    return {
+        "schema": "vision.event/1",
+        "id": f"event-{seq}",
+        "seq": seq,
+        "bootId": "b",
+        "edge": "box",
+        "scope": "top",
+        "kind": kind,
+        "historical": False,
+        "fields": {"topic": "result/top", "from_seq": first, "to_seq": last},
+    }
+
+
+def proof(*documents: dict[str, Any]) -> Proof:
+    prover = Prover()
+    for document in documents:
+        prover.add(document)
+    return prover.proof()
+
+
+def test_a_stream_in_order_is_complete() -> None:
+    assert proof(*map(result, range(5, 9))) == Proof(received=4, distinct=4, boots=1)
+    assert proof(*map(result, range(5, 9))).complete
+
+
+def test_a_hole_is_missing_until_it_is_filled() -> None:
+    assert proof(result(1), result(5)).missing == 3
+    assert not proof(result(1), result(5)).complete
+    late = proof(result(1), result(5), result(3), result(2), result(4))
+    assert (late.missing, late.inversions) == (0, 3)
+
+
+def test_historical_documents_may_come_late_without_being_inversions() -> None:
+    found = proof(result(1), result(5), *(result(s, historical=True) for s in (2, 3, 4)))
+    assert (found.missing, found.inversions) == (0, 0)
+
+
+def test_documents_before_the_first_one_seen_extend_the_range() -> None:
+    assert proof(result(5), result(2)).missing == 2
+    assert proof(result(5), result(4), result(6)).missing == 0
+    assert proof(result(5), result(2, historical=True)).inversions == 0
+
+
+def test_a_repeated_id_is_a_duplicate_and_another_id_a_conflict() -> None:
+    found = proof(result(1), result(1), result(1, "other"))
+    assert (found.received, found.distinct, found.duplicates, found.conflicts) == (3, 1, 1, 1)
+    assert not found.complete
+
+
+def test_ids_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDS_MAX", 2)
+    found = proof(result(1), result(2), result(3), result(1, "other"))
+    assert (found.duplicates, found.conflicts) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["spool.gap", "spool.refused"])
+def test_declared_numbers_are_not_missing(kind: str) -> None:
+    found = proof(result(1), gap(2, 3, kind), result(6), gap(3, 4, kind, seq=2))
+    assert (found.missing, found.declared) == (1, 3)
+
+
+def test_a_declaration_before_the_first_result_counts() -> None:
+    found = proof(gap(1, 9), result(5), result(7))
+    assert (found.missing, found.declared) == (0, 1)
+
+
+def test_other_events_and_documents_declare_nothing() -> None:
+    found = proof(gap(2, 3, "camera.lost"), {"schema": "vision.status/1"}, result(1), result(4))
+    assert (found.received, found.missing) == (2, 2)
+
+
+def test_streams_are_proven_apart_and_boots_counted() -> None:
+    prover = Prover()
+    for document in (result(1), result(2, boot="c"), gap(9, 9)):
+        prover.add(document)
+    assert prover.streams() == [TOP, "box/event/top"]
+    assert prover.proof(TOP).received == 2
+    assert prover.proof("box/event/top").received == 1
+    assert prover.proof().boots == 2
+    assert (prover.last(TOP), prover.last("unknown")) == (2, 0)
+
+
+def test_a_document_against_its_schema_is_an_error() -> None:
+    with pytest.raises(TypeError, match="fields must be an object"):
+        Prover().add({**gap(1, 2), "fields": None})
+    with pytest.raises(KeyError):
+        Prover().add({"schema": "vision.result/1"})
+
+
+@given(st.lists(st.integers(min_value=1, max_value=40), max_size=60), st.randoms(use_true_random=False))
+def test_the_count_of_missing_numbers_is_that_of_a_set(seqs: list[int], shuffle: random.Random) -> None:
+    shuffle.shuffle(seqs)
+    found = proof(*map(result, seqs))
+    distinct = set(seqs)
+    assert found.distinct == len(distinct)
+    assert found.missing == (max(distinct) - min(distinct) + 1 - len(distinct) if distinct else 0)
