@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, recipe_ref
-from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.app.waiting import await_model
+from edge_runtime.core.errors import UnavailableError
 from edge_runtime.core.result import Evaluation, Event, Result
 from edge_runtime.core.source import Source
 from edge_runtime.pipeline.flight import FlightRecorder, words_needed
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe
-from edge_runtime.pipeline.slot import SlotSpec, SlotState
+from edge_runtime.pipeline.slot import SlotSpec
 from edge_runtime.publish.payload import Identity, Stamp, encode_result
 from edge_runtime.system.service import ServiceGroup
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = "images"
-LOAD_TIMEOUT_S = 600.0  # the first compilation for a GPU or NPU takes minutes
 DEADLINE_MS = 60_000
 QUEUE = 8
 
@@ -69,7 +69,7 @@ def infer(options: InferOptions, images: Sequence[Path]) -> Iterator[tuple[bytes
         stack.callback(line.close)
         group = stack.enter_context(ServiceGroup())
         group.start(line)
-        _await_model(line, group)
+        await_model(line, "model", group)
         for seq in range(1, len(images) + 1):
             result = _next(sink, group)
             yield encode_result(result, identity, Stamp(seq, boot_id)).body, result.evaluation
@@ -98,19 +98,6 @@ def _plan(options: InferOptions, images: Sequence[Path]) -> LinePlan:
         id=NAME, camera=NAME, slot="model", capture=Capture.EVERY, deadline_ms=DEADLINE_MS, queue=QUEUE
     )
     return LinePlan((camera,), (slot,), (InspectionPlan(spec, recipe, recipe_ref(recipe)),))
-
-
-def _await_model(line: LineService, group: ServiceGroup) -> None:
-    """Wait until the model is ready; an engine that dies while loading it is the model's fault."""
-    slot = line.engine.slots["model"]
-    deadline = time.monotonic() + LOAD_TIMEOUT_S
-    while slot.state is not SlotState.READY:
-        if slot.state is SlotState.FAILED:
-            raise DataError("model.refused", slot.message)
-        if line.engine.restarts > 0 or slot.state is SlotState.LOST:
-            raise DataError("model.crashed", f"the engine process died of this model ({slot.message or 'restarted'})")
-        if group.wait(0.01) or time.monotonic() > deadline:
-            raise UnavailableError("engine.silent", "the engine did not load the model in time")
 
 
 def _next(sink: _Collector, group: ServiceGroup) -> Result:

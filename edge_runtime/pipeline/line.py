@@ -100,7 +100,7 @@ class Line:
                 self.cameras[frame.camera].hold(frame.slot)
             self._finish(station, settled)
         for station in stations:
-            self._feed(station.inspection.spec.slot)
+            self.feed(station.inspection.spec.slot)
             self._arm(station)
 
     def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> None:
@@ -143,14 +143,14 @@ class Line:
             text = f"model {slot.spec.id} cannot judge: {slot.message}"
             logger.error("%s", text)
             self._event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
-        self._feed(slot.spec.id)
+        self.feed(slot.spec.id)
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""
         station = self.stations[request.inspection]
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
-        self._feed(slot.spec.id)
+        self.feed(slot.spec.id)
         self._arm(station)
 
     def on_failed(self, slot: ModelSlot, request: Request, failure: Failure, message: str) -> None:
@@ -158,7 +158,7 @@ class Line:
         station = self.stations[request.inspection]
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._finish(station, station.inspection.on_failed(request.frame.frame_id, failure, message))
-        self._feed(slot.spec.id)
+        self.feed(slot.spec.id)
         self._arm(station)
 
     def on_other(self, message: dict[str, object]) -> None:
@@ -170,7 +170,7 @@ class Line:
         """Name who gets the engine's answers that are not about frames; called in the loop thread."""
         self._on_other = receiver
 
-    def _feed(self, slot_id: str) -> None:
+    def feed(self, slot_id: str) -> None:
         """Send waiting frames to a slot with room, one inspection after the other."""
         engine = self.engine
         if engine is None:

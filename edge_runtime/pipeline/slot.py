@@ -67,12 +67,13 @@ class ModelSlot:
         self.state = SlotState.LOADING
         self.facts: ModelFacts | None = None
         self.message = ""
+        self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
 
     @property
     def has_room(self) -> bool:
         """Whether a further frame may be sent now."""
-        return self.state is SlotState.READY and len(self._requests) < self.spec.workers
+        return self.state is SlotState.READY and not self.paused and len(self._requests) < self.spec.workers
 
     @property
     def outage(self) -> tuple[Failure, str] | None:

@@ -125,6 +125,6 @@ def write_card(folder: Path, *, figures: dict[str, Any], seed: int) -> None:
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", str(value))
     if "{{" in text:
-        message = f"the template asks for a figure that was not measured: {text[text.index('{{'):][:40]}"
+        message = f"the template asks for a figure that was not measured: {text[text.index('{{') :][:40]}"
         raise ValueError(message)
     (folder / "model-card.md").write_text(text, "utf-8")

@@ -23,6 +23,7 @@ _PLAN: Final[tuple[tuple[Label, ...], ...]] = (
     (), ("scratch",), (), ("dent",), (), ("missing_hole",), (), ("stain",), (), ("chip",), ("scratch", "dent"),
 )  # fmt: skip
 """Damage of the parts in the order in which they come; half of them are good."""
+_STRENGTH_MIN: Final = 0.55
 _SIZE_MAX_BYTES: Final = 3_000_000
 _LIGHT: Final = Light(1.0, (0.07, -0.05), 0.22, 0.3, 12.0, -60.0, 110.0)
 _CAMERA: Final = Camera(motion_blur=3, defocus=0.45, noise=0.004, jpeg_quality=0)
@@ -33,7 +34,7 @@ def _part(seed: int, index: int, labels: tuple[Label, ...]) -> Part:
     for attempt in range(200):
         rng = np.random.default_rng([seed, 21, index, attempt])
         part = sample_part(rng, defect_count=len(labels), wanted=labels[0] if labels else None)
-        if tuple(d.label for d in part.defects) == labels and all(d.strength > 0.55 for d in part.defects):
+        if tuple(d.label for d in part.defects) == labels and all(d.strength > _STRENGTH_MIN for d in part.defects):
             return part
     message = f"no part with {labels} in 200 attempts"
     raise RuntimeError(message)

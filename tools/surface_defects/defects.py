@@ -4,8 +4,6 @@ Two kinds change the shape of a part (`chip`, `missing_hole`) and are drawn whil
 its face (`scratch`, `dent`, `stain`). Every function returns the touched pixels, from which the exact box is taken.
 """
 
-
-
 from __future__ import annotations
 
 import math
@@ -39,7 +37,7 @@ def draw_line(shape: tuple[int, int], points: NDArray[np.float64], thickness: in
     """Coverage (0..1) of an anti-aliased open line through `points`, (N, 2) in pixels."""
     canvas = np.zeros(shape, np.uint8)
     fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
-    cv2.polylines(canvas, [fixed], False, 255, thickness, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(canvas, [fixed], isClosed=False, color=255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SHIFT)
     return canvas.astype(np.float32) / np.float32(255)
 
 

@@ -15,6 +15,9 @@ from surface_defects.scene import LABELS
 
 SCORE_MIN: Final = 0.25
 IOU_MAX: Final = 0.5
+_PAIR_IOU: Final = 0.5
+"""Boxes of two runs that overlap by less are not the same box."""
+_WARM_UP: Final = 10
 _LOWEST_SCORE: Final = 0.005
 _LEVELS: Final = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 _RECALLS: Final = np.linspace(0, 1, 101)
@@ -133,7 +136,7 @@ def compare(a: list[Floats], b: list[Floats], *, iou: float, score: float) -> Ag
         fine = len(first.labels) == len(second.labels)
         for row in range(len(first.labels)):
             column = int(matrix[row].argmax()) if matrix.shape[1] else -1
-            if column < 0 or matrix[row, column] < 0.5:
+            if column < 0 or matrix[row, column] < _PAIR_IOU:
                 fine = False
                 continue
             overlaps.append(float(matrix[row, column]))
@@ -162,10 +165,10 @@ def latency_ms(engines: dict[str, Infer], data: Dataset, *, rounds: int = 120) -
     """10th percentile and median of the time per image; the engines take turns so that all see the same machine."""
     tensors = [to_tensor(image) for image in data.images[:8]]
     times: dict[str, list[float]] = {name: [] for name in engines}
-    for index in range(rounds + 10):
+    for index in range(rounds + _WARM_UP):
         for name, infer in engines.items():
             started = time.perf_counter()
             infer(tensors[index % len(tensors)])
-            if index >= 10:
+            if index >= _WARM_UP:
                 times[name].append((time.perf_counter() - started) * 1e3)
     return {name: (float(np.percentile(t, 10)), float(np.percentile(t, 50))) for name, t in times.items()}

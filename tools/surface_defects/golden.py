@@ -27,6 +27,8 @@ _QUALITY: Final = 92
 _WANTED: Final = ("good", "scratch", "dent", "stain", "missing_hole", "chip", "good", "several")
 _NARROW_WIDTH: Final = 768
 """The last frame is cut to 4:3, so that the bars of the letterbox are judged too."""
+_TRUE_IOU: Final = 0.7
+_SEVERAL: Final = 3
 _DOUBT: Final = 0.12
 """No score of a golden frame may be nearer to the threshold: such a box would come and go with rounding."""
 
@@ -68,7 +70,7 @@ def _kind(boxes: tuple[Box, ...]) -> str:
     labels = {box.label for box in boxes}
     if not boxes:
         return "good"
-    return boxes[0].label if len(boxes) == 1 else "several" if len(labels) >= 3 else "other"
+    return boxes[0].label if len(boxes) == 1 else "several" if len(labels) >= _SEVERAL else "other"
 
 
 def _is_plain(raw: NDArray[np.float32], found: Detections, boxes: tuple[Box, ...], fit: Letterbox) -> bool:
@@ -82,7 +84,7 @@ def _is_plain(raw: NDArray[np.float32], found: Detections, boxes: tuple[Box, ...
     matrix = overlap_matrix(found.corners, truth)
     best = matrix.argmax(axis=1)
     right = all(LABELS[int(label)] == boxes[int(i)].label for label, i in zip(found.labels, best, strict=True))
-    return right and bool((matrix.max(axis=1) > 0.7).all()) and bool((found.scores > SCORE_MIN + _DOUBT).all())
+    return right and bool((matrix.max(axis=1) > _TRUE_IOU).all()) and bool((found.scores > SCORE_MIN + _DOUBT).all())
 
 
 def _cut(image: NDArray[np.uint8], boxes: tuple[Box, ...]) -> tuple[NDArray[np.uint8], tuple[Box, ...]] | None:

@@ -4,6 +4,9 @@ Steps, in this order: data (render), train, export, evaluate, golden, clip, card
 in the work directory, so one can be repeated alone with `--steps`.
 """
 
+# ruff: noqa: PLC0415
+# torch and the engines are imported by the steps that need them: the others start at once
+
 from __future__ import annotations
 
 import argparse

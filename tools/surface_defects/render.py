@@ -1,7 +1,5 @@
 """From a scene to a picture with exact boxes: the one renderer of data set, clip and golden frames."""
 
-
-
 from __future__ import annotations
 
 import math
@@ -147,9 +145,7 @@ def _lay_part(image: Image, placement: Placement, surface: Surface, light: Light
     return matrix
 
 
-def _find_box(
-    label: Label, touched: Mask, matrix: NDArray[np.float64], scene: Scene, rail: int
-) -> Box | None:
+def _find_box(label: Label, touched: Mask, matrix: NDArray[np.float64], scene: Scene, rail: int) -> Box | None:
     """The box around the visible part of the touched pixels, or None if too little is in the picture."""
     rows, columns = np.nonzero(touched)
     if rows.size == 0:

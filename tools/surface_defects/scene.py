@@ -6,8 +6,6 @@ Lengths are pixels of the rendered picture at scale 1, angles are degrees, posit
 centre.
 """
 
-
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """The face of one part in its own coordinates: outline, metal, machining marks, damage."""
 
-
-
 from __future__ import annotations
 
 import math

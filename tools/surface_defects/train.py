@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 16
 _PEAK_RATE: Final = 2.5e-3
 _WARM_UP_STEPS: Final = 120
+_MIRROR_ODDS: Final = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _augment(
     """
     values = image.astype(np.float32) / np.float32(255)
     target = target.copy()
-    if rng.random() < 0.5:
+    if rng.random() < _MIRROR_ODDS:
         values = values[:, ::-1]
         target[:, [1, 3]] = image.shape[1] - target[:, [3, 1]]
     gain = np.float32(rng.uniform(0.85, 1.15)) * rng.uniform(0.96, 1.04, 3).astype(np.float32)

@@ -352,6 +352,7 @@ class _Books:
     open_ns: dict[int, int] = field(default_factory=dict)  # frame id -> capture time, of frames without a fate
     kept: list[int] = field(default_factory=list)  # frames whose pixels the inspection holds
     taken: list[int] = field(default_factory=list)  # frames that were ever dispatched
+    answered: set[int] = field(default_factory=set)  # dispatched frames that the engine answered in time
     asked: list[_Asked] = field(default_factory=list)
     fates: dict[int, str] = field(default_factory=dict)
     lost_triggers: int = 0
@@ -434,6 +435,7 @@ class InspectionMachine(RuleBasedStateMachine):
         if not known:
             assert settled == []
             assert self.inspection.counters == before
+        self.books.answered.add(frame_id)
         self._note(settled)
 
     @rule(milliseconds=st.integers(0, 25))
@@ -478,6 +480,13 @@ class InspectionMachine(RuleBasedStateMachine):
     def the_queue_is_bounded(self) -> None:
         assert len(self.books.kept) <= self.bound
         assert self.inspection.wants_engine == bool(self.books.kept)
+
+    @invariant()
+    def a_result_waits_for_older_frames_only(self) -> None:
+        if self.books.open_ns:
+            oldest = min(self.books.open_ns)
+            in_engine = oldest in self.books.taken and oldest not in self.books.answered
+            assert in_engine or oldest in self.books.kept
 
     @invariant()
     def the_next_deadline_is_exact(self) -> None:

@@ -1,0 +1,277 @@
+"""How fast a model runs here: bare, and as the whole product, in turn within one run.
+
+Two lines are run, one after the other, both against a real broker and a real spool:
+
+- throughput: a simulated camera offers frames as fast as they are taken, losslessly. Bare engine and whole product
+  take turns on the same loaded model, so the machine's own drift hits both; the ratio of the medians is what counts.
+- latency: the camera runs at a fixed rate; each result is timed from capture to the broker's PUBACK. Subtracting its
+  own inference leaves what the product adds.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from edge_runtime.app.assembly import LineService
+from edge_runtime.app.broker import LocalBroker
+from edge_runtime.app.delivery import Delivery
+from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, recipe_ref
+from edge_runtime.app.waiting import await_model
+from edge_runtime.config.schema import Settings
+from edge_runtime.core.errors import UnavailableError
+from edge_runtime.core.result import Event, Result
+from edge_runtime.core.source import parse_source
+from edge_runtime.pipeline.flight import FlightRecorder, words_needed
+from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.recipe import Recipe
+from edge_runtime.pipeline.slot import SlotSpec
+from edge_runtime.system.clock import SystemClock
+from edge_runtime.system.metrics import percentile
+from edge_runtime.system.service import ServiceGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_runtime.publish.store import Row
+
+SLOT = NAME = "bench"
+ROUNDS = 5
+PACED_FPS = 30
+FRAME_SIZE = "896x512"
+WARM_UP_S = 0.5
+SETTLE_S = 0.3
+PENDING_MAX = 100_000
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure, and for how many seconds in all."""
+
+    model: Path
+    device: str = "auto"
+    backend: str = "auto"
+    seconds: float = 20.0
+    streams: int = 2
+    size: str = FRAME_SIZE
+
+
+class _Probe:
+    """A sink in front of delivery that knows, for each acknowledged result, how long it took and how long it inferred.
+
+    ``put`` runs in the line's thread, ``acked`` in the publisher's; a row is known by (stream, seq) and seqs are
+    given in the order of ``put``, so a queue is enough to join the two.
+    """
+
+    def __init__(self) -> None:
+        self.delivery: Delivery | None = None
+        self.acked_results = 0
+        self.overheads_ms: list[float] = []
+        self.totals_ms: list[float] = []
+        self.failed = 0
+        self._infer_ms: queue.SimpleQueue[tuple[int, float | None]] = queue.SimpleQueue()
+
+    def put(self, item: Result | Event) -> None:
+        if isinstance(item, Result):
+            judged = item.model is not None
+            self.failed += not judged
+            self._infer_ms.put((item.captured_mono_ns, item.timings.infer if judged else None))
+        if self.delivery is not None:
+            self.delivery.put(item)
+
+    def acked(self, rows: Sequence[Row]) -> None:
+        now_ns = time.monotonic_ns()
+        for row in rows:
+            if not row.stream.startswith("result/"):
+                continue
+            self.acked_results += 1
+            captured_ns, infer_ms = self._infer_ms.get_nowait()
+            if captured_ns == row.mono_ns and infer_ms is not None and len(self.totals_ms) < PENDING_MAX:
+                total_ms = (now_ns - row.mono_ns) / NS_PER_MS
+                self.totals_ms.append(total_ms)
+                self.overheads_ms.append(total_ms - infer_ms)
+
+    def forget(self) -> None:
+        """Start to count anew, for example after the warm-up."""
+        self.overheads_ms.clear()
+        self.totals_ms.clear()
+
+
+class _Bench:
+    """One line with delivery and broker, ready to be measured; a block."""
+
+    def __init__(self, options: BenchOptions, fps: float, capture: Capture) -> None:
+        self.probe = _Probe()
+        self._options = options
+        self._plan = _plan(options, fps, capture)
+        self._stack = ExitStack()
+        self._answers: queue.SimpleQueue[dict[str, object]] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-runtime-bench-")))
+            broker = stack.enter_context(LocalBroker(directory))
+            settings = _settings(self._options, broker.port, directory)
+            self.broker = broker.name
+            delivery = stack.enter_context(
+                Delivery(settings, uuid.uuid4().hex, SystemClock(), on_acked=self.probe.acked)
+            )
+            self.probe.delivery = delivery
+            flight = FlightRecorder([0] * words_needed(1), [NAME])
+            delivery.attach(flight)
+            self.line = LineService(self._plan, self.probe, flight, cache_dir=directory)
+            stack.callback(self.line.close)
+            self.line.line.listen(self._answers.put)
+            self._group = stack.enter_context(ServiceGroup())
+            self._group.start(self.line)
+            self.facts = await_model(self.line, SLOT, self._group)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop or go on feeding the engine; frames wait in the ring meanwhile."""
+        slot = self.line.engine.slots[SLOT]
+        done = threading.Event()
+
+        def switch() -> None:
+            slot.paused = paused
+            self.line.line.feed(SLOT)
+            done.set()
+
+        self.line.loop.post(switch)
+        if not done.wait(5.0):
+            raise UnavailableError("bench.loop", "the line does not answer")
+
+    def bare(self, seconds: float) -> dict[str, object]:
+        """Run the engine alone for ``seconds``, in its own process, with preset inputs."""
+        message = {"op": "bench", "slot": SLOT, "seconds": seconds, "requests": self._options.streams, "id": 1}
+        self.line.loop.post(lambda: self.line.engine.send(dict(message)))
+        try:
+            answer = self._answers.get(timeout=seconds + 30.0)
+        except queue.Empty as error:
+            raise UnavailableError("bench.engine", "the engine does not answer") from error
+        if answer.get("op") != "benched":
+            raise UnavailableError("bench.engine", f"the engine cannot measure: {answer.get('message')}")
+        return answer
+
+    def pipeline_fps(self, seconds: float) -> float:
+        """Results that the broker acknowledged per second, over ``seconds``."""
+        self._group.wait(SETTLE_S)
+        before, started = self.probe.acked_results, time.monotonic()
+        self._group.wait(seconds)
+        return (self.probe.acked_results - before) / (time.monotonic() - started)
+
+    def wait(self, seconds: float) -> None:
+        """Let it run."""
+        self._group.wait(seconds)
+
+
+def run_bench(options: BenchOptions) -> dict[str, object]:
+    """Measure and return one JSON-able object; takes about ``options.seconds``.
+
+    Raises:
+        DataError: the model cannot be used.
+        UnavailableError: device, broker or engine do not answer.
+    """
+    part_s = max(1.0, options.seconds / 2 / (2 * ROUNDS))
+    bare_fps, product_fps = [], []
+    bare: dict[str, object] = {}
+    with _Bench(options, 0.0, Capture.EVERY) as bench:
+        bench.wait(WARM_UP_S)
+        for _ in range(ROUNDS):
+            bench.pause(paused=True)
+            bench.wait(SETTLE_S)
+            bare = bench.bare(part_s)
+            bare_fps.append(float(str(bare["throughput_fps"])))
+            bench.pause(paused=False)
+            product_fps.append(bench.pipeline_fps(part_s))
+        facts, broker = bench.facts, bench.broker
+    with _Bench(replace(options), float(PACED_FPS), Capture.LATEST) as bench:
+        bench.wait(2 * WARM_UP_S)
+        bench.probe.forget()
+        bench.wait(options.seconds / 2)
+        overheads, totals = sorted(bench.probe.overheads_ms), sorted(bench.probe.totals_ms)
+        counters = bench.line.counters()[NAME]
+    ratios = [product / alone for product, alone in zip(product_fps, bare_fps, strict=True)]
+    return {
+        "model": {"name": facts.model.name, "version": facts.model.version, "digest": facts.model.digest},
+        "backend": facts.backend,
+        "device": facts.device,
+        "precision": facts.precision,
+        "cpus": len(os.sched_getaffinity(0)),
+        "broker": broker,
+        "bare": {
+            "throughput_fps": round(statistics.median(bare_fps), 1),
+            "latency_ms": bare["latency_ms"],
+            "cpu_ms_per_frame": bare["cpu_ms_per_frame"],
+            "requests": options.streams,
+        },
+        "product": {"throughput_fps": round(statistics.median(product_fps), 1)},
+        "throughput_ratio": round(statistics.median(ratios), 3),
+        "throughput_ratios": [round(ratio, 3) for ratio in ratios],
+        "paced": {
+            "fps": PACED_FPS,
+            "frames": len(totals),
+            "capture_to_puback_ms": _percentiles(totals),
+            "capture_to_puback_minus_infer_ms": _percentiles(overheads),
+            "captured": counters.captured,
+            "inferred": counters.inferred,
+            "dropped": counters.dropped,
+            "failed": counters.failed,
+        },
+    }
+
+
+def _percentiles(ordered: list[float]) -> dict[str, float | None]:
+    found = {"p50": percentile(ordered, 0.5), "p99": percentile(ordered, 0.99), "max": percentile(ordered, 1.0)}
+    return {key: None if value is None else round(value, 2) for key, value in found.items()}
+
+
+def _plan(options: BenchOptions, fps: float, capture: Capture) -> LinePlan:
+    recipe = Recipe()
+    queue_length = options.streams * 2
+    camera = CameraPlan(
+        id=NAME,
+        source=parse_source(f"sim:bench?fps={fps:.1f}&size={options.size}"),
+        capture=capture,
+        fps=None,
+        stall_s=60.0,
+        queue=queue_length,
+    )
+    slot = SlotSpec(
+        id=SLOT,
+        path=str(options.model.absolute()),
+        device=options.device,
+        backend=options.backend,
+        workers=options.streams,
+        threads=len(os.sched_getaffinity(0)),
+        hang_ms=60_000,
+    )
+    spec = InspectionSpec(id=NAME, camera=NAME, slot=SLOT, capture=capture, deadline_ms=60_000, queue=queue_length + 6)
+    return LinePlan((camera,), (slot,), (InspectionPlan(spec, recipe, recipe_ref(recipe)),))
+
+
+def _settings(options: BenchOptions, port: int, directory: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "version": 1,
+            "edge": "bench",
+            "mqtt": {"host": "127.0.0.1", "port": port, "client_id": f"bench-{os.getpid()}"},
+            "cameras": {NAME: {"source": "sim:bench"}},
+            "models": {SLOT: {"path": options.model}},
+            "state_dir": directory,
+        }
+    )
