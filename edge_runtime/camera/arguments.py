@@ -11,12 +11,13 @@ from edge_runtime.camera.mjpeg import MjpegSource
 from edge_runtime.camera.opencv import DeviceSource, FileSource, RtspSource
 from edge_runtime.camera.pictures import PictureSource
 from edge_runtime.camera.simulated import SimulatedSource
-from edge_runtime.camera.source import Source
 from edge_runtime.core.errors import ConfigError
 from edge_runtime.core.source import SourceKind, parse_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from edge_runtime.camera.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ Two kinds change the shape of a part (`chip`, `missing_hole`) and are drawn whil
 its face (`scratch`, `dent`, `stain`). Every function returns the touched pixels, from which the exact box is taken.
 """
 
+# ruff: noqa: PLR2004
+# the numbers are the drawing: each stands where it is used
+
 from __future__ import annotations
 
 import math

@@ -52,7 +52,7 @@ def to_tensor(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray((image.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1)[None])
 
 
-class _Calibration(CalibrationDataReader):
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
     """Feeds the calibration images to the quantizer, one at a time."""
 
     def __init__(self, data: Dataset) -> None:

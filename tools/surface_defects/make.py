@@ -66,7 +66,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--work", type=Path, required=True, help="directory for data and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="directory of the package")
     parser.add_argument("--seed", type=int, default=7, help="seed of everything random")
-    parser.add_argument("--epochs", type=int, default=14, help="passes over the training images")
+    parser.add_argument("--epochs", type=int, default=7, help="passes over the training images")
     parser.add_argument("--train-images", type=int, default=4000, help="rendered images to train on")
     parser.add_argument("--test-images", type=int, default=400, help="rendered images to judge with")
     parser.add_argument("--calibration-images", type=int, default=128, help="rendered images to find the ranges with")

@@ -1,5 +1,8 @@
 """From a scene to a picture with exact boxes: the one renderer of data set, clip and golden frames."""
 
+# ruff: noqa: PLR2004
+# the numbers are the drawing: each stands where it is used
+
 from __future__ import annotations
 
 import math

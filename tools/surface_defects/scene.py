@@ -6,6 +6,9 @@ Lengths are pixels of the rendered picture at scale 1, angles are degrees, posit
 centre.
 """
 
+# ruff: noqa: PLR2004
+# the numbers are the drawing: each stands where it is used
+
 from __future__ import annotations
 
 import math

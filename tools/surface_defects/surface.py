@@ -1,5 +1,8 @@
 """The face of one part in its own coordinates: outline, metal, machining marks, damage."""
 
+# ruff: noqa: PLR2004
+# the numbers are the drawing: each stands where it is used
+
 from __future__ import annotations
 
 import math

@@ -8,6 +8,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -51,25 +52,26 @@ class _Average:
 
 def _augment(
     image: NDArray[np.uint8], target: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mirror left to right, change brightness, contrast and the tint; (H, W, 3) uint8 to float32 0..1.
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Mirror left to right, change brightness, contrast and tint of (H, W, 3) uint8.
 
     Pictures are not turned upside down: the light comes from above, and that is how a dent is told from a bump.
     """
-    values = image.astype(np.float32) / np.float32(255)
     target = target.copy()
     if rng.random() < _MIRROR_ODDS:
-        values = values[:, ::-1]
+        image = image[:, ::-1]
         target[:, [1, 3]] = image.shape[1] - target[:, [3, 1]]
-    gain = np.float32(rng.uniform(0.85, 1.15)) * rng.uniform(0.96, 1.04, 3).astype(np.float32)
-    values = np.clip(values * gain + np.float32(rng.uniform(-0.03, 0.03)), 0, 1)
-    return np.ascontiguousarray(values), target
+    gain = rng.uniform(0.85, 1.15) * rng.uniform(0.96, 1.04, (1, 3))
+    curve = np.arange(256)[:, None] * gain + rng.uniform(-8, 8)
+    table = np.clip(np.round(curve), 0, 255).astype(np.uint8)[:, None]
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image), table.reshape(1, 256, 3)), np.uint8), target
 
 
 def _batch(data: Dataset, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
     pairs = [_augment(data.images[i], data.targets[i], rng) for i in chosen]
-    images = torch.from_numpy(np.stack([p[0] for p in pairs]).transpose(0, 3, 1, 2))
-    return images.to(memory_format=torch.channels_last), [torch.from_numpy(p[1]) for p in pairs]
+    # (B, H, W, 3) seen as (B, 3, H, W) is already in the layout called channels last
+    images = torch.from_numpy(np.stack([p[0] for p in pairs])).permute(0, 3, 1, 2)
+    return images.float() / 255, [torch.from_numpy(p[1]) for p in pairs]
 
 
 def _optimizer(network: nn.Module) -> torch.optim.AdamW:

@@ -47,9 +47,7 @@ def test_the_gutter_grows_with_the_line_number() -> None:
     lines = [""] * 1233 + ["a: b"]
     origin = at(1234, 4, 5)
     shown = render([Problem("c", "m", origin, excerpt=make_excerpt(lines, origin), warning=True)])
-    assert shown == "warning: m\n     --> configs/line1.yaml:1234:4\n      |\n 1234 | a: b\n      |    ^\n".replace(
-        "     -->", "     -->"
-    )
+    assert shown == "warning: m\n     --> configs/line1.yaml:1234:4\n      |\n 1234 | a: b\n      |    ^\n"
 
 
 def test_a_problem_outside_files_has_no_excerpt() -> None:

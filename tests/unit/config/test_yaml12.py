@@ -244,7 +244,12 @@ def test_problems_before_a_syntax_error_are_kept() -> None:
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("a:\n\tb: 1\n", "yaml.tab"), ("a: b: c\n", "yaml.syntax"), ("a: [1\n", "yaml.syntax"), ("a: 1\na: 2\n", "yaml.duplicate")],
+    [
+        ("a:\n\tb: 1\n", "yaml.tab"),
+        ("a: b: c\n", "yaml.syntax"),
+        ("a: [1\n", "yaml.syntax"),
+        ("a: 1\na: 2\n", "yaml.duplicate"),
+    ],
 )
 def test_both_parsers_of_pyyaml_give_the_same_problems(
     loader: type, text: str, code: str, monkeypatch: pytest.MonkeyPatch

@@ -432,10 +432,11 @@ class InspectionMachine(RuleBasedStateMachine):
             if judged
             else self.inspection.on_failed(frame_id, Failure.INVALID_OUTPUT, "NaN")
         )
-        if not known:
+        if known:
+            self.books.answered.add(frame_id)
+        else:
             assert settled == []
             assert self.inspection.counters == before
-        self.books.answered.add(frame_id)
         self._note(settled)
 
     @rule(milliseconds=st.integers(0, 25))

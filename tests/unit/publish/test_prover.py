@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +8,9 @@ from hypothesis import strategies as st
 
 from edge_runtime.publish import prover as module
 from edge_runtime.publish.prover import Proof, Prover
+
+if TYPE_CHECKING:
+    import random
 
 TOP = "box/result/top"
 

@@ -31,7 +31,13 @@ def test_a_secret_inside_a_longer_one_leaves_no_rest() -> None:
 
 def test_a_secret_is_masked_in_its_url_and_json_spelling() -> None:
     secret = 'p@ss/w"ö'
-    for spelled in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+    for spelled in (
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+    ):
         assert "ss" not in redact(f"x {spelled} y", [secret])
 
 
@@ -56,8 +62,9 @@ def test_names_of_files_and_other_settings_are_no_secrets(name: str) -> None:
     assert not is_secret_name(name)
 
 
-@given(st.text(min_size=SHORTEST_SECRET, max_size=20), st.text(max_size=20), st.text(max_size=20))
+LOWER = st.text(alphabet="abcdefghij/:@ ", max_size=20)
+
+
+@given(st.text(alphabet='ABCDEF0123%"\\é', min_size=SHORTEST_SECRET, max_size=20), LOWER, LOWER)
 def test_a_secret_never_survives(secret: str, before: str, after: str) -> None:
-    shown = redact(before + secret + after, [secret])
-    if not any(char in MASK for char in secret):
-        assert secret not in shown.replace(MASK, "\0" * 40) or secret in redact(before, []) + "\0" + redact(after, [])
+    assert secret not in redact(before + secret + after, [secret])

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.config import loader
+from edge_runtime.config.loader import find_config, load
+from edge_runtime.config.report import InvalidConfigError, Problem
+from edge_runtime.config.tree import Place
+from edge_runtime.core.errors import ConfigError
+
+SMALLEST = """\
+version: 1
+mqtt: {host: 10.0.0.1}
+cameras:
+  top: {source: "rtsp://10.0.0.5/stream"}
+models:
+  defects: {path: model.onnx}
+"""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """A directory with a configuration and the model it names."""
+    (tmp_path / "model.onnx").write_text("stands in for a model")
+    (tmp_path / "edge.yaml").write_text(SMALLEST)
+    return tmp_path
+
+
+def write(box: Path, text: str, name: str = "edge.yaml") -> Path:
+    path = box / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def problems(path: Path, environ: dict[str, str] | None = None, **overrides: object) -> tuple[Problem, ...]:
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ=environ or {}, overrides=overrides)
+    return caught.value.problems
+
+
+def codes(path: Path, environ: dict[str, str] | None = None) -> list[str]:
+    return [problem.code for problem in problems(path, environ)]
+
+
+def test_six_lines_are_a_whole_configuration(box: Path) -> None:
+    loaded = load(box / "edge.yaml", environ={})
+    found = loaded.settings
+    assert (found.site, found.line, found.mqtt.host, found.mqtt.port) == ("site", "line", "10.0.0.1", 1883)
+    assert found.models["defects"].path == box / "model.onnx"
+    assert found.inspections["top"].camera == "top"
+    assert found.inspections["top"].model == "defects"
+    assert found.inspections["top"].trigger.kind == "continuous"
+    assert found.client_id == f"site-line-{found.edge}"
+    assert loaded.warnings == ()
+    assert loaded.files == (box / "edge.yaml",)
+
+
+def test_every_setting_knows_where_it_comes_from(box: Path) -> None:
+    path = write(box, SMALLEST + "defaults: {fps: 5}\ninspections:\n  top: {trigger: mqtt}\n")
+    origins = load(path, environ={"EDGE__MQTT__PORT": "1884"}).origins
+    assert str(origins["mqtt.host"]) == f"{path}:2:14"
+    assert str(origins["mqtt.port"]) == "$EDGE__MQTT__PORT"
+    assert str(origins["spool.max_mb"]) == "default"
+    assert str(origins["edge"]) == "default (host name)"
+    assert str(origins["cameras.top.fps"]) == f"{path}:7:17"
+    assert str(origins["inspections.top.trigger.kind"]) == f"{path}:9:18"
+    assert origins["inspections.top.camera"].place is Place.DEFAULT
+
+
+def test_relative_paths_start_at_the_file_not_at_the_working_directory(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(box, SMALLEST.replace('"rtsp://10.0.0.5/stream"', "file:a.mp4") + "state_dir: state\n")
+    (box / "a.mp4").touch()
+    monkeypatch.chdir("/")
+    found = load(Path(os.path.relpath(box / "edge.yaml", "/")), environ={}).settings
+    assert found.cameras["top"].source.location == str(box / "a.mp4")
+    assert found.state_dir == box / "state"
+
+
+def test_a_missing_clip_or_folder_is_a_warning_because_it_may_come_later(box: Path) -> None:
+    path = write(box, SMALLEST.replace('"rtsp://10.0.0.5/stream"', "images:nowhere?loop=1"))
+    loaded = load(path, environ={})
+    assert [(warning.code, warning.warning, warning.path) for warning in loaded.warnings] == [
+        ("config.no_file", True, "cameras.top.source")
+    ]
+    assert loaded.warnings[0].excerpt is not None
+
+
+# config.d
+
+
+def test_fragments_merge_in_the_order_of_their_names_and_keep_their_positions(box: Path) -> None:
+    write(box, "cameras:\n  top: {fps: 5}\n  side: {source: 'rtsp://h/'}\nsite: a\n", "config.d/10-a.yaml")
+    write(box, "site: b\nmqtt: {port: 1999}\n", "config.d/20-b.yaml")
+    write(box, "# nothing\n", "config.d/30-empty.yaml")
+    write(box, "site: ignored\n", "config.d/40.yml")
+    write(box, "site: ignored\n", "config.d/.hidden.yaml")
+    loaded = load(box / "edge.yaml", environ={})
+    assert sorted(loaded.settings.cameras) == ["side", "top"]
+    assert loaded.settings.cameras["top"].fps == 5
+    assert loaded.settings.site == "b"
+    assert (loaded.settings.mqtt.host, loaded.settings.mqtt.port) == ("10.0.0.1", 1999)
+    assert str(loaded.origins["site"]) == f"{box}/config.d/20-b.yaml:1:7"
+    assert [path.name for path in loaded.files] == ["edge.yaml", "10-a.yaml", "20-b.yaml", "30-empty.yaml"]
+
+
+def test_lists_in_fragments_replace(box: Path) -> None:
+    recipe = "inspections:\n  top: {recipe: {not_ok: [{label: a}, {label: b}]}}\n"
+    write(box, SMALLEST + recipe)
+    write(box, recipe.replace("{label: a}, ", ""), "config.d/a.yaml")
+    rules = load(box / "edge.yaml", environ={}).settings.inspections["top"].recipe.not_ok
+    assert [rule.label for rule in rules] == ["b"]
+
+
+def test_mistakes_in_fragments_are_reported_in_their_own_file(box: Path) -> None:
+    write(box, "site: a/b\n", "config.d/a.yaml")
+    write(box, SMALLEST + "line: c/d\n")
+    found = problems(box / "edge.yaml")
+    assert [str(problem.origin) for problem in found] == [f"{box}/edge.yaml:7:7", f"{box}/config.d/a.yaml:1:7"]
+    assert found[1].excerpt is not None
+    assert found[1].excerpt.text == "site: a/b"
+
+
+def test_syntax_errors_of_all_files_are_told_together_and_hide_what_would_follow_from_them(box: Path) -> None:
+    write(box, "a: b: c\n")
+    write(box, "a: [\n", "config.d/a.yaml")
+    assert codes(box / "edge.yaml") == ["yaml.syntax", "yaml.syntax"]
+    write(box, SMALLEST)
+    assert codes(box / "edge.yaml") == ["yaml.syntax"]
+
+
+def test_a_directory_of_fragments_that_cannot_be_listed_is_a_problem(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_path: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(loader.os, "listdir", denied)
+    assert codes(box / "edge.yaml") == ["config.unreadable"]
+
+
+def test_a_file_in_the_place_of_the_directory_of_fragments_is_no_fragment(box: Path) -> None:
+    (box / "config.d").write_text("not a directory")
+    assert load(box / "edge.yaml", environ={}).settings.site == "site"
+
+
+# the environment
+
+
+def test_variables_win_over_files_and_options_over_variables(box: Path) -> None:
+    environ = {
+        "EDGE__SITE": "from-env",
+        "edge__line": "low",
+        "EDGE__MQTT__USERNAME": "007",
+        "EDGE__ENGINE__CACHE": "false",
+    }
+    loaded = load(box / "edge.yaml", environ=environ, overrides={"site": "from-option", "mqtt.port": 1885})
+    found = loaded.settings
+    assert (found.site, found.line, found.mqtt.username, found.mqtt.port) == ("from-option", "low", "007", 1885)
+    assert found.engine.cache is False
+    assert str(loaded.origins["site"]) == "option site"
+
+
+def test_variables_reach_names_with_dots_dashes_and_underscores(box: Path) -> None:
+    write(box, SMALLEST.replace("top:", "Top-Left.a__b:"))
+    found = load(box / "edge.yaml", environ={"EDGE__CAMERAS__TOP_LEFT_A__B__FPS": "3"}).settings
+    assert found.cameras["Top-Left.a__b"].fps == 3
+
+
+def test_sections_that_were_not_written_can_be_reached(box: Path) -> None:
+    environ = {"EDGE__SPOOL__MAX_MB": "99", "EDGE__MQTT__TLS": "true", "EDGE__MQTT__TLS__CA_FILE": "model.onnx"}
+    found = load(box / "edge.yaml", environ=environ).settings
+    assert found.spool.max_mb == 99
+    assert found.mqtt.tls is not None
+    assert found.mqtt.tls.ca_file == box / "model.onnx"
+    assert found.mqtt.port == 8883
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("EDGE__MQTT__PROT", "did you mean port?"),
+        ("EDGE__QWERTZ", "known here: version"),
+        ("EDGE__CAMERAS__TPO__FPS", "did you mean top?"),
+        ("EDGE__CAMERAS__NEW__SOURCE", "known here: top"),
+        ("EDGE__INSPECTIONS__A__CAMERA", "known here: nothing"),
+        ("EDGE__MQTT", "set what is inside: host"),
+        ("EDGE__CAMERAS", "write it in a file"),
+        ("EDGE__SITE__X", None),
+        ("EDGE__", "known here: version"),
+    ],
+)
+def test_a_variable_that_leads_nowhere_is_a_mistake(box: Path, variable: str, words: str | None) -> None:
+    (problem,) = problems(box / "edge.yaml", {variable: "1"})
+    assert problem.message.startswith(variable)
+    assert problem.origin.place is Place.ENVIRONMENT
+    assert (problem.help or "").startswith(words or "")
+
+
+def test_a_wrong_value_in_a_variable_names_the_variable(box: Path) -> None:
+    (problem,) = problems(box / "edge.yaml", {"EDGE__MQTT__PORT": "abc"})
+    assert str(problem.origin) == "$EDGE__MQTT__PORT"
+    assert problem.message == 'port must be a whole number from 1 to 65535, got "abc"'
+
+
+def test_other_variables_are_nobodys_business(box: Path) -> None:
+    load(box / "edge.yaml", environ={"EDGE_CONFIG": "x", "EDGE": "y", "XEDGE__A": "z"})
+
+
+def test_options_may_bring_whole_sections_and_new_names(box: Path) -> None:
+    overrides = {
+        "cameras.side": {"source": "rtsp://h/", "fps": 4},
+        "inspections.side": {"recipe": {"not_ok": [{"label": "a", "score_min": 0.5}]}},
+        "spool.durability": "strict",
+        "mqtt.username": None,
+    }
+    found = load(box / "edge.yaml", environ={}, overrides=overrides).settings
+    assert found.cameras["side"].fps == 4
+    assert found.inspections["side"].recipe.not_ok[0].score_min == 0.5
+    assert found.spool.durability == "strict"
+
+
+def test_an_option_that_leads_nowhere_is_a_mistake(box: Path) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        load(box / "edge.yaml", environ={}, overrides={"mqtt.prot": 1, "site.x": 2, "mqtt": "text"})
+    assert [problem.code for problem in caught.value.problems] == [
+        "config.value",
+        "config.unknown_option",
+        "config.unknown_option",
+    ]
+
+
+def test_references_are_expanded_in_values_and_typed_afterwards(box: Path) -> None:
+    text = SMALLEST + 'site: "${SITE}"\nline: ${LINE:-line-3}\nspool: {max_mb: "64"}\n'
+    write(box, text.replace('{max_mb: "64"}', "\n  max_mb: ${MB}\n  max_age_h: ${H:-1.5}"))
+    found = load(box / "edge.yaml", environ={"SITE": "a", "MB": "64"}).settings
+    assert (found.site, found.line, found.spool.max_mb, found.spool.max_age_h) == ("a", "line-3", 64, 1.5)
+
+
+def test_a_variable_cannot_add_keys_and_is_not_expanded_again(box: Path) -> None:
+    path = write(box, SMALLEST + "site: ${SITE}\n")
+    (problem,) = problems(path, {"SITE": "a\nline: ${LINE}"})
+    assert problem.message.startswith("site must be a name")
+    assert problem.path == "site"
+
+
+# secrets
+
+
+def test_secrets_are_looked_up_and_hidden(box: Path) -> None:
+    (box / "cred").mkdir()
+    (box / "cred" / "mqtt").write_text("hunter2\n")
+    path = write(box, SMALLEST.replace("10.0.0.1}", "a, username: edge, password: !secret mqtt}"))
+    loaded = load(path, environ={"CREDENTIALS_DIRECTORY": str(box / "cred")})
+    assert loaded.settings.mqtt.password is not None
+    assert loaded.settings.mqtt.password.get_secret_value() == "hunter2"
+    assert loaded.secrets == {"hunter2"}
+    assert "hunter2" not in repr(loaded)
+    assert "hunter2" not in loaded.settings.model_dump_json()
+
+
+def test_a_password_file_becomes_the_password(box: Path) -> None:
+    (box / "pw").write_text("hunter2\n")
+    path = write(box, SMALLEST.replace("10.0.0.1}", "a, password_file: pw}"))
+    loaded = load(path, environ={})
+    assert loaded.settings.mqtt.password is not None
+    assert loaded.settings.mqtt.password.get_secret_value() == "hunter2"
+    assert str(loaded.origins["mqtt.password"]) == str(box / "pw")
+    assert "hunter2" in loaded.secrets
+
+
+def test_passwords_in_camera_addresses_count_as_secrets(box: Path) -> None:
+    path = write(box, SMALLEST.replace("rtsp://", "rtsp://viewer:${PW}@"))
+    loaded = load(path, environ={"PW": "hunter2"})
+    assert loaded.secrets == {"hunter2"}
+    assert loaded.settings.cameras["top"].source.location == "rtsp://viewer:hunter2@10.0.0.5/stream"
+    assert "hunter2" not in repr(loaded)
+    assert "hunter2" not in loaded.settings.model_dump_json()
+
+
+def test_a_password_that_breaks_the_address_is_not_shown(box: Path) -> None:
+    path = write(box, SMALLEST.replace("rtsp://", "rtsp://viewer:${PW}@"))
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ={"PW": "hun/ter2"})
+    assert "ter2" not in caught.value.report()
+    assert "ter2" not in str(caught.value)
+
+
+def test_a_wrong_value_behind_a_secret_is_not_shown(box: Path) -> None:
+    (box / "cred").mkdir()
+    (box / "cred" / "x").write_text("hunter2")
+    path = write(box, SMALLEST + "site: !secret x\nline: ok\nlog: {level: !secret x}\n")
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ={"CREDENTIALS_DIRECTORY": str(box / "cred")})
+    assert "hunter2" not in caught.value.report()
+    assert "a hidden value" in caught.value.report()
+
+
+# files that are none
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", ".", "edge.yaml/x", "nul\0", "x" * 300])
+def test_a_file_that_cannot_be_read_is_a_problem_like_others(box: Path, name: str) -> None:
+    assert codes(Path(f"{box}/{name}")) == ["config.unreadable"]
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(box: Path) -> None:
+    os.mkfifo(box / "pipe.yaml")
+    assert codes(box / "pipe.yaml") == ["config.unreadable"]
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_parsed(box: Path) -> None:
+    path = write(box, "#" * (256 * 1024 + 1))
+    assert codes(path) == ["config.too_large"]
+    assert codes(write(box, "#" * (256 * 1024))) == ["yaml.empty"]
+
+
+def test_model_files_are_looked_at_closely(box: Path) -> None:
+    (box / "package").mkdir()
+    (box / "package" / "edge-model.json").write_text("{}")
+    (box / "ir.xml").touch()
+    (box / "whole.xml").touch()
+    (box / "whole.bin").touch()
+    (box / "bytes.onnx").mkdir()
+    os.mkfifo(box / "pipe.onnx")
+    lines = [
+        "ir.xml",
+        "bytes.onnx",
+        "pipe.onnx",
+        "edge.yaml",
+        "model.onnx/x",
+        "x" * 300,
+        "''",
+        '"nul\\0"',
+        "package",
+        "whole.xml",
+    ]
+    models = "".join(f"  m{index}: {{path: {line}}}\n" for index, line in enumerate(lines))
+    path = write(box, SMALLEST.replace("  defects: {path: model.onnx}\n", models) + "inspections: {top: {model: m8}}\n")
+    assert {problem.path: problem.code for problem in problems(path)} == {
+        "models.m0.path": "config.no_model",
+        "models.m1.path": "config.no_model",
+        "models.m2.path": "config.no_file",
+        "models.m3.path": "config.no_model",
+        "models.m4.path": "config.no_file",
+        "models.m5.path": "config.unreadable",
+        "models.m6.path": "config.value",
+        "models.m7.path": "config.value",
+    }
+
+
+def test_a_model_that_may_not_be_read_is_a_problem(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.config.files.os.access", lambda _path, _mode: False)
+    assert codes(box / "edge.yaml") == ["config.unreadable"]
+
+
+# defaults from the box
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, "/var/lib/a"),
+        ({"XDG_STATE_HOME": "/home/x/state"}, "/home/x/state/edge-runtime"),
+        ({"HOME": "/home/x"}, "/home/x/.local/state/edge-runtime"),
+        ({}, "/var/lib/edge-runtime"),
+    ],
+)
+def test_state_goes_where_this_user_can_write(
+    box: Path, environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)
+    assert str(load(box / "edge.yaml", environ=environ).settings.state_dir) == expected
+
+
+def test_root_keeps_state_in_the_system_directory(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)
+    assert str(load(box / "edge.yaml", environ={"HOME": "/root"}).settings.state_dir) == "/var/lib/edge-runtime"
+
+
+@pytest.mark.parametrize(
+    ("host", "edge"),
+    [("box-17", "box-17"), ("box.plant.example", "box"), ("b\u00f6x+1", "b-x-1"), ("", "edge"), ("x" * 99, "x" * 64)],
+)
+def test_the_box_is_named_after_its_host(box: Path, host: str, edge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = os.uname_result(("Linux", host, "6", "1", "x86_64"))
+    monkeypatch.setattr(loader.os, "uname", lambda: names)
+    assert load(box / "edge.yaml", environ={}).settings.edge == edge
+
+
+# which file
+
+
+def test_the_file_is_named_by_option_then_variable_then_place(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(box)
+    assert find_config("a.yaml", {"EDGE_CONFIG": "b.yaml"}) == Path("a.yaml")
+    assert find_config(None, {"EDGE_CONFIG": "b.yaml"}) == Path("b.yaml")
+    assert find_config(None, {}) == Path("edge.yaml")
+    (box / "edge.yaml").unlink()
+    monkeypatch.setattr(loader, "SYSTEM_FILE", box / "model.onnx")
+    assert find_config(None, {}) == box / "model.onnx"
+    monkeypatch.setattr(loader, "SYSTEM_FILE", box / "nowhere")
+    with pytest.raises(ConfigError) as caught:
+        find_config(None, {})
+    assert caught.value.code == "config.not_found"
+
+
+# anything at all
+
+FRAGMENTS = st.sampled_from(
+    [
+        "version: 1\n", "version: 2\n", "cameras:\n", "  top:\n", "    source: rtsp://h/\n", "    fps: 5\n", "models:\n",
+        "  m: {path: model.onnx}\n", "mqtt: {host: a}\n", "inspections: {top: {trigger: mqtt}}\n", "- a\n", "a: [\n", "}\n",
+        "x: ${HOME}\n", "y: ${NOPE}\n", "z: !secret a\n", "<<: {a: 1}\n", "site: *a\n", "engine: {cache: no}\n", "? [a]\n",
+        "cameras: {a: null, 5: 5, true: [1]}\n", "models: []\n", "inspections: {a: [], b: {recipe: {region: [[1, 2]]}}}\n",
+        "defaults: {queue: 4, source: x}\n", "mqtt: {password: [x], tls: {cert_file: a}}\n", "registry: {url: 5}\n", "\t",
+        "inspections: {b: {recipe: {region: [[], 5, [a, b], [0.1, .nan]]}, trigger: {kind: 5}, deadline_ms: .inf}}\n",
+    ]
+)  # fmt: skip
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(FRAGMENTS, st.text(max_size=12)), max_size=14).map("".join))
+def test_any_text_is_a_configuration_or_an_invalid_config_error(box: Path, text: str) -> None:
+    path = box / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        load(path, environ={"HOME": "/home/x"})
+    except InvalidConfigError as error:
+        assert error.report().endswith("in " + str(path) + "\n")  # noqa: PT017 - both outcomes are fine
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_configuration_or_an_invalid_config_error(box: Path, raw: bytes) -> None:
+    path = box / "any.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(InvalidConfigError):
+        load(path, environ={})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.text(alphabet="ABCMQTHOSPR_ .", max_size=20).map("EDGE__".__add__), st.text(max_size=10), max_size=3
+    )
+)
+def test_any_variables_are_taken_or_refused(box: Path, environ: dict[str, str]) -> None:
+    try:
+        load(box / "edge.yaml", environ=environ)
+    except InvalidConfigError as error:
+        assert error.problems  # noqa: PT017 - both outcomes are fine

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.engine.base import TensorInfo
+from edge_runtime.engine.irgate import inspect_ir
+
+IR = b"""<?xml version="1.0"?>
+<net name="m" version="11"><layers>
+<layer id="0" name="x" type="Parameter" version="opset1"><data shape="?,3,32,32" element_type="f32"/>
+ <output><port id="0" precision="FP32" names="images,x"><dim>-1</dim><dim>3</dim></port></output></layer>
+<layer id="1" name="relu" type="ReLU" version="opset1"/>
+<layer id="2" name="y/sink" type="Result" version="opset1">
+ <input><port id="0" precision="FP32"><dim>-1</dim><dim>3</dim></port></input></layer>
+</layers><edges/>
+<rt_info><model_info><labels value="a_b c"/><scale_values value="255.0"/></model_info>
+<framework><info name="model_info labels" value="x"/></framework></rt_info></net>"""
+
+
+def test_an_ir_tells_its_input_output_and_metadata() -> None:
+    facts = inspect_ir(IR, "m.xml")
+
+    assert facts.inputs == [TensorInfo("images", "float32", (None, 3, 32, 32))]
+    assert facts.outputs == [TensorInfo("y/sink", "float32", (None, 3))]
+    assert facts.metadata == {
+        "model_info/labels": "a_b c",
+        "model_info/scale_values": "255.0",
+        "framework/model_info labels": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "model.unreadable"),
+        (b"\x08\x08", "model.unreadable"),
+        (IR[:200], "model.unreadable"),
+        (b"<html><body>404</body></html>", "model.unreadable"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]>' + IR, "model.unreadable"),
+        (IR.replace(b'type="ReLU" version="opset1"', b'type="Magic" version="extension"'), "model.unknown_operator"),
+    ],
+)
+def test_what_is_no_ir_is_refused(data: bytes, code: str) -> None:
+    with pytest.raises(DataError, match=r"m\.xml") as caught:
+        inspect_ir(data, "m.xml")
+    assert caught.value.code == code
+
+
+def test_an_ir_with_bare_layers_is_read_without_a_crash() -> None:
+    bare = b'<net><layers><layer type="Parameter" name="p"/><layer type="Result" name="r"/></layers></net>'
+    facts = inspect_ir(bare, "m.xml")
+    assert facts.inputs == [TensorInfo("p", "", None)]
+    assert facts.outputs == [TensorInfo("r", "", ())]

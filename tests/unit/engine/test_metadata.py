@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.manifest import parse_manifest
+from edge_runtime.engine.base import TensorInfo
+from edge_runtime.engine.metadata import Sourced, resolve
+
+if TYPE_CHECKING:
+    from edge_runtime.engine.spec import ModelSpec
+
+IMAGE = TensorInfo("images", "float32", (1, 3, 480, 640))
+HEAD = TensorInfo("output0", "float32", (1, 6, 6300))
+ULTRALYTICS = {
+    "author": "Ultralytics",
+    "task": "detect",
+    "head": "Detect",
+    "imgsz": "[480, 640]",
+    "names": "{0: 'scratch', 1: 'dent'}",
+    "args": "{'nms': False}",
+    "end2end": "False",
+}
+
+
+def manifest(**values: Any) -> Any:
+    weights = {"file": "m.onnx", "sha256": "ab" * 32}
+    data = {"schema": "edge-model/1", "name": "m", "version": "1", "weights": weights, **values}
+    return parse_manifest(json.dumps(data).encode())
+
+
+FULL = {
+    "task": "detection",
+    "decoder": "yolo",
+    "labels": ["a", "b"],
+    "input": {"color": "BGR", "resize": "fit", "scale": 255},
+}
+
+
+def resolved(
+    stated: dict[str, Any] | None = None,
+    metadata: dict[str, str] | None = None,
+    image: TensorInfo = IMAGE,
+    head: TensorInfo = HEAD,
+) -> tuple[ModelSpec, dict[str, Sourced]]:
+    given = None if stated is None else manifest(**stated)
+    return resolve(given, metadata or {}, [image], [head], "m.onnx")
+
+
+def test_an_ultralytics_model_needs_nothing_else() -> None:
+    spec, sources = resolved(metadata=ULTRALYTICS)
+
+    assert (spec.task, spec.decoder, spec.labels) == ("detection", "yolo", ("scratch", "dent"))
+    assert (spec.input.color, spec.input.resize, spec.input.scale, spec.input.pad) == ("RGB", "letterbox", 255, 114)
+    assert (spec.input.size, spec.input.layout) == ((480, 640), "NCHW")
+    assert spec.output.boxes == "cxcywh"
+    assert sources["labels"] == Sourced(("scratch", "dent"), "Ultralytics metadata")
+    assert sources["input.layout"].source == "graph"
+    assert sources["thresholds.iou"] == Sourced(0.45, "default")
+
+
+@pytest.mark.parametrize("change", [{"end2end": "True"}, {"args": "{'nms': True}"}])
+def test_an_ultralytics_head_that_suppresses_is_end_to_end(change: dict[str, str]) -> None:
+    spec, _ = resolved(metadata={**ULTRALYTICS, **change})
+    assert (spec.decoder, spec.output.boxes, spec.thresholds.iou) == ("end2end", "xyxy", 1.0)
+
+
+def test_an_ultralytics_classifier_is_known() -> None:
+    spec, _ = resolved(metadata={**ULTRALYTICS, "task": "classify"})
+    assert (spec.task, spec.decoder, spec.input.resize) == ("classification", "probabilities", "crop")
+    assert spec.thresholds.max_predictions == 5
+
+
+@pytest.mark.parametrize("change", [{"head": "RTDETRDecoder"}, {"task": "pose"}])
+def test_an_ultralytics_head_we_do_not_know_is_not_guessed(change: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=r"not stated anywhere: task, decoder, input\.resize"):
+        resolved(metadata={**ULTRALYTICS, **change})
+
+
+def test_an_ir_made_from_an_ultralytics_model_keeps_its_keys_and_normalises_once() -> None:
+    metadata = {f"framework/{key}": value for key, value in ULTRALYTICS.items()}
+    metadata |= {"model_info/scale_values": "255.0", "model_info/model_type": "YOLO"}
+    spec, sources = resolved(metadata=metadata)
+    assert spec.input.pixel_std == (255.0, 255.0, 255.0)
+    assert sources["input.std"].source == "model_info"
+
+
+def test_model_info_alone_describes_a_detector() -> None:
+    metadata = {
+        "model_info/model_type": "YOLO",
+        "model_info/labels": "deep_scratch dent",
+        "model_info/reverse_input_channels": "YES",
+        "model_info/scale_values": "[255]",
+        "model_info/mean_values": "1 2 3",
+        "model_info/pad_value": "114",
+        "model_info/resize_type": "fit_to_window_letterbox",
+        "model_info/confidence_threshold": "0.4",
+        "model_info/iou_threshold": "0.6",
+    }
+    spec, _ = resolved(metadata=metadata)
+    assert (spec.decoder, spec.labels) == ("yolo", ("deep scratch", "dent"))
+    assert (spec.input.color, spec.input.resize, spec.input.pixel_mean) == ("RGB", "letterbox", (1, 2, 3))
+    assert (spec.thresholds.score, spec.thresholds.iou) == (0.4, 0.6)
+    finished, _ = resolved(metadata=metadata, head=TensorInfo("o", "float32", (1, 300, 6)))
+    assert finished.decoder == "end2end"
+
+
+def test_the_manifest_wins_over_the_model() -> None:
+    spec, sources = resolved(FULL, ULTRALYTICS)
+    assert (spec.input.color, spec.input.resize, spec.labels) == ("BGR", "fit", ("a", "b"))
+    assert sources["labels"].source == "edge-model.json"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "labels"),
+    [
+        ({"character": "0\n90\n180"}, ("0", "90", "180")),
+        ({"labels": "['ok', 'not ok']"}, ("ok", "not ok")),
+        ({"classes": "a\nb"}, ("a", "b")),
+    ],
+)
+def test_labels_are_found_under_plain_keys(metadata: dict[str, str], labels: tuple[str, ...]) -> None:
+    spec, sources = resolved({key: value for key, value in FULL.items() if key != "labels"}, metadata)
+    assert spec.labels == labels
+    assert sources["labels"].source == "metadata"
+
+
+def test_what_nobody_states_is_an_error_that_says_what_to_write() -> None:
+    with pytest.raises(DataError) as caught:
+        resolved()
+    assert caught.value.code == "model.ambiguous"
+    assert "task, decoder, labels, input.color, input.resize, input.scale" in caught.value.message
+    assert '"scale": 255' in str(caught.value)
+    assert "edge-model.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["color", "resize", "scale"])
+def test_preprocessing_is_never_guessed(key: str) -> None:
+    stated = {**FULL, "input": {name: value for name, value in FULL["input"].items() if name != key}}
+    with pytest.raises(DataError, match=rf"not stated anywhere: input\.{key}"):
+        resolved(stated)
+
+
+def test_one_statement_about_normalisation_is_one_about_all_of_it() -> None:
+    spec, _ = resolved({**FULL, "input": {"color": "BGR", "resize": "fit", "mean": [127], "std": [128]}})
+    assert (spec.input.pixel_mean, spec.input.pixel_std) == ((127,) * 3, (128,) * 3)
+
+
+def test_a_decoder_tells_its_task() -> None:
+    spec, sources = resolved({key: value for key, value in FULL.items() if key != "task"})
+    assert spec.task == "detection"
+    assert sources["task"].source == "default"
+
+
+def test_multi_label_classifiers_have_a_threshold_by_default() -> None:
+    spec, _ = resolved({**FULL, "task": "classification", "decoder": "sigmoid"})
+    assert spec.thresholds.score == 0.5
+
+
+def test_a_uint8_input_takes_pixels_as_they_are() -> None:
+    image = TensorInfo("x", "uint8", (1, 480, 640, 3))
+    spec, _ = resolved({**FULL, "input": {"color": "BGR", "resize": "fit"}}, image=image)
+    assert (spec.input.layout, spec.input.is_raw, spec.input.shape) == ("NHWC", True, (1, 480, 640, 3))
+
+
+def test_one_channel_means_grey() -> None:
+    image = TensorInfo("x", "float32", (1, 1, 480, 640))
+    spec, sources = resolved({**FULL, "input": {"resize": "fit", "scale": 255}}, image=image)
+    assert (spec.input.color, spec.input.channels) == ("GRAY", 1)
+    assert sources["input.color"].source == "graph"
+
+
+def test_an_open_size_is_taken_from_the_manifest() -> None:
+    image = TensorInfo("x", "float32", (None, 3, None, None))
+    spec, _ = resolved({**FULL, "input": {**FULL["input"], "size": [96, 128]}}, image=image)
+    assert spec.input.size == (96, 128)
+    with pytest.raises(DataError, match=r"not stated anywhere: input\.size"):
+        resolved(FULL, image=image)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ([], "expected one input"),
+        ([IMAGE, IMAGE], "expected one input"),
+        ([TensorInfo("x", "float32", (1, 27))], "expected an input of 4 axes"),
+        ([TensorInfo("x", "float32", None)], "expected an input of 4 axes"),
+        ([TensorInfo("x", "int64", (1, 3, 8, 8))], "expected an input of float32, float16, uint8"),
+        ([TensorInfo("x", "float32", (2, 3, 8, 8))], "expected a batch of 1"),
+    ],
+)
+def test_a_model_of_something_else_than_one_picture_is_refused(inputs: list[TensorInfo], expected: str) -> None:
+    with pytest.raises(DataError, match=expected) as caught:
+        resolve(manifest(**FULL), {}, inputs, [HEAD], "m.onnx")
+    assert caught.value.code == "model.wrong_input"
+
+
+@pytest.mark.parametrize(
+    ("stated", "shape", "expected"),
+    [
+        ({"size": [640, 640]}, (1, 3, 480, 640), r"input.size \[640, 640\] does not fit"),
+        ({"size": [480, 640], "color": "GRAY"}, (1, 3, 480, 640), "input.color GRAY does not fit"),
+        ({"color": "RGB"}, (1, 1, 480, 640), "input.color RGB does not fit"),
+        ({"layout": "NHWC"}, (1, 3, 480, 640), "expected 1 or 3 channels, NHWC makes"),
+        ({"layout": "NCHW"}, (1, 4, 480, 640), "expected 1 or 3 channels, NCHW makes"),
+    ],
+)
+def test_a_manifest_that_contradicts_the_graph_is_refused(
+    stated: dict[str, Any], shape: tuple[int, ...], expected: str
+) -> None:
+    with pytest.raises(DataError, match=expected):
+        resolved({**FULL, "input": {**FULL["input"], **stated}}, image=TensorInfo("x", "float32", shape))
+
+
+def test_a_layout_that_could_be_either_must_be_stated() -> None:
+    with pytest.raises(DataError, match=r"not stated anywhere: input\.size, input\.layout"):
+        resolved(FULL, image=TensorInfo("x", "float32", (1, 3, 100, 3)))
+
+
+@pytest.mark.parametrize("text", ["{", "[1,", "x" * (1 << 20), "(" * 10_000])
+def test_metadata_that_is_no_python_is_not_evaluated(text: str) -> None:
+    with pytest.raises(DataError, match="labels"):
+        resolved(metadata={**ULTRALYTICS, "names": text, "imgsz": text, "args": text})
+
+
+def test_model_info_numbers_that_are_none_are_not_used() -> None:
+    spec, _ = resolved(metadata={**ULTRALYTICS, "model_info/scale_values": "None", "model_info/labels": ""})
+    assert spec.input.scale == 255
