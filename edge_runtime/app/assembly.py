@@ -37,6 +37,7 @@ PRELOAD = ("edge_runtime.camera.reader", "edge_runtime.engine.worker")
 ENGINE_NAME = "engine"
 RING_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
 BYTES_PER_PIXEL = 3
+FINISH_S = 0.7  # at the end: for cameras to end and for the engine to answer what it has
 
 
 class LineService:
@@ -68,7 +69,12 @@ class LineService:
         self.engine = EngineLink(plan.slots, self.line, cache_dir=None if cache_dir is None else str(cache_dir))
         self.cameras = {
             camera.id: CameraLink(
-                camera.id, self._rings[camera.id], self.line, simulated=camera.simulated, max_pixels=MAX_PIXELS
+                camera.id,
+                self._rings[camera.id],
+                self.line,
+                self._clock,
+                simulated=camera.simulated,
+                max_pixels=MAX_PIXELS,
             )
             for camera in plan.cameras
         }
@@ -82,7 +88,7 @@ class LineService:
         self._supervisor.spawn(self._engine_spec(), self.engine)
         for camera in self._plan.cameras:
             spec = ChildSpec(
-                name=f"camera/{camera.id}",
+                name=_camera_name(camera.id),
                 entry=CAMERA_ENTRY,
                 args=camera.arguments(),
                 fds={"ring": self._rings[camera.id].fd},
@@ -137,11 +143,22 @@ class LineService:
         )
 
     def _end(self) -> None:
-        """Stop the cameras first, so that nothing new comes, then settle, then the engine."""
+        """End the cameras, let the engine answer what it has, settle the rest, end the engine."""
         for camera in self._plan.cameras:
-            self._supervisor.retire(f"camera/{camera.id}")
+            self._supervisor.retire(_camera_name(camera.id))
+        deadline_ns = self._clock.mono_ns() + round(FINISH_S * 1e9)
+        while self._clock.mono_ns() < deadline_ns and (self._cameras_alive() or self.line.busy):
+            self.loop.turn(0.02)
         self.line.drain()
         self._supervisor.stop()
+        self.line.drain()  # what the processes still said while they ended
+
+    def _cameras_alive(self) -> bool:
+        return any(link.alive for link in self.cameras.values())
+
+
+def _camera_name(camera: str) -> str:
+    return f"camera/{camera}"
 
 
 def _slots(queue: int) -> int:

@@ -44,13 +44,11 @@ class CameraPlan:
         """What the camera process is told (``camera.reader``)."""
         return {
             "camera": self.id,
-            "source": self.source.text,
             "capture": self.capture.value,
             "fps": self.fps,
             "stall_s": self.stall_s,
             "max_pixels": MAX_PIXELS,
-            "files": None if self.files is None else list(self.files),
-        }
+        } | ({"source": self.source.text} if self.files is None else {"files": list(self.files)})
 
 
 @dataclass(frozen=True, slots=True)

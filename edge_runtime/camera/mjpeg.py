@@ -28,6 +28,7 @@ PART_BYTES_MAX: Final = 32 << 20
 _CHUNK_BYTES: Final = 256 << 10
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,\s]{1,200})', re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"^content-length:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 _OK, _UNAUTHORIZED, _REDIRECTS = 200, 401, range(300, 400)
 
 
@@ -78,18 +79,15 @@ class PartParser:
 
     def _read_head(self) -> bool:
         begin = self._buffer.find(self._delimiter)
-        end = -1 if begin < 0 else self._buffer.find(b"\r\n\r\n", begin)
-        gap = 4
-        if begin >= 0 and end < 0:
-            end, gap = self._buffer.find(b"\n\n", begin), 2
-        if begin < 0 or end < 0:
+        blank = None if begin < 0 else _BLANK_LINE.search(self._buffer, begin)
+        if blank is None:
             self._limit(_HEAD_BYTES_MAX, "the header of a picture")
             return False
-        length = _LENGTH.search(self._buffer, begin, end)
+        length = _LENGTH.search(self._buffer, begin, blank.start())
         self._length = int(length[1]) if length else None
         if self._length is not None and self._length > PART_BYTES_MAX:
             raise _not_multipart(f"a picture claims {self._length} bytes")
-        self._head_end = end + gap
+        self._head_end = blank.end()
         return True
 
     def _limit(self, limit: int, what: str) -> None:

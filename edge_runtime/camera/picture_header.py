@@ -53,7 +53,7 @@ def read_header(data: bytes) -> PictureHeader:
         if magic(data):
             try:
                 width, height = parse(data)
-            except (struct.error, IndexError) as error:
+            except (struct.error, IndexError, OverflowError) as error:
                 message = f"the {name} header is cut off after {len(data)} bytes"
                 raise bad_picture(message) from error
             if width <= 0 or height <= 0:
@@ -68,7 +68,10 @@ def check_complete(data: bytes, header: PictureHeader) -> None:
     Raises:
         DataError: bytes are missing.
     """
-    missing = _ENDS[header.format](data)
+    try:
+        missing = _ENDS[header.format](data)
+    except (struct.error, IndexError, OverflowError):
+        missing = "its header is not whole"
     if missing is not None:
         raise bad_picture(f"the {header.format} file is cut off: {missing}")
 
@@ -126,7 +129,7 @@ def _jpeg_end(data: bytes) -> str | None:
                 break
             if marker not in _JPEG_BARE_MARKERS:
                 at += struct.unpack_from(">H", data, at)[0]
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         return "there is no picture data"
     # In entropy-coded data an FF is always followed by 00 or a restart marker, so FF D9 is the real end.
     return None if data.rfind(b"\xff\xd9", at) >= 0 else "the end-of-image marker is missing"

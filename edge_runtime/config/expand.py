@@ -37,7 +37,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
     def value(found: re.Match[str]) -> str:
         if found["escaped"]:
-            return ""  # "$${" becomes "${": the first dollar goes, the rest stays
+            return "$"  # "$${" becomes "${": what follows is not looked at again
         inside = _INSIDE.fullmatch(found["inside"] or "")
         if inside is None:
             raise ExpansionError("a reference that is not of the form ${NAME}", "write $${ for a literal ${")

@@ -238,11 +238,10 @@ def _field(loc: Loc) -> FieldInfo | None:
 
 def _describe(loc: Loc) -> str | None:
     """Return the help text of the nearest setting on the way up."""
-    for end in range(len(loc), 0, -1):
-        field = _field(loc[:end])
-        if field is not None:
-            return f"{loc[end - 1]}: {field.description}"
-    return None
+    known = (end for end in range(len(loc), 0, -1) if _field(loc[:end]) is not None)
+    end = next(known, None)
+    field = _field(loc[:end]) if end else None
+    return f"{loc[end - 1]}: {field.description}" if end and field else None
 
 
 def _is_scalar(node: Node | None) -> bool:

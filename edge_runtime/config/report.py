@@ -81,7 +81,7 @@ class InvalidConfigError(ConfigError):
 def summary(file: str, problems: Sequence[Problem]) -> str:
     """Count: ``3 problems in edge.yaml``."""
     count = sum(not problem.warning for problem in problems)
-    return f"{count} problem{'' if count == 1 else 's'} in {file}"
+    return f"{count} problem{'' if count == 1 else 's'} in {_printable(file)}"
 
 
 def render(problems: Sequence[Problem]) -> str:
@@ -116,7 +116,7 @@ def make_excerpt(lines: Sequence[str], origin: Origin) -> Excerpt | None:
     if len(text) > WIDTH:
         cut = max(0, min(start - _CONTEXT, len(text) - WIDTH))
         text, start, end = text[cut : cut + WIDTH], start - cut, end - cut
-    shown = "".join(char if char.isprintable() else " " for char in text)
+    shown = _printable(text)
     return Excerpt(shown, start, max(1, min(end, len(shown)) - start))
 
 
@@ -125,7 +125,8 @@ def _render(problem: Problem) -> str:
     excerpt = problem.excerpt
     number = str(problem.origin.line) if excerpt else ""
     gutter = " " * max(2, len(number) + 1)
-    out = [f"{'warning' if problem.warning else 'error'}: {problem.message}", f"{gutter}--> {where}"]
+    kind = "warning" if problem.warning else "error"
+    out = [f"{kind}: {_printable(problem.message)}", f"{gutter}--> {_printable(where)}"]
     if excerpt:
         before = "".join("  " if _is_wide(char) else " " for char in excerpt.text[: excerpt.start])
         under = excerpt.text[excerpt.start : excerpt.start + excerpt.width]
@@ -136,8 +137,13 @@ def _render(problem: Problem) -> str:
             f"{gutter} | {before}{carets}",
         ]
     if problem.help:
-        out.append(f"{gutter} = help: {problem.help}")
+        out.append(f"{gutter} = help: {_printable(problem.help)}")
     return "\n".join(out) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Keep escape sequences, line breaks and undecodable bytes away from terminals and logs."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _is_wide(char: str) -> bool:

@@ -80,7 +80,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=256), Expect("t
 Host = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+|[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})?)$"
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})?)$"
     ),
     Expect("a host name or address, without port or scheme"),
 ]

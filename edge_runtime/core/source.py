@@ -116,7 +116,7 @@ def parse_source(text: str) -> Source:
     rest = text[match.end() :]
     if scheme in ("rtsp", "rtsps", "http", "https"):
         return _network(scheme, rest)
-    location, _, query = rest.partition("?") if scheme != "file" else _split_last(rest)
+    location, _, query = rest.partition("?")  # a file name with ? in it cannot be written
     options = _options(scheme, query)
     check = {"v4l2": _device, "file": _file, "images": _directory, "sim": _name}[scheme]
     location = check(location)
@@ -167,11 +167,6 @@ def _network(scheme: str, rest: str) -> Source:
     tail = _SECRET_PARAMETER.sub(r"\1***", match["rest"] or "")
     redacted = f"{scheme}://{masked}{match['host']}" + (f":{port}" if port else "") + tail
     return Source(scheme, f"{scheme}:{rest}", MappingProxyType({}), redacted)  # type: ignore[arg-type] # one of SCHEMES
-
-
-def _split_last(rest: str) -> tuple[str, str, str]:
-    path, mark, query = rest.rpartition("?")
-    return (path, mark, query) if mark else (rest, "", "")
 
 
 def _options(scheme: str, query: str) -> dict[str, str]:

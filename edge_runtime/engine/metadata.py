@@ -84,11 +84,9 @@ def resolve(
     _add_defaults(stated)
     missing = [key for key in _EXAMPLES if key not in stated.found]
     if missing:
-        wanted = ", ".join(_EXAMPLES[key] for key in missing)
         message = f"{where}: not stated anywhere: {', '.join(missing)}"
-        raise DataError(
-            "model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, for example {wanted}"
-        )
+        wanted = _what_to_write(missing)
+        raise DataError("model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, like {wanted}")
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
     return _spec(stated.found, image), stated.found
@@ -113,6 +111,13 @@ class _Stated:
         if default is not None:
             self.found.setdefault(key, Sourced(default, "default"))
         return self.found[key].value if key in self.found else None
+
+
+def _what_to_write(missing: Sequence[str]) -> str:
+    """Return the missing keys as they stand in a manifest, with values of a usual model."""
+    parts = [_EXAMPLES[key] for key in missing if not key.startswith("input.")]
+    inside = [_EXAMPLES[key] for key in missing if key.startswith("input.")]
+    return ", ".join([*parts, *([f'"input": {{{", ".join(inside)}}}'] if inside else [])])
 
 
 def _image_input(inputs: Sequence[TensorInfo], where: str) -> TensorInfo:

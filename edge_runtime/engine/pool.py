@@ -136,22 +136,25 @@ class _Worker:
 
     def _serve(self, job: InferJob) -> None:
         self.busy_since = time.monotonic()
+        try:
+            reply = self._judge(job)
+        finally:
+            job.ring.drop()
+        self.busy_since = None
+        self._pool._reply(reply)  # noqa: SLF001 - the pool's other half
+
+    def _judge(self, job: InferJob) -> Reply:
         started_ns = time.monotonic_ns()
-        reply: Reply
         try:
             answer = self._predict(job)
         except (StaleSlot, StaleFrameError):
             message = f"slot {job.ref.index} of ring {job.ring.name} no longer holds generation {job.ref.generation}"
-            reply = failed(job.request, "stale_slot", message)
+            return failed(job.request, "stale_slot", message)
         except DataError as error:
-            reply = failed(job.request, "invalid_frame" if _is_about_frame(error) else "invalid_output", str(error))
             self._count_failed_run(error)
-        else:
-            self._failed_runs = 0
-            reply = inferred(job.request, answer, started_ns, self._pool.model.info.device)
-        job.ring.drop()
-        self.busy_since = None
-        self._pool._reply(reply)  # noqa: SLF001 - the pool's other half
+            return failed(job.request, "invalid_frame" if _is_about_frame(error) else "invalid_output", str(error))
+        self._failed_runs = 0
+        return inferred(job.request, answer, started_ns, self._pool.model.info.device)
 
     def _predict(self, job: InferJob) -> Answer:
         if job.channels not in (1, 3) or job.width < 1 or job.height < 1:

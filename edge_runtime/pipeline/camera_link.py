@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Drop, Failure
 from edge_runtime.pipeline import wire
+from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
     from edge_runtime.core.frame import Frame, SlotRef
+    from edge_runtime.system.clock import Clock
     from edge_runtime.system.process import Child, ExitCause
     from edge_runtime.system.ring import Ring
 
@@ -58,13 +60,17 @@ class CameraLink:
     first, as dropped (torn). The ring's counter is shared memory, so it is exact after kill -9 too.
     """
 
-    def __init__(self, camera: str, ring: Ring, listener: CameraListener, *, simulated: bool, max_pixels: int) -> None:
+    def __init__(
+        self, camera: str, ring: Ring, listener: CameraListener, clock: Clock, *, simulated: bool, max_pixels: int
+    ) -> None:
         """Read frames of ``camera`` from ``ring``, whose owner stays the caller."""
         self.camera = camera
         self.ring = ring
         self.state = CameraState("connecting", "starting", "", 0)
         self.restarts = 0
+        self.alive = False
         self._listener = listener
+        self._clock = clock
         self._simulated = simulated
         self._max_pixels = max_pixels
         self._holds: dict[SlotRef, int] = {}
@@ -86,13 +92,14 @@ class CameraLink:
 
     def on_started(self, child: Child) -> None:
         """Note the new process."""
+        self.alive = True
         self.restarts = child.restarts
         self._set_state(CameraState("connecting", "starting", "", child.started_mono_ns))
 
     def on_message(self, child: Child, message: dict[str, object]) -> None:
         """Handle one message; a message that does not fit kills the child, which is then restarted."""
         try:
-            self._handle(message, child)
+            self._handle(message)
         except DataError as error:
             logger.error("camera %s sent a message that does not fit: %s", self.camera, error)  # noqa: TRY400
             child.kill("protocol fault")
@@ -100,6 +107,7 @@ class CameraLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Account what the dead process began and never announced, and take its slots back."""
         del child
+        self.alive = False
         begun = self.ring.frames_begun
         if not 0 <= begun - self._settled_up_to <= TORN_MAX:
             # the counter is the child's word; one that makes no sense is not believed, and not looped over
@@ -111,41 +119,41 @@ class CameraLink:
         self.ring.reclaim(self._holds)
         if torn > 0:
             self._listener.on_dropped(self.camera, torn, Drop.TORN)
-        if not cause.retired:
-            self._set_state(CameraState("lost", "process", cause.text, cause.mono_ns))
+        if cause.kind is not ExitKind.RETIRED:
+            self._set_state(CameraState("lost", "process", cause.text, self._clock.mono_ns()))
 
-    def _handle(self, message: dict[str, object], child: Child) -> None:
+    def _handle(self, message: dict[str, object]) -> None:
         match message.get("op"):
             case "frame":
                 frame = wire.frame(message, self.camera, simulated=self._simulated, max_pixels=self._max_pixels)
-                self._announced([frame.frame_id], frame.captured_mono_ns, child)
+                self._announced([frame.frame_id], frame.captured_mono_ns)
                 self.hold(frame.slot)
                 self._listener.on_frame(frame)
                 self.release(frame.slot)
             case "bad_frame":
                 frame = wire.bad_frame(message, self.camera, simulated=self._simulated)
                 reason = wire.text(message, "reason")
-                self._announced([frame.frame_id], frame.captured_mono_ns, child)
+                self._announced([frame.frame_id], frame.captured_mono_ns)
                 failure = Failure.OVERRUN if reason == Failure.OVERRUN.value else Failure.INVALID_FRAME
                 self._listener.on_bad_frame(frame, failure, "" if failure is Failure.OVERRUN else reason)
             case "dropped":
                 ids, drop = wire.frame_ids(message), _drop(message)
-                self._announced(ids, 0, child)
+                self._announced(ids, 0)
                 self._listener.on_dropped(self.camera, len(ids), drop)
             case "state":
                 state = wire.text(message, "state")
                 if state not in STATES:
                     raise DataError("child.message", f"unknown camera state {state!r}")
-                now = child.now_mono_ns()
+                now = self._clock.mono_ns()
                 self._set_state(
                     CameraState(state, wire.text(message, "reason", ""), wire.text(message, "detail", ""), now)
                 )
             case _:
                 raise DataError("child.message", f"unknown camera message {wire.text(message, 'op')!r}")
 
-    def _announced(self, frame_ids: list[int], captured_mono_ns: int, child: Child) -> None:
+    def _announced(self, frame_ids: list[int], captured_mono_ns: int) -> None:
         """Note all of the ids or, when one is wrong, none: what is noted here must be accounted by the caller."""
-        if captured_mono_ns > child.now_mono_ns():
+        if captured_mono_ns > self._clock.mono_ns():
             raise DataError("child.message", "a frame from the future, whose deadline would never come")
         new = set(frame_ids)
         if len(new) < len(frame_ids) or any(map(self._is_wrong, new)):

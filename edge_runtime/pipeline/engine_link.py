@@ -9,6 +9,7 @@ from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline import wire
 from edge_runtime.pipeline.slot import ModelSlot, Request, SlotState
+from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,9 +95,8 @@ class EngineLink:
         Raises:
             UnavailableError: there is no engine process.
         """
-        if self._child is None:
+        if self._child is None or not self._deliver(self._child, message):
             raise UnavailableError("engine.absent", "the engine process is not running")
-        self._child.send(message)
 
     def check(self, now_ns: int) -> None:
         """Kill the process when a frame has been in it for too long; ``on_exited`` settles its frames."""
@@ -145,17 +145,15 @@ class EngineLink:
             orphans = slot.on_engine_lost(message)
             for request in orphans:
                 self._listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
-            if not cause.retired:
+            if cause.kind is not ExitKind.RETIRED:
                 self._listener.on_slot_changed(slot)
 
     def _deliver(self, child: Child, message: dict[str, object]) -> bool:
         """Send, and end a process that does not take it: it is dead already, or alive and of no use."""
-        try:
-            child.send(message)
-        except UnavailableError as error:
-            child.kill(str(error))
-            return False
-        return True
+        if child.send(message):
+            return True
+        child.kill("it does not take messages")
+        return False
 
     def _handle(self, message: dict[str, object]) -> None:
         op = message.get("op")

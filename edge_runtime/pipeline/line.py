@@ -83,6 +83,11 @@ class Line:
         self._arm(station)
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether a frame's fate is open."""
+        return any(station.inspection.counters.in_flight for station in self.stations.values())
+
     def drain(self) -> None:
         """Settle every open frame as shut down; no result is left undecided."""
         for station in self.stations.values():

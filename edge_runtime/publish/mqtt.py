@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.publish.link import (
     FAILURE,
+    KEEP_ALIVE_TIMEOUT,
     UNLIMITED_RECEIVE,
     Accepted,
     Answered,
@@ -71,6 +72,7 @@ class MqttLink:
         """Prepare a client; nothing is sent."""
         self._settings = settings
         self._happened: deque[Happening] = deque()
+        self._ended = False
         client = paho.Client(
             CallbackAPIVersion.VERSION2, settings.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False
         )
@@ -122,22 +124,19 @@ class MqttLink:
 
     def _pump(self, timeout_s: float, wake: int) -> None:
         client = self._client
-        if client.want_write():
-            client.loop_write()
-        poll = select.poll()
-        poll.register(wake, select.POLLIN)
         sock = client.socket()
         if sock is None:
             self._end(Ended(None, "the connection is closed"))
-            timeout_s = 0.0
-        else:
-            poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            return
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         ready = dict(poll.poll(timeout_s * 1000))
         if ready.pop(wake, 0):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(wake)
-        if sock is None:
-            return
+        # Reading comes first: a broker that answers and cuts the connection makes the next write fail, and paho
+        # then closes the socket with the answer unread.
         if any(flags & ~select.POLLOUT for flags in ready.values()):
             client.loop_read()
             while _pending(client) and not client.loop_read():
@@ -179,7 +178,10 @@ class MqttLink:
                 sock.close()
 
     def _end(self, ended: Ended) -> None:
-        self._happened.append(ended)
+        """Tell the first reason only: what follows is the echo of it."""
+        if not self._ended:
+            self._ended = True
+            self._happened.append(ended)
 
     # --- called by paho, in our thread, sometimes under its locks: they append and return
 
@@ -199,7 +201,8 @@ class MqttLink:
         if flags.is_disconnect_packet_from_server:
             self._end(Ended(reason.value, f"the broker ended the connection: {words(reason.value)}"))
         else:
-            self._end(Ended(None, f"the connection was lost: {reason}"))
+            quiet = reason.value == KEEP_ALIVE_TIMEOUT
+            self._end(Ended(None, "the broker does not answer" if quiet else "the connection was cut"))
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:  # noqa: ANN401 - paho's
         self._happened.append(Answered(mid, reason.value))

@@ -51,7 +51,9 @@ _LATEST_EVERY_NS = _S // 5  # per inspection
 _LATEST_EXPIRY_S = 3600
 _FLUSH_NS = int(1.5 * _S)  # after a stop: how long what is committed is still sent
 _FAREWELL_NS = int(0.5 * _S)
+_MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a refused topic is tried this seldom
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
+_ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
 _NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
 
 
@@ -67,10 +69,18 @@ class _Session:
 
     link: Link
     window: int = 0
+    opened: int = 1  # slow start: one publish at first, one more with every answer, so that a publish for which the
+    # broker cuts the connection is found alone in flight after a few attempts
     packet_max: int | None = None
     ended: Ended | None = None
     since_ns: int = 0
+    answered: int = 0  # rows that the broker took or refused
     sent: dict[int, _Sent] = field(default_factory=dict)  # by mid, oldest first
+
+    @property
+    def room(self) -> int:
+        """How many QoS 1 publishes may be sent now."""
+        return min(self.window, self.opened) - len(self.sent)
 
 
 class Publisher:
@@ -109,6 +119,7 @@ class Publisher:
         self._resend: deque[Row] = deque()
         self._latest: dict[str, Row] = {}
         self._latest_ns: dict[str, int] = {}
+        self._muted: dict[str, tuple[int, str]] = {}  # refused topic -> until, reason
         self._backoff = Backoff()
         self.stats = LinkStats()
         spool.set_listener(self._waker.poke)
@@ -172,10 +183,12 @@ class Publisher:
         if stop.is_set():
             self._set_state("stopped", None)
             return 0.0
-        return self._after(session.ended or Ended(None, "the broker does not answer"), session.since_ns)
+        return self._after(session)
 
-    def _after(self, ended: Ended, since_ns: int) -> float:
-        if since_ns and self._clock.mono_ns() - since_ns > _STABLE_NS:
+    def _after(self, session: _Session) -> float:
+        ended = session.ended or Ended(None, "the broker does not answer")
+        stood_ns = self._clock.mono_ns() - session.since_ns if session.since_ns else 0
+        if session.answered or stood_ns > _STABLE_NS:
             self._backoff.reset()
         slow = ended.code in NEEDS_A_PERSON
         self._set_state("refused" if slow else "connecting", ended.words)
@@ -216,14 +229,13 @@ class Publisher:
 
     def _fill(self, session: _Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
-        for document in self._documents.take(session.window - len(session.sent)):
-            self._send(session, document, document)
+        for document in self._documents.take(session.room):
+            self._send_document(session, document)
         due_s = self._fill_latest(session)
-        while self._resend and len(session.sent) < session.window:
+        while self._resend and session.room > 0:
             self._send_row(session, self._resend.popleft())
-        free = session.window - len(session.sent)
-        if free > 0:
-            for row in self._spool.take(free):
+        if session.room > 0:
+            for row in self._spool.take(session.room):
                 self._send_row(session, row)
         self.stats.in_flight = len(session.sent)
         return due_s
@@ -238,19 +250,26 @@ class Publisher:
             wait_ns = self._latest_ns.get(stream, now_ns - _LATEST_EVERY_NS) + _LATEST_EVERY_NS - now_ns
             if wait_ns > 0:
                 due_ns = min(due_ns, wait_ns)
-            elif len(session.sent) < session.window:
+            elif session.room > 0:
                 del self._latest[stream]
                 self._latest_ns[stream] = now_ns
-                document = self._outgoing(row, payload.latest_topic(stream.partition("/")[2]), latest=True)
-                self._send(session, document, document)
+                self._send_document(
+                    session, self._outgoing(row, payload.latest_topic(stream.partition("/")[2]), latest=True)
+                )
         return due_ns / _S
+
+    def _send_document(self, session: _Session, document: Outgoing) -> None:
+        if self._muting(document.topic) is None:
+            self._send(session, document, document)
 
     def _send_row(self, session: _Session, row: Row) -> None:
         message = self._outgoing(row, row.stream, latest=False)
         if session.packet_max is not None and session.link.size(message) > session.packet_max:
             self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
-            return
-        self._send(session, message, row)
+        elif (reason := self._muting(message.topic)) is not None:
+            self._refuse(row, f"{reason}, not tried again yet")
+        else:
+            self._send(session, message, row)
 
     def _send(self, session: _Session, message: Outgoing, item: Row | Outgoing) -> None:
         mid = session.link.publish(message)
@@ -286,9 +305,13 @@ class Publisher:
             session.ended = session.ended or Ended(None, f"the broker is overloaded: {words(answer.code)}")
             return
         del session.sent[answer.mid]
+        session.opened += 1
         item = sent.item
+        if answer.code in _ABOUT_THE_TOPIC:
+            self._mute(item, words(answer.code))
         if not isinstance(item, Row):
             return  # a document: the next one replaces it
+        session.answered += 1
         if answer.code >= FAILURE:
             self._refuse(item, words(answer.code))
         else:
@@ -323,6 +346,16 @@ class Publisher:
         self.stats.refused += 1
         self._spool.refused(row, reason)
 
+    def _mute(self, item: Row | Outgoing, reason: str) -> None:
+        topic = self._identity.topic(item.stream) if isinstance(item, Row) else item.topic
+        if topic not in self._muted:
+            logger.error("the broker refuses %s: %s", topic, reason)
+        self._muted[topic] = (self._clock.mono_ns() + _MUTE_NS, reason)
+
+    def _muting(self, topic: str) -> str | None:
+        until_ns, reason = self._muted.get(topic, (0, None))
+        return reason if self._clock.mono_ns() < until_ns else None
+
     def _watch(self, session: _Session) -> None:
         """End a connection whose broker does not answer: paho would notice after two keep alives at best."""
         oldest = next(iter(session.sent.values()), None)
@@ -342,10 +375,9 @@ class Publisher:
 
     def _farewell(self, session: _Session) -> None:
         """Say that we stop on purpose, if the broker still listens; otherwise its Will says that we vanished."""
-        if len(session.sent) >= session.window:
+        if session.room <= 0:
             return
-        document = self._presence.farewell()
-        self._send(session, document, document)
+        self._send_document(session, self._presence.farewell())
         deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
         while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
             session.link.pump(0.05, self._waker.descriptor)

@@ -243,8 +243,8 @@ class Store:
             StorageError: the disk or the file refuses.
         """
         with _mapped(self._path):
-            # fetchall: the pragma frees one page per step of its cursor
-            self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            # As a script, because the pragma frees one page per step and execute() takes one step only.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
 
     def probe(self) -> None:
         """Write a page without changing anything.
@@ -274,9 +274,9 @@ class Store:
         """
         with self._sync_lock:
             try:
+                if self._closed:
+                    return
                 if self._wal_descriptor is None:
-                    if self._closed or not self._wal.exists():
-                        return  # nothing was written since it was opened
                     self._wal_descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
                     files.sync_directory(self._path.parent)  # the log's name must survive a power cut too
                 os.fdatasync(self._wal_descriptor)

@@ -9,25 +9,82 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.core.errors import EdgeError
+from edge_runtime.core.errors import EdgeError, InvariantError
 from edge_runtime.system.heartbeat import Heartbeat
+from edge_runtime.system.messages import MessageSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from edge_runtime.system.messages import MessageSocket
+    from edge_runtime.system.messages import Parcel
 
 logger = logging.getLogger(__name__)
 
+SOCKET_FD = "socket"  # names of the descriptors that every child gets
+HEARTBEAT_FD = "heartbeat"
 OOM_SCORE = 500  # out of memory, the kernel shall end a child rather than main
+_STD_FDS = {0, 1, 2}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_NAME = 15
 _NAME_BYTES = 15  # the kernel keeps no more of a process name
+
+
+@dataclass(frozen=True, slots=True)
+class ForkOrder:
+    """One child to be forked.
+
+    Attributes:
+        id: of the order, chosen by main.
+        name: of the child.
+        entry: ``package.module:function``.
+        args: for the entry point.
+        fds: name to descriptor, including ``SOCKET_FD`` and ``HEARTBEAT_FD``.
+    """
+
+    id: int
+    name: str
+    entry: str
+    args: dict[str, object]
+    fds: dict[str, int]
+
+    def message(self) -> dict[str, object]:
+        """Return the order as it is sent to the zygote, beside ``fds.values()``."""
+        return {
+            "op": "fork",
+            "id": self.id,
+            "name": self.name,
+            "entry": self.entry,
+            "args": self.args,
+            "fds": list(self.fds),
+        }
+
+    @classmethod
+    def parse(cls, parcel: Parcel) -> ForkOrder:
+        """Read back what ``message`` made.
+
+        Raises:
+            InvariantError: it is not what ``message`` makes.
+        """
+        match parcel.message:
+            case {
+                "id": int(order_id),
+                "name": str(name),
+                "entry": str(entry),
+                "args": dict(args),
+                "fds": list(names),
+            } if len(names) == len(parcel.fds):
+                fds = dict(zip(map(str, names), parcel.fds, strict=True))
+                return cls(order_id, name, entry, args, fds)
+            case _:
+                pass
+        msg = f"fork order with {len(parcel.fds)} descriptors not understood: {parcel.message}"
+        raise InvariantError("system.fork_order", msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +140,38 @@ def close_foreign_fds(keep: set[int]) -> None:
                 os.close(int(name))
 
 
-def run_child(context: ChildContext, entry: str, *, parent_pid: int, keep_fds: set[int]) -> NoReturn:
+def run_child(order: ForkOrder, *, parent_pid: int, library_fds: set[int]) -> NoReturn:
     """Become the child: called in the forked process, never returns.
 
     Exit code 0 when the entry point returns, the documented one for an ``EdgeError``, 1 for any other exception
-    (whose traceback goes to stderr).
+    (whose traceback goes to stderr). Descriptors other than the order's, ``library_fds`` and 0, 1, 2 are closed.
     """
     code = 1
     try:
-        _settle(context.name, parent_pid, keep_fds)
-        _resolve(entry)(context)
+        _settle(order.name, parent_pid, _STD_FDS | library_fds | set(order.fds.values()))
+        _resolve(order.entry)(_context(order))
         code = 0
     except EdgeError as error:
-        logger.error("%s: %s", context.name, error)  # noqa: TRY400 - a fault of the world, not of the code
+        logger.error("%s: %s", order.name, error)  # noqa: TRY400 - a fault of the world, not of the code
         code = error.exit_code
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # the boundary of a process; main sees the exit code, people the traceback
-        logger.critical("%s failed", context.name, exc_info=True)
+        logger.critical("%s failed", order.name, exc_info=True)
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)  # no exit handlers: they belong to the zygote
+
+
+def _context(order: ForkOrder) -> ChildContext:
+    fds = dict(order.fds)
+    sock = socket.socket(fileno=fds.pop(SOCKET_FD))
+    heartbeat_fd = fds.pop(HEARTBEAT_FD)
+    heartbeat = Heartbeat.attach(heartbeat_fd)
+    os.close(heartbeat_fd)
+    return ChildContext(order.name, order.args, fds, MessageSocket(sock), heartbeat)
 
 
 def _settle(name: str, parent_pid: int, keep_fds: set[int]) -> None:
@@ -131,16 +197,3 @@ def _resolve(entry: str) -> Callable[[ChildContext], None]:
     module, _, function = entry.partition(":")
     main: Callable[[ChildContext], None] = getattr(importlib.import_module(module), function)
     return main
-
-
-def fds_by_name(order: Mapping[str, object], fds: tuple[int, ...]) -> dict[str, int]:
-    """Pair the names that a fork order lists with the descriptors that came with it, in order.
-
-    Raises:
-        ValueError: their numbers differ.
-    """
-    names = order["fds"]
-    if not isinstance(names, list):
-        msg = f"fds must be a list of names, got {names!r}"
-        raise TypeError(msg)
-    return dict(zip(map(str, names), fds, strict=True))

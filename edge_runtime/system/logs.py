@@ -30,7 +30,9 @@ class TextFormatter(logging.Formatter):
         text = redact(_message(self, record))
         name = record.name.removeprefix("edge_runtime.")
         if self._journal:
-            return f"<{_SYSLOG.get(record.levelno, 6)}>{name}: {text}"
+            prefix = f"<{_SYSLOG.get(record.levelno, 6)}>"
+            # the journal reads the prefix line by line, and a second line may hold what others wrote
+            return f"{prefix}{name}: {text}".replace("\n", f"\n{prefix}")
         return f"{_time(record)} {record.levelname} {name}: {text}"
 
 

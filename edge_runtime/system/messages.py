@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +82,7 @@ class MessageSocket:
             PeerBusy: the deadline passed.
             PeerGone: the other end is closed.
             MalformedMessage: not JSON (NaN, lone surrogates, foreign types), or larger than the limit.
+            InvariantError: one of ``fds`` is not open.
         """
         data = self._encode(message)
         if len(data) <= INLINE_BYTES:
@@ -149,13 +150,19 @@ class MessageSocket:
                     msg = f"the other process did not read its messages for {timeout_s:g} s"
                     raise PeerBusy("system.peer_busy", msg) from error
             except OSError as error:
-                if error.errno == errno.ETOOMANYREFS:
-                    msg = "the other process has too many descriptors waiting to be received"
-                    raise PeerBusy("system.peer_busy", msg) from error
-                msg = f"the other process does not take messages any more ({error.strerror})"
-                raise PeerGone("system.peer_gone", msg) from error
+                self._send_failed(error, fds)
             else:
                 return
+
+    def _send_failed(self, error: OSError, fds: Sequence[int]) -> NoReturn:
+        if error.errno == errno.EBADF and fds and self.fileno() >= 0:
+            msg = f"one of the descriptors {list(fds)} to be sent is not open"
+            raise InvariantError("system.bad_descriptor", msg) from error
+        if error.errno in (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM):
+            msg = f"the kernel cannot take a message now ({error.strerror})"
+            raise PeerBusy("system.peer_busy", msg) from error
+        msg = f"the other process does not take messages any more ({error.strerror})"
+        raise PeerGone("system.peer_gone", msg) from error
 
     def _receive_packet(self, timeout_s: float | None) -> tuple[bytes, list[int]] | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -121,10 +121,15 @@ class ServiceGroup:
             if not self.stop.is_set():
                 msg = f"{service.name} ended although nobody asked it to"
                 raise RuntimeError(msg)  # noqa: TRY301 - one handler for both ways of failing
+        except SystemExit as error:  # the interpreter would end the thread without a word
+            self._fail(RuntimeError(f"{service.name} called exit({error.code})"), service)
         except Exception as error:  # noqa: BLE001 - the boundary of a thread; counted, reported and raised by the group
-            error.add_note(f"in service {service.name}")
-            self._add_failure(error)
-            self.stop.set()
+            self._fail(error, service)
+
+    def _fail(self, error: Exception, service: Service) -> None:
+        error.add_note(f"in service {service.name}")
+        self._add_failure(error)
+        self.stop.set()
 
     def _add_failure(self, error: Exception) -> None:
         with self._failures_lock:

@@ -17,32 +17,23 @@ import importlib
 import logging
 import os
 import selectors
-import signal
 import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.system.child import (
-    ChildContext,
-    die_with_parent,
-    fds_by_name,
-    reset_signals,
-    run_child,
-    set_process_name,
-)
+from edge_runtime.system.child import ForkOrder, die_with_parent, reset_signals, run_child, set_process_name
 from edge_runtime.system.heartbeat import Heartbeat
-from edge_runtime.system.messages import MessageSocket, Parcel, PeerGone, close_all
+from edge_runtime.system.messages import MessageSocket, PeerGone, close_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.system.messages import Parcel
+
 logger = logging.getLogger(__name__)
 
-SOCKET_FD = "socket"  # names of the descriptors that every fork order carries
-HEARTBEAT_FD = "heartbeat"
 _BEAT_INTERVAL_S = 0.5
-_STD_FDS = {0, 1, 2}
 
 ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime >= 1.29 reports home otherwise
@@ -64,6 +55,7 @@ class Zygote:
         self._selector.register(control, selectors.EVENT_READ)
         self._children: dict[int, tuple[int, int]] = {}  # pidfd -> (order id, pid)
         self._library_fds: set[int] = set()
+        self._preloaded = False
 
     def serve(self) -> None:
         """Work until main is gone.
@@ -72,7 +64,8 @@ class Zygote:
             PeerGone: that is how it ends.
         """
         while True:
-            self._heartbeat.beat()
+            if self._preloaded:  # importing everything may take longer than main allows between two beats
+                self._heartbeat.beat()
             for key, _ in self._selector.select(_BEAT_INTERVAL_S):
                 if key.fd in self._children:
                     self._reap(key.fd)
@@ -97,32 +90,30 @@ class Zygote:
         if isinstance(path, list):
             sys.path[:] = path
         for module in modules if isinstance(modules, list) else []:
-            self._heartbeat.beat()
             try:
                 importlib.import_module(module)
             except Exception:  # the boundary to foreign code: the child that needs it will say what is wrong
                 logger.warning("zygote could not preload %s", module, exc_info=True)
         self._require_one_thread()
         self._library_fds = open_fds() - own
+        self._preloaded = True
         gc.collect()
         gc.freeze()  # what is here stays here: no collection shall copy the pages that children share
 
     def _fork(self, parcel: Parcel) -> None:
-        order = parcel.message
+        order = ForkOrder.parse(parcel)
         self._require_one_thread()
         try:
-            fds = fds_by_name(order, parcel.fds)
             pid = os.fork()
-        except (OSError, ValueError, TypeError) as error:
-            self._control.send({"op": "fork_failed", "id": order["id"], "message": str(error)})
+        except OSError as error:  # too many processes, no memory: main tries again later
+            self._control.send({"op": "fork_failed", "id": order.id, "message": str(error)})
             return
         if pid == 0:
-            _become(order, fds, parent_pid=self._pid, library_fds=self._library_fds)
-        # the child is not reaped before _reap, so its pid cannot be somebody else's here
-        pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = (int(str(order["id"])), pid)
+            run_child(order, parent_pid=self._pid, library_fds=self._library_fds)
+        pidfd = os.pidfd_open(pid)  # nobody but us reaps the child, so the pid cannot be somebody else's
+        self._children[pidfd] = (order.id, pid)
         self._selector.register(pidfd, selectors.EVENT_READ)
-        self._control.send({"op": "forked", "id": order["id"], "pid": pid}, fds=[pidfd])
+        self._control.send({"op": "forked", "id": order.id, "pid": pid}, fds=[pidfd])
 
     def _reap(self, pidfd: int) -> None:
         order_id, pid = self._children.pop(pidfd)
@@ -145,30 +136,16 @@ class Zygote:
 
 def thread_names() -> list[str]:
     """Return the kernel's names of this process's threads, native ones included."""
-    return [(task / "comm").read_text(encoding="utf-8", errors="replace").strip() for task in Path("/proc/self/task").iterdir()]
+    return [
+        (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        for task in Path("/proc/self/task").iterdir()
+    ]
 
 
 def open_fds() -> set[int]:
     """Return the open descriptors of this process."""
     fds = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names, not paths
     return {fd for fd in fds if Path(f"/proc/self/fd/{fd}").is_symlink()}  # not that of the listing itself
-
-
-def _become(order: dict[str, object], fds: dict[str, int], *, parent_pid: int, library_fds: set[int]) -> None:
-    keep = _STD_FDS | library_fds | set(fds.values())
-    sock = socket.socket(fileno=fds.pop(SOCKET_FD))
-    beat_fd = fds.pop(HEARTBEAT_FD)
-    heartbeat = Heartbeat.attach(beat_fd)
-    os.close(beat_fd)
-    args = order["args"]
-    context = ChildContext(
-        name=str(order["name"]),
-        args=args if isinstance(args, dict) else {},
-        fds=fds,
-        socket=MessageSocket(sock),
-        heartbeat=heartbeat,
-    )
-    run_child(context, str(order["entry"]), parent_pid=parent_pid, keep_fds=keep)
 
 
 def main(argv: Sequence[str]) -> None:

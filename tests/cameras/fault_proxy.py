@@ -59,6 +59,7 @@ class FaultProxy:
         self._commands: list[list[str]] = []
         self._lock = threading.Lock()  # guards _commands
         self._mode, self._amount = "pass", 0.0
+        self.accepted = 0
         self._garbage = 0
         self._links: list[_Link] = []
         self._random = random.Random(1)
@@ -126,6 +127,7 @@ class FaultProxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        self.accepted += 1
         if self._mode in ("cut", "reset"):
             client.close()
             return

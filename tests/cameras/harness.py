@@ -58,9 +58,9 @@ class CameraBench:
             socket=theirs,
         )
         self.context = context
-        self.beats: list[float] = []
         self._changed = threading.Condition()
         self._ended = threading.Event()
+        self._hung_up = False
         self._reader = threading.Thread(target=self._read, args=(context,), name="reader")
         self._listener = threading.Thread(target=self._listen, name="listener")
         self.started_s = time.monotonic()
@@ -89,7 +89,7 @@ class CameraBench:
             context.socket.close()
 
     def _listen(self) -> None:
-        while True:
+        while not self._hung_up:
             try:
                 message = self.ours.receive(0.2)
             except PeerGone:
@@ -132,7 +132,7 @@ class CameraBench:
                 remaining = deadline - time.monotonic()
                 assert remaining > 0, f"waited {timeout_s} s in vain; heard: {self.summary()}"
                 assert not self._ended.is_set(), f"the reader ended ({self.failure}); heard: {self.summary()}"
-                self._changed.wait(remaining)
+                self._changed.wait(min(remaining, 0.05))  # some conditions change without a message
 
     def wait_state(self, state: str, timeout_s: float = 10.0, *, reason: str | None = None) -> Heard:
         """Return the newest message with this state (and reason) as soon as it is the present state."""
@@ -150,6 +150,26 @@ class CameraBench:
         """Return the frames once there are ``count`` of them behind the first ``after``."""
         self.wait(lambda _: len(self.of("frame")) >= after + count, timeout_s)
         return self.of("frame")[after:]
+
+    def release_frame(self, index: int) -> None:
+        """Free the slot of the frame that came at this place."""
+        message = self.of("frame")[index].message
+        self.ring.release(SlotRef(message["slot"], message["generation"]))
+
+    def hang_up(self) -> None:
+        """Die, as far as the reader can tell."""
+        self._hung_up = True
+        self._listener.join(5)
+        self.ours.close()
+
+    def reader_ends(self, timeout_s: float) -> bool:
+        """Wait for the reader to end by itself."""
+        self._reader.join(timeout_s)
+        return not self._reader.is_alive()
+
+    def silent_s(self) -> float:
+        """Seconds since the last message."""
+        return time.monotonic() - self.heard[-1].at_s
 
     def of(self, operation: str) -> list[Heard]:
         """Messages of one kind so far."""

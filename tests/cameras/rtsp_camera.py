@@ -1,4 +1,4 @@
-"""Starts the RTSP test camera (``rtsp_server.py``) in Debian's interpreter and lets tests stop, continue and kill it."""
+"""Starts the RTSP test camera (``rtsp_server.py``) in Debian's interpreter; tests freeze, thaw and kill it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-missing = [name for name in ("appsrc", "videoconvert", "x264enc", "rtph264pay") if Gst.ElementFactory.find(name) is None]
+wanted = "appsrc", "videoconvert", "x264enc", "x265enc", "rtph264pay", "jpegenc"
+missing = [name for name in wanted if Gst.ElementFactory.find(name) is None]
 raise SystemExit(", ".join(missing) or 0)
 """
 

@@ -37,6 +37,10 @@ class FaultySql:
         self._count(str(arguments[0]))
         return self._real.executemany(*arguments)
 
+    def executescript(self, *arguments: Any) -> Any:
+        self._count(str(arguments[0]))
+        return self._real.executescript(*arguments)
+
     def close(self) -> None:
         self._real.close()
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from surface_defects.dataset import INPUT_SIZE
+from surface_defects.engines import INPUT_NAME, OUTPUT_NAME
 from surface_defects.evaluate import IOU_MAX, SCORE_MIN
-from surface_defects.export import INPUT_NAME, OUTPUT_NAME
 from surface_defects.scene import FRAME_SIZE, LABELS
 
+NAME: Final = "surface-defects"
+VERSION: Final = "1.0.0"
 TOLERANCES: Final = {"iou": 0.9, "score": 0.05}
 _TOOLS: Final = ("torch", "onnx", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
 _TEMPLATE: Final = Path(__file__).with_name("card.template.md")
@@ -24,17 +26,25 @@ def tool_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _TOOLS}}
 
 
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def write_manifest(folder: Path, *, seed: int, facts: dict[str, Any]) -> None:
     """Write `edge-model.json` for the weights that lie in `folder`."""
-    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     manifest = {
         "schema": "edge-model/1",
-        "name": "surface-defects",
-        "version": "1.0.0",
+        "name": NAME,
+        "version": VERSION,
         "release": 1,
         "task": "detection",
         "decoder": "yolo",
-        "weights": {"file": "model.onnx", "format": "onnx", "precision": "int8", "sha256": digest},
+        "weights": {
+            "file": "model.onnx",
+            "format": "onnx",
+            "precision": "int8",
+            "sha256": _digest(folder / "model.onnx"),
+        },
         "input": {
             "name": INPUT_NAME,
             "layout": "NCHW",
@@ -63,6 +73,27 @@ def write_manifest(folder: Path, *, seed: int, facts: dict[str, Any]) -> None:
         },
     }
     (folder / "edge-model.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+
+
+def write_bill_of_materials(folder: Path) -> None:
+    """Write `sbom.cdx.json` (CycloneDX 1.6): the weights, and the tools that made them."""
+    model = {
+        "type": "machine-learning-model",
+        "bom-ref": f"{NAME}@{VERSION}",
+        "name": NAME,
+        "version": VERSION,
+        "licenses": [{"license": {"id": "Apache-2.0"}}],
+        "hashes": [{"alg": "SHA-256", "content": _digest(folder / "model.onnx")}],
+    }
+    tools = [{"type": "application", "name": name, "version": number} for name, number in tool_versions().items()]
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": model, "tools": {"components": tools}},
+        "components": [],
+    }
+    (folder / "sbom.cdx.json").write_text(json.dumps(bill, indent=2) + "\n", "utf-8")
 
 
 def _accuracy_rows(figures: dict[str, Any]) -> list[str]:

@@ -6,23 +6,21 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
-import openvino as ov
 from numpy.typing import NDArray
-
-from surface_defects.export import INPUT_NAME
 
 Floats = NDArray[np.float32]
 Infer = Callable[[Floats], Floats]
 """Maps (1, 3, H, W) to the raw output (4 + classes, N)."""
 
 ENGINES: Final = ("onnxruntime", "openvino")
+INPUT_NAME: Final = "images"
+OUTPUT_NAME: Final = "output0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,8 @@ class Detections:
 
 def onnxruntime_engine(model: Path, *, threads: int = 2) -> Infer:
     """ONNX Runtime on the CPU."""
+    import onnxruntime as ort  # noqa: PLC0415
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -53,6 +53,8 @@ def openvino_engine(model: Path, *, threads: int = 2) -> Infer:
     OpenVINO computes in bfloat16 where the CPU can, unless told not to. With 8 bits of mantissa a coordinate of 500 px
     moves in steps of 2 px, so the precision is stated.
     """
+    import openvino as ov  # noqa: PLC0415
+
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     request = ov.Core().compile_model(str(model), "CPU", settings).create_infer_request()
 
@@ -105,8 +107,26 @@ def read_output(raw: Floats, *, score_min: float, iou_max: float, size: tuple[in
     return Detections(labels[chosen], scores[cells][chosen], corners[chosen])
 
 
-def run_probe(model: Path, tensors: Floats, *, prefix: tuple[str, ...] = ()) -> Floats:
-    """Raw ONNX Runtime outputs of (N, 3, H, W) from a process of its own, started through `prefix` (an emulator)."""
+def run_probe(
+    engine: str,
+    model: Path,
+    tensors: Floats,
+    *,
+    prefix: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+) -> list[Floats]:
+    """Raw outputs of (N, 3, H, W) from a process of its own.
+
+    Args:
+        engine: One of `ENGINES`.
+        model: The model.
+        tensors: The inputs.
+        prefix: Command that starts the process, for example an emulator.
+        environment: Variables to add to those of this process.
+
+    Raises:
+        RuntimeError: The process failed.
+    """
     package = Path(__file__).resolve().parent
     places = [str(package.parent), *(p for p in sys.path if p.endswith("site-packages"))]
     with tempfile.TemporaryDirectory() as folder:
@@ -114,9 +134,10 @@ def run_probe(model: Path, tensors: Floats, *, prefix: tuple[str, ...] = ()) -> 
         np.save(inputs, tensors)
         python = os.path.realpath(sys.executable)
         command = [*prefix, python, "-m", "surface_defects.probe", str(model.resolve()), str(inputs), str(outputs)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        command += ["--engine", engine]
+        variables = {**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(places)}
+        done = subprocess.run(command, env=variables, check=False, capture_output=True, text=True)
         if done.returncode:
             message = f"{' '.join(command[:3])} ended with {done.returncode}: {done.stderr[-400:]}"
             raise RuntimeError(message)
-        return np.asarray(np.load(outputs), np.float32)
+        return list(np.asarray(np.load(outputs), np.float32))

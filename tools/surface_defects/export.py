@@ -14,6 +14,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from surface_defects.dataset import INPUT_SIZE, Dataset
+from surface_defects.engines import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from surface_defects.network import Detector
 
-INPUT_NAME: Final = "images"
-OUTPUT_NAME: Final = "output0"
 _OPSET: Final = 17
 _HEAD_OUTPUTS: Final = ("box.1", "score.1")
 _QUANTIZED_OPERATORS: Final = ("Conv", "Add", "Concat", "Resize")

@@ -159,11 +159,12 @@ def _step_clip(options: Options) -> None:
 
 
 def _step_card(options: Options) -> None:
-    from surface_defects.card import write_card, write_manifest
+    from surface_defects.card import write_bill_of_materials, write_card, write_manifest
 
     figures: dict[str, Any] = json.loads(options.figures.read_text("utf-8"))
     facts = {key: figures["counts"][key] for key in ("train_images", "test_images", "calibration_images", "epochs")}
     write_manifest(options.out, seed=options.seed, facts=facts)
+    write_bill_of_materials(options.out)
     write_card(options.out, figures=figures, seed=options.seed)
 
 

@@ -25,23 +25,36 @@ def _compare(a: list[Floats], b: list[Floats]) -> Agreement:
     return compare(a, b, iou=TOLERANCES["iou"], score=TOLERANCES["score"])
 
 
-def _emulated(
+def _without_vnni(
     fp32: Path, int8: Path, native: dict[str, list[Floats]], test: Dataset, calibration: Dataset, how: tuple[str, ...]
 ) -> dict[str, Agreement]:
-    """ONNX Runtime with and without VNNI; and, as the proof that this tells anything, with all 8 weight bits."""
+    """The engines with and without VNNI; and, as the proof that this tells anything, with all 8 weight bits."""
     count = len(native["onnxruntime"])
     tensors = np.concatenate([to_tensor(image) for image in test.images[:count]])
-    found = {}
-    slow = list(run_probe(int8, tensors, prefix=how))
-    found["int8: onnxruntime on this CPU / emulated without VNNI"] = _compare(native["onnxruntime"], slow)
-    found["int8: openvino on this CPU / onnxruntime emulated without VNNI"] = _compare(native["openvino"], slow)
+    slow = {engine: run_probe(engine, int8, tensors, prefix=how) for engine in ENGINES}
+    found = {f"int8: {e} / {e} emulated without VNNI": _compare(native[e], slow[e]) for e in ENGINES}
+    found["int8: onnxruntime / openvino, both emulated without VNNI"] = _compare(slow["onnxruntime"], slow["openvino"])
     with tempfile.TemporaryDirectory() as folder:
         control = Path(folder) / "control.onnx"
         quantize(fp32, control, calibration, reduce_range=False)
-        fast = list(run_probe(control, tensors))
-        slow = list(run_probe(control, tensors, prefix=how))
-        found["control, int8 with 8-bit weights: onnxruntime on this CPU / emulated"] = _compare(fast, slow)
+        fast = run_probe("onnxruntime", control, tensors)
+        other = run_probe("onnxruntime", control, tensors, prefix=how)
+        found["control with 8-bit weights: onnxruntime / onnxruntime emulated without VNNI"] = _compare(fast, other)
+        fast = run_probe("openvino", control, tensors)
+        other = run_probe("openvino", control, tensors, prefix=how)
+        found["control with 8-bit weights: openvino / openvino emulated without VNNI"] = _compare(fast, other)
     return found
+
+
+def _limited_openvino(int8: Path, test: Dataset) -> list[Floats]:
+    tensors = np.concatenate([to_tensor(image) for image in test.images])
+    return run_probe("openvino", int8, tensors, environment={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+
+
+def _cpu() -> str:
+    import openvino as ov  # noqa: PLC0415
+
+    return str(ov.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
 def measure(
@@ -74,9 +87,12 @@ def measure(
         for kind in models
     }
     agreement["onnxruntime: fp32 / int8"] = _compare(raws["fp32, onnxruntime"], raws["int8, onnxruntime"])
+    limited = _limited_openvino(int8, test)
+    agreement["int8: openvino / openvino limited to AVX2"] = _compare(raws["int8, openvino"], limited)
+    agreement["int8: onnxruntime / openvino limited to AVX2"] = _compare(raws["int8, onnxruntime"], limited)
     if emulator:
         native = {e: raws[f"int8, {e}"][:emulated_images] for e in ENGINES}
-        agreement |= _emulated(fp32, int8, native, test, calibration, emulator)
+        agreement |= _without_vnni(fp32, int8, native, test, calibration, emulator)
     counts = {
         "test_images": len(test.images),
         "test_defects": sum(len(t) for t in test.targets),
@@ -84,6 +100,7 @@ def measure(
         "fp32_bytes": fp32.stat().st_size,
         "int8_bytes": int8.stat().st_size,
         "threads": threads,
+        "cpu": _cpu(),
         "emulation": f"`{' '.join(emulator)}`, {emulated_images} images" if emulator else "not run",
     }
     figures = {

@@ -1,6 +1,6 @@
 """Run an ONNX model on stored inputs and store the raw outputs; small enough to run under a CPU emulator.
 
-`python -m surface_defects.probe MODEL INPUTS.npy OUTPUTS.npy` needs onnxruntime and numpy only.
+`python -m surface_defects.probe MODEL INPUTS.npy OUTPUTS.npy [--engine openvino]`
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,14 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("inputs", type=Path, help="float32 array (N, 3, H, W)")
     parser.add_argument("outputs", type=Path, help="gets the raw outputs, (N, rows, cells)")
+    parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime")
     options = parser.parse_args(arguments)
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.log_severity_level = 3
-    session = ort.InferenceSession(str(options.model), settings, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    outputs = [session.run(None, {name: image[None]})[0][0] for image in np.load(options.inputs)]
-    np.save(options.outputs, np.stack(outputs))
+    # each engine is imported only when it is asked for: under an emulator an import takes seconds
+    from surface_defects import engines  # noqa: PLC0415
+
+    infer = engines.open_engine(options.engine, options.model, threads=1)
+    np.save(options.outputs, np.stack([infer(image[None]) for image in np.load(options.inputs)]))
     return 0
 
 

@@ -11,7 +11,7 @@ from edge_runtime.config import loader
 from edge_runtime.config.loader import find_config, load
 from edge_runtime.config.report import InvalidConfigError, Problem
 from edge_runtime.config.tree import Place
-from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.errors import ConfigError, InvariantError
 
 SMALLEST = """\
 version: 1
@@ -142,7 +142,7 @@ def test_a_directory_of_fragments_that_cannot_be_listed_is_a_problem(
     def denied(_path: object) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(loader.os, "listdir", denied)
+    monkeypatch.setattr(os, "listdir", denied)
     assert codes(box / "edge.yaml") == ["config.unreadable"]
 
 
@@ -230,11 +230,11 @@ def test_options_may_bring_whole_sections_and_new_names(box: Path) -> None:
 def test_an_option_that_leads_nowhere_is_a_mistake(box: Path) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         load(box / "edge.yaml", environ={}, overrides={"mqtt.prot": 1, "site.x": 2, "mqtt": "text"})
-    assert [problem.code for problem in caught.value.problems] == [
-        "config.value",
-        "config.unknown_option",
-        "config.unknown_option",
-    ]
+    assert {str(problem.origin): problem.code for problem in caught.value.problems} == {
+        "option mqtt": "config.value",
+        "option mqtt.prot": "config.unknown_option",
+        "option site.x": "config.unknown_option",
+    }
 
 
 def test_references_are_expanded_in_values_and_typed_afterwards(box: Path) -> None:
@@ -283,6 +283,11 @@ def test_passwords_in_camera_addresses_count_as_secrets(box: Path) -> None:
     assert loaded.settings.cameras["top"].source.location == "rtsp://viewer:hunter2@10.0.0.5/stream"
     assert "hunter2" not in repr(loaded)
     assert "hunter2" not in loaded.settings.model_dump_json()
+
+
+def test_a_user_without_password_is_no_secret(box: Path) -> None:
+    path = write(box, SMALLEST.replace("rtsp://", "rtsp://viewer@"))
+    assert load(path, environ={}).secrets == frozenset()
 
 
 def test_a_password_that_breaks_the_address_is_not_shown(box: Path) -> None:
@@ -361,6 +366,26 @@ def test_a_model_that_may_not_be_read_is_a_problem(box: Path, monkeypatch: pytes
     assert codes(box / "edge.yaml") == ["config.unreadable"]
 
 
+def test_a_mistake_in_the_defaults_is_told_once_not_for_every_camera(box: Path) -> None:
+    path = write(box, SMALLEST.replace("  top:", "  side: {source: 'rtsp://h/'}\n  top:") + "defaults: {fps: fast}\n")
+    assert [problem.path for problem in problems(path)] == ["defaults.fps"]
+
+
+def test_an_absolute_path_is_not_explained_twice(box: Path) -> None:
+    (problem,) = problems(write(box, SMALLEST.replace("model.onnx", "/nowhere/model.onnx")))
+    assert problem.help == "relative paths start at the directory of the configuration file"
+
+
+def test_what_follows_from_a_refused_value_is_not_told(box: Path) -> None:
+    assert codes(write(box, SMALLEST.replace("model.onnx", "*shared"))) == ["yaml.alias"]
+
+
+def test_a_refusal_without_a_reason_is_a_bug_of_ours_and_says_so(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "explain", lambda _root, _findings: [])
+    with pytest.raises(InvariantError):
+        load(write(box, SMALLEST + "site: a/b\n"), environ={})
+
+
 # defaults from the box
 
 
@@ -376,12 +401,12 @@ def test_a_model_that_may_not_be_read_is_a_problem(box: Path, monkeypatch: pytes
 def test_state_goes_where_this_user_can_write(
     box: Path, environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert str(load(box / "edge.yaml", environ=environ).settings.state_dir) == expected
 
 
 def test_root_keeps_state_in_the_system_directory(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert str(load(box / "edge.yaml", environ={"HOME": "/root"}).settings.state_dir) == "/var/lib/edge-runtime"
 
 
@@ -391,7 +416,7 @@ def test_root_keeps_state_in_the_system_directory(box: Path, monkeypatch: pytest
 )
 def test_the_box_is_named_after_its_host(box: Path, host: str, edge: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = os.uname_result(("Linux", host, "6", "1", "x86_64"))
-    monkeypatch.setattr(loader.os, "uname", lambda: names)
+    monkeypatch.setattr(os, "uname", lambda: names)
     assert load(box / "edge.yaml", environ={}).settings.edge == edge
 
 
@@ -415,15 +440,37 @@ def test_the_file_is_named_by_option_then_variable_then_place(box: Path, monkeyp
 # anything at all
 
 FRAGMENTS = st.sampled_from(
-    [
-        "version: 1\n", "version: 2\n", "cameras:\n", "  top:\n", "    source: rtsp://h/\n", "    fps: 5\n", "models:\n",
-        "  m: {path: model.onnx}\n", "mqtt: {host: a}\n", "inspections: {top: {trigger: mqtt}}\n", "- a\n", "a: [\n", "}\n",
-        "x: ${HOME}\n", "y: ${NOPE}\n", "z: !secret a\n", "<<: {a: 1}\n", "site: *a\n", "engine: {cache: no}\n", "? [a]\n",
-        "cameras: {a: null, 5: 5, true: [1]}\n", "models: []\n", "inspections: {a: [], b: {recipe: {region: [[1, 2]]}}}\n",
-        "defaults: {queue: 4, source: x}\n", "mqtt: {password: [x], tls: {cert_file: a}}\n", "registry: {url: 5}\n", "\t",
-        "inspections: {b: {recipe: {region: [[], 5, [a, b], [0.1, .nan]]}, trigger: {kind: 5}, deadline_ms: .inf}}\n",
-    ]
-)  # fmt: skip
+    """\
+version: 1
+version: 2
+cameras:
+  top:
+    source: rtsp://h/
+    fps: 5
+models:
+  m: {path: model.onnx}
+mqtt: {host: a}
+inspections: {top: {trigger: mqtt}}
+- a
+a: [
+}
+x: ${HOME}
+y: ${NOPE}
+z: !secret a
+<<: {a: 1}
+site: *a
+engine: {cache: no}
+? [a]
+cameras: {a: null, 5: 5, true: [1]}
+models: []
+inspections: {a: [], b: {recipe: {region: [[1, 2]]}}}
+defaults: {queue: 4, source: x}
+mqtt: {password: [x], tls: {cert_file: a}}
+registry: {url: 5}
+\t
+inspections: {b: {recipe: {region: [[], 5, [a, b], [0.1, .nan]]}, trigger: {kind: 5}, deadline_ms: .inf}}
+""".splitlines(keepends=True)
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -83,6 +83,14 @@ def test_tabs_and_control_characters_take_one_column_and_reach_no_terminal() -> 
     assert make_excerpt(["\ta: \x1b[31mx"], at(1, 5, 6)) == Excerpt(" a:  [31mx", 4, 1)
 
 
+def test_nothing_that_was_written_can_control_a_terminal() -> None:
+    nasty = "a\x1b[2J\nerror: b\udcff"
+    shown = render([Problem("c", nasty, Origin(Place.FILE, nasty, 1, 1), nasty, nasty)]) + summary(nasty, [])
+    assert "\x1b" not in shown
+    assert shown.encode()
+    assert len(shown.splitlines()) == 4
+
+
 def test_wide_characters_keep_the_caret_under_the_value() -> None:
     lines = ["名: 値段"]
     origin = at(1, 4, 6)

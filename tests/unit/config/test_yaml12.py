@@ -65,9 +65,9 @@ def test_not_a_number_is_a_number() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "no", "yes", "on", "off", "y", "n", "No", "12:30", "22:22", "12:30:00", "010", "-010", "1_000", "0b1", "0o8", "0x",
-        "2026-11-22", "2026-11-22T10:00:00Z", "1.2.3", "e3", ".", "-", "+", "1e", "0x" + "f" * 17, "=", "<<", "nan", "inf",
-        "tRUE", "nULL", " 1",
+        "no", "yes", "on", "off", "y", "n", "No", "12:30", "22:22", "12:30:00", "010", "-010", "1_000", "0b1", "0o8",
+        "0x", "2026-11-22", "2026-11-22T10:00:00Z", "1.2.3", "e3", ".", "-", "+", "1e", "0x" + "f" * 17, "=", "<<",
+        "nan", "inf", "tRUE", "nULL", " 1",
     ],
 )  # fmt: skip
 def test_what_only_yaml_1_1_or_nobody_takes_for_a_value_stays_text(text: str) -> None:

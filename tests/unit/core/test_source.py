@@ -81,6 +81,7 @@ def test_a_good_source_is_taken_apart(text: str, kind: str, location: str, optio
         ("file:x.SDP", "source.playlist"),
         ("file:", "source.path"),
         ("file:?loop=1", "source.path"),
+        ("file:a?b.mp4?loop=1", "source.option"),
         ("images:", "source.path"),
         ("file://server/x.mp4", "source.path"),
         ("images://server/x", "source.path"),

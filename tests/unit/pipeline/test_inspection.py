@@ -543,4 +543,4 @@ class InspectionMachine(RuleBasedStateMachine):
 
 
 TestInspectionMachine = InspectionMachine.TestCase
-TestInspectionMachine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestInspectionMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

@@ -89,6 +89,11 @@ def test_declared_numbers_are_not_missing(kind: str) -> None:
     assert (found.missing, found.declared) == (1, 3)
 
 
+def test_several_holes_are_filled_and_declared_apart() -> None:
+    found = proof(result(1), result(4), result(8), result(6), gap(2, 3), gap(7, 7, seq=2))
+    assert (found.missing, found.declared) == (1, 3)
+
+
 def test_a_declaration_before_the_first_result_counts() -> None:
     found = proof(gap(1, 9), result(5), result(7))
     assert (found.missing, found.declared) == (0, 1)

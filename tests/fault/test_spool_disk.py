@@ -1,0 +1,133 @@
+"""A disk that is really full: a small tmpfs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_runtime.publish.limits import SpoolLimits
+from edge_runtime.publish.spool import Spool
+from tests.brokers import Broker
+from tests.fakes.clock import ManualClock
+from tests.fakes.publishing import proving, running_box, wait_until
+from tests.fakes.results import BOOT, IDENTITY, make_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = 4096
+
+
+@contextmanager
+def small_disk(directory: Path, size: int) -> Iterator[Path]:
+    """A tmpfs of ``size`` bytes; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"this machine does not let us mount a tmpfs: {mounted.stderr.decode()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+def resize(directory: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(directory)], check=True)
+
+
+def test_wherever_the_disk_gets_full_nothing_committed_is_lost_and_it_goes_on_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    """The write that fails is another one at each size, from the first page of the file on."""
+    failed = 0
+    with small_disk(tmp_path, PAGE) as disk:
+        for pages in [*range(1, 40), *range(40, 200, 8)]:
+            resize(disk, pages * PAGE)
+            clock = ManualClock()
+            spool = Spool(disk / "spool.db", IDENTITY, BOOT, clock, limits=SpoolLimits(queue=1000))
+            frames: list[int] = []
+            spool._on_committed = lambda found: frames.extend(frame for _, frame in found)  # noqa: B023 - this turn's
+            with closing(spool):
+                spool.open()
+                taken = []
+                for frame in range(1, 101):
+                    spool.put(make_result(frame, clock))
+                    spool.step(0.0)
+                    taken += spool.take(10)
+                    assert [row.seq for row in taken] == frames[: len(taken)]  # only what is committed is handed out
+                failed += spool.stats().state == "degraded"
+                resize(disk, 100 << 20)
+                for _ in range(4):
+                    spool.step(0.0)
+                    taken += spool.take(1000)
+                assert spool.stats().state == "ok"
+                assert frames == [*range(1, 101)]
+                assert [row.seq for row in taken if row.stream == "result/top"] == frames
+            again = Spool(disk / "spool.db", IDENTITY, BOOT, clock)
+            again.open()
+            with closing(again):
+                assert again.last_committed("top") == (100, 100)
+                assert again.stats().depth == len(taken)
+            for path in disk.iterdir():
+                path.unlink()
+    assert failed > 30
+
+
+def test_the_line_goes_on_while_the_disk_is_full_and_the_broker_gets_everything_afterwards(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with (
+        small_disk(disk, 8 << 20),
+        Broker(persistent=False) as broker,
+        proving(broker.port) as prover,
+        running_box(disk, broker.port) as box,
+    ):
+        box.put(10)
+        box.wait_acked(10)
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while file.write(bytes(PAGE)):
+                pass
+        while box.spool.stats().state == "ok":
+            box.put(100)
+            wait_until(lambda: box.spool.stats().queued == 0 or box.spool.stats().state != "ok")
+        assert box.spool.stats().reason == "storage.full"
+        box.put(100)
+        ballast.unlink()
+        wait_until(lambda: box.spool.stats().state == "ok", timeout_s=5.0, what="recovery")
+        box.wait_acked(box.frame)
+        wait_until(lambda: prover.proof().distinct == box.frame)
+        assert prover.proof().complete
+        assert box.spool.stats().lost == 0
+
+
+def test_a_read_only_disk_degrades_and_recovers(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 8 << 20) as disk:
+        clock = ManualClock()
+        spool = Spool(disk / "spool.db", IDENTITY, BOOT, clock)
+        spool.open()
+        with closing(spool):
+            spool.put(make_result(1, clock))
+            spool.step(0.0)
+            spool.close()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        spool = Spool(disk / "spool.db", IDENTITY, BOOT, clock)
+        spool.open()
+        with closing(spool):
+            spool.put(make_result(2, clock))
+            spool.step(0.0)
+            assert spool.stats().state == "degraded"
+            assert spool.take(10) == []
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            spool.step(0.0)
+            spool.step(0.0)
+            assert spool.stats().state == "ok"
+            assert [row.seq for row in spool.take(10)] == [1, 2]

@@ -1,0 +1,184 @@
+"""Video files and devices through OpenCV."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.camera.opencv import DeviceSource, FileSource, RtspSource, prepare
+from edge_runtime.camera.source import Arrival, Nothing, Shape
+from edge_runtime.core.errors import DataError, UnavailableError
+
+LIMIT = 40_000_000
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real H.264 file of 12 frames, 320 x 240, 10 a second."""
+    path = tmp_path_factory.mktemp("video") / "clip one.mp4"
+    source = ["-f", "lavfi", "-i", f"testsrc2=s=320x240:r=10:d={FRAMES / 10}"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-c:v", "libx264", "-bf", "0", str(path)], check=True, timeout=60)
+    return path
+
+
+def opened(path: Path, **options: bool) -> FileSource:
+    source = FileSource(path, LIMIT, **options)
+    source.open()
+    return source
+
+
+def test_a_file_gives_all_its_frames_and_then_ends(clip: Path) -> None:
+    source, slot, positions = opened(clip), np.zeros(320 * 240 * 3, np.uint8), []
+    while isinstance(arrival := source.grab(), Arrival):
+        positions.append(arrival.position_s)
+        assert arrival.origin == "clip one.mp4"
+        assert source.retrieve(slot) == Shape(320, 240, 3)
+    assert arrival is Nothing.LEFT
+    assert positions == pytest.approx([number / 10 for number in range(FRAMES)])
+    assert slot.std() > 10
+    source.close()
+
+
+def test_pictures_are_decoded_straight_into_the_slot(clip: Path) -> None:
+    source, slot = opened(clip), np.zeros(500_000, np.uint8)
+    source.grab()
+    source.retrieve(slot)
+    source.close()
+    capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
+    expected = capture.read()[1]
+    capture.release()
+    assert np.array_equal(slot[: 320 * 240 * 3].reshape(240, 320, 3), expected)
+    assert not slot[320 * 240 * 3 :].any()
+
+
+def test_a_looping_file_starts_again(clip: Path) -> None:
+    source = opened(clip, loop=True)
+    positions = []
+    for _ in range(2 * FRAMES + 1):
+        arrival = source.grab()
+        assert isinstance(arrival, Arrival)
+        positions.append(arrival.position_s)
+    assert positions.count(0.0) == 3
+    source.close()
+
+
+def test_a_frame_larger_than_the_slot_is_a_bad_picture_and_the_file_goes_on(clip: Path) -> None:
+    source = opened(clip)
+    source.grab()
+    with pytest.raises(DataError, match="320 x 240 pixels do not fit the 1000 bytes"):
+        source.retrieve(np.zeros(1000, np.uint8))
+    source.grab()
+    assert source.retrieve(np.zeros(320 * 240 * 3, np.uint8)) == Shape(320, 240, 3)
+    source.close()
+
+
+def test_a_video_beyond_the_limit_of_pixels_is_refused(clip: Path) -> None:
+    with pytest.raises(UnavailableError, match="more than the 1000 allowed") as caught:
+        FileSource(clip, 1000).open()
+    assert caught.value.code == "camera.too_large"
+
+
+def test_the_nature_follows_the_option(clip: Path) -> None:
+    assert FileSource(clip, LIMIT).nature.paced
+    assert not FileSource(clip, LIMIT, realtime=False).nature.live
+
+
+def test_a_cut_file_ends_early_and_says_nothing_wrong(clip: Path, tmp_path: Path) -> None:
+    stream = tmp_path / "cut.ts"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", str(stream)], check=True, timeout=60)
+    stream.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
+    source = opened(stream)
+    count = 0
+    while isinstance(source.grab(), Arrival):
+        count += 1
+    assert 0 < count < FRAMES
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("missing.mp4", None, "camera.missing"),
+        ("empty.mp4", b"", "camera.no_video"),
+        ("text.mp4", b"no video at all", "camera.no_video"),
+        ("list.mp4", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "camera.no_video"),
+        ("list.avi", b"ffconcat version 1.0\nfile /etc/passwd\n", "camera.no_video"),
+    ],
+)
+def test_what_is_no_video_is_refused_with_a_reason(tmp_path: Path, name: str, content: bytes | None, code: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnavailableError) as caught:
+        FileSource(tmp_path / name, LIMIT).open()
+    assert caught.value.code == code
+
+
+def test_a_playlist_is_not_followed_even_to_a_good_file(clip: Path, tmp_path: Path) -> None:
+    stream = tmp_path / "segment.ts"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", str(stream)], check=True, timeout=60)
+    playlist = tmp_path / "playlist.mp4"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{stream}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UnavailableError, match="not a video"):
+        FileSource(playlist, LIMIT).open()
+
+
+def test_a_name_that_looks_like_a_protocol_is_only_a_name(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "concat:a|b.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    source = opened(Path("concat:a|b.mp4"))
+    assert isinstance(source.grab(), Arrival)
+    source.close()
+
+
+def test_an_absent_device_is_named() -> None:
+    with pytest.raises(UnavailableError, match="there is no device /dev/video-none") as caught:
+        DeviceSource(Path("/dev/video-none"), LIMIT).open()
+    assert caught.value.code == "camera.missing"
+
+
+def test_what_is_no_device_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "video0").write_bytes(b"")
+    with pytest.raises(UnavailableError, match="is not a device"):
+        DeviceSource(tmp_path / "video0", LIMIT).open()
+
+
+def test_a_device_that_is_no_camera_is_refused() -> None:
+    with pytest.raises(UnavailableError, match="cannot be opened for video") as caught:
+        DeviceSource(Path("/dev/null"), LIMIT).open()
+    assert caught.value.code == "camera.busy"
+
+
+def test_reading_before_opening_is_an_error_not_a_crash(clip: Path) -> None:
+    with pytest.raises(UnavailableError, match="not open"):
+        FileSource(clip, LIMIT).grab()
+    source = RtspSource("rtsp://127.0.0.1/cam", LIMIT, 2.0)
+    source.close()
+    with pytest.raises(UnavailableError, match="not open"):
+        source.retrieve(np.zeros(10, np.uint8))
+
+
+def test_opencv_is_held_to_one_thread() -> None:
+    before = cv2.getNumThreads()
+    try:
+        prepare()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_a_frame_of_a_file_costs_no_more_than_its_decoding(clip: Path) -> None:
+    source, slot = opened(clip, loop=True), np.zeros(320 * 240 * 3, np.uint8)
+    started = time.perf_counter()
+    for _ in range(100):
+        source.grab()
+        source.retrieve(slot)
+    assert (time.perf_counter() - started) / 100 < 0.02
+    source.close()

