@@ -56,7 +56,7 @@ def settings_for(port: int, state_dir: Path) -> Settings:
                 "camera": INSPECTION,
                 "model": "defects",
                 "deadline_ms": 500,
-                "recipe": {"id": "demo", "not_ok": [{"label": "*", "score_min": 0.4}]},
+                "recipe": {"id": "demo", "not_ok": ({"label": "*", "score_min": 0.4},)},
             }
         },
         "state_dir": state_dir,

@@ -60,6 +60,7 @@ class Box:
 def running_box(directory: Path, port: int, settings: MqttSettings = QUICK, **options: Any) -> Iterator[Box]:
     clock = SystemClock()
     spool = Spool(directory / "spool.db", IDENTITY, BOOT, clock)
+    spool.open()
     dial = MqttDial(replace(settings, port=port))
     publisher = Publisher(dial, spool, IDENTITY, BOOT, clock, **options)
     with ServiceGroup() as group:
