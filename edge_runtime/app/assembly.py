@@ -19,6 +19,7 @@ from edge_runtime.system.process import ChildSpec, Supervisor
 from edge_runtime.system.ring import Ring
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edge_runtime.app.plan import LinePlan
@@ -48,13 +49,29 @@ class LineService:
 
     name = "line"
 
-    def __init__(self, plan: LinePlan, sink: Sink, flight: FlightRecorder, *, cache_dir: Path | None) -> None:
-        """Prepare; nothing is started and no descriptor is opened before ``run``."""
+    def __init__(
+        self,
+        plan: LinePlan,
+        sink: Sink,
+        flight: FlightRecorder,
+        *,
+        cache_dir: Path | None,
+        frames_begun: Mapping[str, int] | None = None,
+    ) -> None:
+        """Make rings and state machines; nothing is started before ``run``. ``close`` gives everything back.
+
+        ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again.
+        """
         self._plan = plan
         self._clock = SystemClock()
         self.loop = Loop(name=self.name, clock=self._clock)
         self._rings = {
-            camera.id: Ring.create(camera.id, slots=_slots(camera.queue), slot_bytes=MAX_PIXELS * BYTES_PER_PIXEL)
+            camera.id: Ring.create(
+                camera.id,
+                slots=_slots(camera.queue),
+                slot_bytes=MAX_PIXELS * BYTES_PER_PIXEL,
+                frames_begun=(frames_begun or {}).get(camera.id, 0),
+            )
             for camera in plan.cameras
         }
         self._reader_fds = {name: ring.reader_fd() for name, ring in self._rings.items()}
@@ -113,6 +130,10 @@ class LineService:
         self._reader_fds.clear()
         for ring in self._rings.values():
             ring.close()
+
+    def frames_begun(self) -> dict[str, int]:
+        """The last frame id by camera."""
+        return {name: ring.frames_begun for name, ring in self._rings.items()}
 
     def counters(self) -> dict[str, Counters]:
         """Counters by inspection; a moment's picture, taken without stopping the line."""

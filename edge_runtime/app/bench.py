@@ -245,7 +245,7 @@ def _plan(options: BenchOptions, fps: float, capture: Capture) -> LinePlan:
     queue_length = options.streams * 2
     camera = CameraPlan(
         id=NAME,
-        source=parse_source(f"sim:bench?fps={fps:.1f}&size={options.size}"),
+        source=parse_source(f"sim:conveyor?fps={fps:.1f}&size={options.size}"),
         capture=capture,
         fps=None,
         stall_s=60.0,
@@ -270,7 +270,7 @@ def _settings(options: BenchOptions, port: int, directory: Path) -> Settings:
             "version": 1,
             "edge": "bench",
             "mqtt": {"host": "127.0.0.1", "port": port, "client_id": f"bench-{os.getpid()}"},
-            "cameras": {NAME: {"source": "sim:bench"}},
+            "cameras": {NAME: {"source": "sim:conveyor"}},
             "models": {SLOT: {"path": options.model}},
             "state_dir": directory,
         }

@@ -133,6 +133,7 @@ class Daemon:
         self.boot_id = uuid.uuid4().hex
         self.report: Report | None = None
         self._acked = 0
+        self._frames_begun: dict[str, int] = {}
 
     def run(self) -> None:
         """Run until stopped.
@@ -169,7 +170,7 @@ class Daemon:
             stack.callback(lambda: flight.close(clean=clean))
             delivery.attach(flight.recorder)
             delivery.put(flight.event(self._clock.utc_ns(), __version__))
-            line = LineService(plan, delivery, flight.recorder, cache_dir=cache_dir)
+            line = LineService(plan, delivery, flight.recorder, cache_dir=cache_dir, frames_begun=self._frames_begun)
             stack.callback(line.close)
             overview = Overview(line, delivery)
             delivery.on_trigger(line.trigger)
@@ -181,6 +182,7 @@ class Daemon:
                 self._notifier.send("READY=1")
                 running = self._wait(group, delivery)
             clean = True
+            self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running
 

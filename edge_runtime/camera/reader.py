@@ -18,6 +18,7 @@ import numpy as np
 
 from edge_runtime.camera.announcer import Announcer
 from edge_runtime.camera.arguments import ReaderArgs, make_source
+from edge_runtime.camera.confinement import Confinement
 from edge_runtime.camera.network import unavailable
 from edge_runtime.camera.opencv import prepare
 from edge_runtime.camera.pacing import Pacer, RateLimit
@@ -48,6 +49,8 @@ SLOT_POLL_S: Final = 0.002
 BEAT_S: Final = 0.5
 _STALLS: Final = frozenset({"camera.stalled", "camera.late"})
 _STILL_STALLED: Final = "camera.timeout"
+_NEEDS_NEW_GRANTS: Final = frozenset({"camera.permission", "camera.missing", "camera.unresolved"})
+"""What a source that was replaced looks like from inside the confinement; only a new process can see the new one."""
 
 
 class Stopped(Exception):  # noqa: N818 - a wish, not a fault
@@ -57,8 +60,14 @@ class Stopped(Exception):  # noqa: N818 - a wish, not a fault
 class Reader:
     """Runs one source until it is told to stop; see the module docstring."""
 
-    def __init__(self, context: ChildContext, args: ReaderArgs, source: Source, ring: Ring) -> None:
-        """Take a source that was not opened yet; the ring stays the caller's."""
+    def __init__(
+        self, context: ChildContext, args: ReaderArgs, source: Source, ring: Ring, confinement: Confinement | None
+    ) -> None:
+        """Take a source that was not opened yet; the ring stays the caller's.
+
+        With a ``confinement``, this process is confined before the source is opened.
+        """
+        self._confinement = confinement
         self._socket = context.socket
         self._beat = context.beat
         self._args = args
@@ -79,6 +88,8 @@ class Reader:
         """Read until told to stop or until the main process is gone; returns then.
 
         Raises:
+            UnavailableError: a confined process lost a source that it had; a new process may find it again.
+            PermissionDeniedError: the same.
             PeerBusy: the main process does not take our messages any more.
         """
         try:
@@ -101,6 +112,8 @@ class Reader:
         self._delivered = False
         try:
             self._beat()
+            if self._confinement is not None:
+                self._confinement.make()
             started_s = time.monotonic()
             self._source.open()
             self._connected(started_s)
@@ -113,6 +126,8 @@ class Reader:
                 raise
             self._source.close()
             self._lost(error)
+            if self._confinement is not None and self._opened_s > 0 and error.code in _NEEDS_NEW_GRANTS:
+                raise
             self._pause(self._wait_after(error))
             return False
 
@@ -265,9 +280,20 @@ class Reader:
 
 
 def main(context: ChildContext) -> None:
-    """Read the source of ``context.args`` into the ring of ``context.fds`` until told to stop; the child's entry.
+    """Confine this process and then ``read``; the child's entry. For a process with one thread only.
 
     Raises:
+        EdgeError: see ``read``.
+    """
+    read(context, confined=True)
+
+
+def read(context: ChildContext, *, confined: bool) -> None:
+    """Read the source of ``context.args`` into the ring of ``context.fds`` until told to stop.
+
+    Raises:
+        UnavailableError: a confined process lost a source that it had; a new process may find it again.
+        PermissionDeniedError: the same.
         ConfigError: the arguments are wrong.
         DataError: the descriptor is no ring.
         PeerBusy: the main process does not take our messages any more.
@@ -278,10 +304,11 @@ def main(context: ChildContext) -> None:
     try:
         try:
             source = make_source(args, lambda: ring.frames_begun)
+            confinement = Confinement(args) if confined else None
         except ConfigError as error:
             _refuse(context, error)
         else:
-            Reader(context, args, source, ring).run()
+            Reader(context, args, source, ring, confinement).run()
     finally:
         ring.close()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 Loc = tuple[str | int, ...]
+ENTRIES_LIMIT = 256  # more are refused anyway, and comparing names is slow
 RESERVED = "system"  # event/system is about the box itself
 
 
@@ -50,7 +51,9 @@ def suggestion(word: str, known: Sequence[str]) -> str | None:
 
 
 def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
-    """Check ``data`` after ``complete``; what has the wrong type is left to validation."""
+    """Check ``data`` after ``complete``; what has the wrong type or far too many entries is left to validation."""
+    if any(len(section(data, name)) > ENTRIES_LIMIT for name in ("cameras", "models", "inspections")):
+        return ()
     return (
         *_reserved(data),
         *_no_judge(data),

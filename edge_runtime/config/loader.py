@@ -24,7 +24,7 @@ from edge_runtime.config.expand import ExpansionError, expand
 from edge_runtime.config.explain import Finding, explain, find, not_available, place
 from edge_runtime.config.files import missing_files
 from edge_runtime.config.overrides import from_environment, from_options, put
-from edge_runtime.config.report import InvalidConfigError, Problem, make_excerpt
+from edge_runtime.config.report import InvalidConfigError, Problem, SourceText, make_excerpt
 from edge_runtime.config.schema import STATE_DIR, Settings
 from edge_runtime.config.secrets import SecretError, SecretStore, read_secret
 from edge_runtime.config.shape import Kind, Shape
@@ -102,7 +102,7 @@ class _Load:
         self._path = path
         self._base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow links of /etc
         self._environ = environ
-        self._lines: dict[str, list[str]] = {}
+        self._texts: dict[str, SourceText] = {}
         self._problems: list[Problem] = []
         self._secrets: set[str] = set()
 
@@ -125,7 +125,7 @@ class _Load:
             settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"password": secret})})
             origins["mqtt.password"] = origin
         self._register(settings)
-        files = tuple(Path(name) for name in self._lines)
+        files = tuple(Path(name) for name in self._texts)
         return Loaded(settings, origins, tuple(self._finished()), files, frozenset(self._secrets))
 
     # files
@@ -167,7 +167,7 @@ class _Load:
         text = self._decode(raw, name)
         if text is None:
             return None
-        self._lines[name] = LINE_BREAK.split(text.removeprefix("\ufeff"))
+        self._texts[name] = SourceText(LINE_BREAK.split(text.removeprefix("\ufeff")))
         document = parse(text, name)
         if may_be_empty and [problem.code for problem in document.problems] == ["yaml.empty"]:
             return Node({}, Origin(Place.FILE, name, 1, 1, 1, 2))
@@ -264,7 +264,7 @@ class _Load:
 
     def _finished(self) -> Iterator[Problem]:
         """Sort by place, leave out what was said twice, add source lines."""
-        order = {name: number for number, name in enumerate(self._lines)}
+        order = {name: number for number, name in enumerate(self._texts)}
         seen = set()
         for problem in sorted(
             self._problems,
@@ -273,8 +273,8 @@ class _Load:
             identity = (problem.origin, problem.code, problem.message)
             if identity not in seen:
                 seen.add(identity)
-                lines = self._lines.get(problem.origin.name, [])
-                yield replace(problem, excerpt=make_excerpt(lines, problem.origin))
+                text = self._texts.get(problem.origin.name)
+                yield replace(problem, excerpt=make_excerpt(text, problem.origin)) if text else problem
 
     def _invalid(self) -> InvalidConfigError:
         return InvalidConfigError(str(self._path), list(self._finished()))

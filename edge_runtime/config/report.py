@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.tree import Origin, Place
@@ -105,14 +106,37 @@ def as_json(problem: Problem) -> dict[str, object]:
     }
 
 
-def make_excerpt(lines: Sequence[str], origin: Origin) -> Excerpt | None:
+class SourceText:
+    """The lines of one file, and which line each of them is indented under."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Keep ``lines``, without line ends."""
+        self.lines = lines
+
+    @cached_property
+    def parents(self) -> Sequence[int | None]:
+        """For each line the nearest one above with less indentation; found in one pass, files may be large."""
+        parents: list[int | None] = []
+        open_lines: list[tuple[int, int]] = []  # indentation, index
+        for index, line in enumerate(self.lines):
+            indent = _indent(line)
+            if line.strip():
+                while open_lines and open_lines[-1][0] >= indent:
+                    open_lines.pop()
+            parents.append(open_lines[-1][1] if open_lines else None)
+            if line.strip():
+                open_lines.append((indent, index))
+        return parents
+
+
+def make_excerpt(source: SourceText, origin: Origin) -> Excerpt | None:
     """Cut the line of ``origin`` out of its file, masking what must not be shown; ``None`` if there is no such line."""
-    if not 1 <= origin.line <= len(lines):
+    if not 1 <= origin.line <= len(source.lines):
         return None
-    line = lines[origin.line - 1]
+    line = source.lines[origin.line - 1]
     start = origin.column - 1
     end = origin.end_column - 1 if origin.end_line == origin.line else len(line.rstrip())
-    text, start, end = _mask(line, _hidden(lines, origin.line - 1), start, max(end, start + 1))
+    text, start, end = _mask(line, _hidden(source, origin.line - 1), start, max(end, start + 1))
     if len(text) > WIDTH:
         cut = max(0, min(start - _CONTEXT, len(text) - WIDTH))
         text, start, end = text[cut : cut + WIDTH], start - cut, end - cut
@@ -154,14 +178,13 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _hidden(lines: Sequence[str], index: int) -> list[tuple[int, int]]:
+def _hidden(source: SourceText, index: int) -> list[tuple[int, int]]:
     """Return the spans of line ``index`` that hold secrets, also when the file could not be parsed."""
-    line = lines[index]
-    indent = _indent(line)
-    above = next((text for text in reversed(lines[:index]) if text.strip() and _indent(text) < indent), "")
-    parent = _KEY.search(above + " ")
+    line = source.lines[index]
+    above = source.parents[index]
+    parent = _KEY.search(source.lines[above] + " ") if above is not None else None
     if parent and is_secret_name(parent["name"]):
-        return [(indent, len(line))]  # a continued secret: block scalar or open quote
+        return [(_indent(line), len(line))]  # a continued secret: block scalar or open quote
     spans = [
         (found.end(), _value_end(line, found.end(), in_flow="{" in line[: found.start()]))
         for found in _KEY.finditer(line)

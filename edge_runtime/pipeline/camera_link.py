@@ -74,7 +74,7 @@ class CameraLink:
         self._simulated = simulated
         self._max_pixels = max_pixels
         self._holds: dict[SlotRef, int] = {}
-        self._settled_up_to = 0  # every id up to this one was announced
+        self._settled_up_to = ring.frames_begun  # every id up to this one was announced
         self._ahead: set[int] = set()  # announced ids above it
 
     def hold(self, slot: SlotRef) -> None:
@@ -109,7 +109,7 @@ class CameraLink:
         del child
         self.alive = False
         begun = self.ring.frames_begun
-        if not 0 <= begun - self._settled_up_to <= TORN_MAX:
+        if not 0 <= begun - self._settled_up_to - len(self._ahead) <= TORN_MAX:
             # the counter is the child's word; one that makes no sense is not believed, and not looped over
             logger.error("camera %s left an absurd frame counter: %d after %d", self.camera, begun, self._settled_up_to)
             begun = max(self._ahead, default=self._settled_up_to)

@@ -78,15 +78,11 @@ class ModelSlot:
     @property
     def outage(self) -> tuple[Failure, str] | None:
         """Why the slot cannot judge now; ``None`` when it can."""
-        match self.state:
-            case SlotState.READY:
-                return None
-            case SlotState.LOADING:
-                return Failure.NO_MODEL, f"model {self.spec.id} is being loaded"
-            case SlotState.FAILED:
-                return Failure.NO_MODEL, self.message
-            case SlotState.LOST:
-                return Failure.ENGINE_LOST, self.message
+        if self.state is SlotState.READY:
+            return None
+        if self.state is SlotState.LOADING:
+            return Failure.NO_MODEL, f"model {self.spec.id} is being loaded"
+        return Failure.NO_MODEL if self.state is SlotState.FAILED else Failure.ENGINE_LOST, self.message
 
     def on_loaded(self, facts: ModelFacts) -> None:
         """The engine compiled the model."""

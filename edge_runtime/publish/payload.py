@@ -31,6 +31,7 @@ METRICS_TOPIC = "metrics"
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))  # dumps() makes one a call
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
+_NO_LEVEL = re.compile(r"[^A-Za-z0-9_.-]")
 _NS = 1_000_000_000
 _LIVE_END = b'"historical":false}'
 _HISTORICAL_END = b'"historical":true}'
@@ -72,19 +73,24 @@ def _check_level(name: str, level: str) -> None:
         raise ConfigError(code, msg, help="use letters, digits, '_', '.' and '-' only")
 
 
+def _level(name: str) -> str:
+    """Return ``name`` as one topic level: a name from elsewhere must not become a wildcard or two levels."""
+    return name if _LEVEL.fullmatch(name) else _NO_LEVEL.sub("_", name) or "_"
+
+
 def result_topic(inspection: str) -> str:
     """Return the topic suffix of an inspection's results; also the name of its ``seq`` stream."""
-    return f"result/{inspection}"
+    return f"result/{_level(inspection)}"
 
 
 def latest_topic(inspection: str) -> str:
     """Return the topic suffix of an inspection's newest result (retained)."""
-    return f"latest/{inspection}"
+    return f"latest/{_level(inspection)}"
 
 
 def event_topic(scope: str) -> str:
     """Return the topic suffix of events about ``scope``; also the name of their ``seq`` stream."""
-    return f"event/{scope}"
+    return f"event/{_level(scope)}"
 
 
 @dataclass(frozen=True, slots=True)

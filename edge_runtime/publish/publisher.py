@@ -142,7 +142,14 @@ class Publisher:
         self._waker.poke()
 
     def post(self, message: Outgoing) -> bool:
-        """Queue a message with a full topic that is not spooled, for example a reply; False when the queue is full."""
+        """Queue a message with a full topic that is not spooled, for example a reply; False when the queue is full.
+
+        Raises:
+            ValueError: the topic is empty or has wildcards.
+        """
+        if not message.topic or set(message.topic) & set("+#\0"):
+            msg = f"cannot publish to topic {message.topic!r}"
+            raise ValueError(msg)
         queued = self._documents.post(message)
         self._waker.poke()
         return queued

@@ -99,8 +99,10 @@ class Ring:
         self._released: dict[int, int] = {}  # slot -> generation that the owner freed last
 
     @classmethod
-    def create(cls, name: str, *, slots: int = SLOTS_DEFAULT, slot_bytes: int) -> Ring:
+    def create(cls, name: str, *, slots: int = SLOTS_DEFAULT, slot_bytes: int, frames_begun: int = 0) -> Ring:
         """Make a ring of ``slots`` (1..64) slots of ``slot_bytes`` (1..2**32) bytes each; the caller owns it.
+
+        Frame ids go on after ``frames_begun``, so that a ring which replaces another one uses no id again.
 
         Raises:
             InvariantError: a number is out of range.
@@ -118,6 +120,7 @@ class Ring:
             os.close(fd)
             raise
         ring._words[:4] = memoryview(_header(slots, slot_bytes)).cast("Q")
+        ring._words[_COUNTER] = frames_begun
         return ring
 
     @classmethod

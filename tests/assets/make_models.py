@@ -164,8 +164,11 @@ def _nested(depth: int) -> onnx.ModelProto:
     for level in range(depth):
         branch = helper.make_graph(body, f"b{level}", [], [_tensor(answer, [1, 3, SIDE, SIDE])])
         answer = f"a{level}"
+        other = helper.make_graph(
+            [helper.make_node("Identity", ["x"], [f"o{level}"])], "o", [], [_tensor(f"o{level}", [1, 3, SIDE, SIDE])]
+        )
         test = helper.make_node("Constant", [], [f"c{level}"], value=condition)
-        body = [test, helper.make_node("If", [f"c{level}"], [answer], then_branch=branch, else_branch=branch)]
+        body = [test, helper.make_node("If", [f"c{level}"], [answer], then_branch=branch, else_branch=other)]
     return _model(body, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor(answer, [1, 3, SIDE, SIDE])])
 
 

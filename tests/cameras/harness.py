@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from edge_runtime.camera.reader import main
+from edge_runtime.camera.reader import read
 from edge_runtime.camera.stamp import Stamp, read_stamp
 from edge_runtime.core.frame import SlotRef
 from edge_runtime.system.child import ChildContext
@@ -82,7 +82,7 @@ class CameraBench:
 
     def _read(self, context: ChildContext) -> None:
         try:
-            main(context)
+            read(context, confined=False)  # a thread cannot be confined alone
         except BaseException as error:  # noqa: BLE001 - the boundary of a thread; raised again at the end of the test
             self.failure = error
         finally:

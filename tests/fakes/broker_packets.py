@@ -73,6 +73,7 @@ class PacketBroker:
         self.client_ids: list[str] = []
         self.filters: list[str] = []
         self.raw: bytes | None = None  # sent instead of the next answer
+        self.refuse_subscriptions = False
         self._drop = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="packet broker")
@@ -150,10 +151,8 @@ class PacketBroker:
             peer.said_goodbye = True
 
     def _connect(self, peer: Peer, body: bytes) -> None:
-        properties, at = _block(body, 10)
-        client_id, _ = _text(body, at)
-        self.client_ids.append(client_id)
-        del properties
+        _, at = _block(body, 10)
+        self.client_ids.append(_text(body, at)[0])
         limits = b""
         if self.receive_maximum is not None:
             limits += b"\x21" + struct.pack("!H", self.receive_maximum)
@@ -191,7 +190,7 @@ class PacketBroker:
         while at < len(body):
             topic, at = _text(body, at)
             self.filters.append(topic)
-            codes.append(1)
+            codes.append(0x87 if self.refuse_subscriptions else 1)
             at += 1
         peer.sock.sendall(bytes([SUBACK << 4, 3 + len(codes)]) + mid + b"\x00" + bytes(codes))
 

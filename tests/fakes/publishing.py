@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,10 +30,10 @@ QUICK = MqttSettings(
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "it") -> None:
     """Wait for ``condition``; the pauses are short because nothing tells us when it comes true."""
     deadline = time.monotonic() + timeout_s
-    group = ServiceGroup()
+    pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
-        group.stop.wait(0.005)
+        pause.wait(0.005)
 
 
 class Box:

@@ -27,7 +27,7 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from edge_runtime.core.ids import uuid7
-from tests.fakes.publishing import running_box
+from tests.fakes.publishing import running_box, wait_until
 import time
 with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     box.wait_online()
@@ -35,8 +35,7 @@ with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     print("online", flush=True)
     while True:
         box.put(1, id=uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
-        while box.spool.stats().queued > 500:
-            time.sleep(0.001)
+        wait_until(lambda: box.spool.stats().queued <= 500)
 """
 
 

@@ -29,6 +29,33 @@ CREATED = re.compile(r'(?:openat|mkdir|mkdirat)\((?:AT_FDCWD, )?"([^"]+)"(?:[^)]
 NETWORK = re.compile(r"\b(?:connect|sendto|sendmsg)\(.*(?:AF_INET|AF_INET6)")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '7 connect(9, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.1")}, 16) = 0',
+        "7 connect(9, {sa_family=AF_INET6, sin6_port=htons(443)}, 28) = -1 EINPROGRESS (Operation now in progress)",
+        '7 sendto(9, "x", 1, MSG_NOSIGNAL, {sa_family=AF_INET, sin_port=htons(53)}, 16) = 1',
+    ],
+)
+def test_a_connection_in_the_trace_would_be_seen(line: str) -> None:
+    assert NETWORK.search(line)
+    assert not NETWORK.search('7 connect(9, {sa_family=AF_UNIX, sun_path="/run/nscd"}, 110) = -1 ENOENT')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '7 openat(AT_FDCWD, "/root/.cache/x.db", O_RDWR|O_CREAT|O_CLOEXEC, 0644) = 8',
+        '7 mkdir("/root/intel", 0777) = 0',
+        '7 mkdirat(AT_FDCWD, "/root/intel", 0777) = 0',
+    ],
+)
+def test_a_file_in_the_trace_would_be_seen(line: str) -> None:
+    assert CREATED.search(line)
+    assert not CREATED.search('7 openat(AT_FDCWD, "/etc/hosts", O_RDONLY|O_CLOEXEC) = 8')
+    assert not CREATED.search('7 mkdir("/root/intel", 0777) = -1 EEXIST (File exists)')
+
+
 @pytest.mark.timeout(180)
 def test_loading_and_running_both_engines_tells_nobody_and_leaves_nothing(tmp_path: Path) -> None:
     strace = shutil.which("strace")

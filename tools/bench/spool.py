@@ -1,6 +1,6 @@
 """Measure the spool against a real mosquitto on loopback: put -> PUBACK, flat-out rate, CPU per message.
 
-    python tools/bench/spool.py [--seconds 10] [--rates 30,500] [--flat 30000] [--durability group] [--dir DIR]
+python tools/bench/spool.py [--seconds 10] [--rates 30,500] [--flat 30000] [--durability group] [--dir DIR]
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tests.brokers import Broker
 
 DIGEST = "sha256:" + "ab" * 32
 PATIENCE_S = 120.0
+QUEUED_MAX = 5000
 
 
 class TimedSpool(Spool):
@@ -114,7 +115,7 @@ def run(count: int, rate: float | None, durability: Durability, directory: Path)
                 if rate is not None:
                     pause.wait(max(0.0, start + index / rate - time.monotonic()))
                 else:
-                    while spool.stats().queued > 5000:
+                    while spool.stats().queued > QUEUED_MAX:
                         pause.wait(0.001)
                 spool.put(result(index))
             deadline = time.monotonic() + PATIENCE_S

@@ -9,6 +9,7 @@ from edge_runtime.config.report import (
     Excerpt,
     InvalidConfigError,
     Problem,
+    SourceText,
     as_json,
     make_excerpt,
     render,
@@ -19,6 +20,10 @@ from edge_runtime.config.tree import DEFAULT, Origin, Place
 
 def at(line: int, start: int, end: int, *, end_line: int | None = None) -> Origin:
     return Origin(Place.FILE, "configs/line1.yaml", line, start, end_line or line, end)
+
+
+def excerpt_of(lines: list[str], origin: Origin) -> Excerpt | None:
+    return make_excerpt(SourceText(lines), origin)
 
 
 LINES = ["cameras:", "  line1:", "    fps: fast"]
@@ -32,7 +37,7 @@ PROBLEM = Problem(
 
 
 def test_a_problem_looks_the_way_compilers_show_theirs() -> None:
-    shown = render([replace(PROBLEM, excerpt=make_excerpt(LINES, PROBLEM.origin))])
+    shown = render([replace(PROBLEM, excerpt=excerpt_of(LINES, PROBLEM.origin))])
     assert shown == (
         'error: fps must be a number from 0.1 to 240, got "fast"\n'
         "  --> configs/line1.yaml:3:10   cameras.line1.fps\n"
@@ -46,7 +51,7 @@ def test_a_problem_looks_the_way_compilers_show_theirs() -> None:
 def test_the_gutter_grows_with_the_line_number() -> None:
     lines = [""] * 1233 + ["a: b"]
     origin = at(1234, 4, 5)
-    shown = render([Problem("c", "m", origin, excerpt=make_excerpt(lines, origin), warning=True)])
+    shown = render([Problem("c", "m", origin, excerpt=excerpt_of(lines, origin), warning=True)])
     assert shown == "warning: m\n     --> configs/line1.yaml:1234:4\n      |\n 1234 | a: b\n      |    ^\n"
 
 
@@ -57,30 +62,30 @@ def test_a_problem_outside_files_has_no_excerpt() -> None:
 
 
 def test_there_is_no_excerpt_of_a_line_that_does_not_exist() -> None:
-    assert make_excerpt(LINES, at(9, 1, 2)) is None
-    assert make_excerpt(LINES, DEFAULT) is None
+    assert excerpt_of(LINES, at(9, 1, 2)) is None
+    assert excerpt_of(LINES, DEFAULT) is None
 
 
 def test_a_value_that_goes_on_is_underlined_to_the_end_of_its_first_line() -> None:
-    assert make_excerpt(["a: [1,  ", "2]"], at(1, 4, 3, end_line=2)) == Excerpt("a: [1,  ", 3, 3)
+    assert excerpt_of(["a: [1,  ", "2]"], at(1, 4, 3, end_line=2)) == Excerpt("a: [1,  ", 3, 3)
 
 
 def test_a_long_line_is_cut_around_the_caret() -> None:
     line = "x" * 300 + "HERE" + "y" * 300
-    excerpt = make_excerpt([line], at(1, 301, 305))
+    excerpt = excerpt_of([line], at(1, 301, 305))
     assert excerpt is not None
     assert len(excerpt.text) == WIDTH
     assert excerpt.text[excerpt.start : excerpt.start + excerpt.width] == "HERE"
 
 
 def test_a_caret_at_the_start_of_a_long_line_keeps_the_start() -> None:
-    excerpt = make_excerpt(["HERE" + "y" * 300], at(1, 1, 5))
+    excerpt = excerpt_of(["HERE" + "y" * 300], at(1, 1, 5))
     assert excerpt is not None
     assert (excerpt.start, excerpt.width) == (0, 4)
 
 
 def test_tabs_and_control_characters_take_one_column_and_reach_no_terminal() -> None:
-    assert make_excerpt(["\ta: \x1b[31mx"], at(1, 5, 6)) == Excerpt(" a:  [31mx", 4, 1)
+    assert excerpt_of(["\ta: \x1b[31mx"], at(1, 5, 6)) == Excerpt(" a:  [31mx", 4, 1)
 
 
 def test_nothing_that_was_written_can_control_a_terminal() -> None:
@@ -94,7 +99,7 @@ def test_nothing_that_was_written_can_control_a_terminal() -> None:
 def test_wide_characters_keep_the_caret_under_the_value() -> None:
     lines = ["名: 値段"]
     origin = at(1, 4, 6)
-    shown = render([Problem("c", "m", origin, excerpt=make_excerpt(lines, origin))]).splitlines()
+    shown = render([Problem("c", "m", origin, excerpt=excerpt_of(lines, origin))]).splitlines()
     assert shown[3] == " 1 | 名: 値段"
     assert shown[4] == "   |     ^^^^"
 
@@ -118,22 +123,22 @@ def test_wide_characters_keep_the_caret_under_the_value() -> None:
     ],
 )
 def test_secrets_in_a_source_line_are_masked(line: str, shown: str) -> None:
-    excerpt = make_excerpt([line], at(1, 1, 2))
+    excerpt = excerpt_of([line], at(1, 1, 2))
     assert excerpt is not None
     assert excerpt.text == shown
 
 
 def test_the_lines_of_a_block_secret_are_masked() -> None:
     lines = ["mqtt:", "  password: |", "", "    hunter2", "  port: 1"]
-    block = make_excerpt(lines, at(4, 5, 6))
-    behind = make_excerpt(lines, at(5, 3, 7))
+    block = excerpt_of(lines, at(4, 5, 6))
+    behind = excerpt_of(lines, at(5, 3, 7))
     assert block == Excerpt("    ***", 4, 3)
     assert behind == Excerpt("  port: 1", 2, 4)
 
 
 def test_the_caret_moves_with_the_text_behind_a_mask() -> None:
     line = "mqtt: {password: hunter2hunter2, prt: 1}"
-    excerpt = make_excerpt([line], at(1, line.index("prt") + 1, line.index("prt") + 4))
+    excerpt = excerpt_of([line], at(1, line.index("prt") + 1, line.index("prt") + 4))
     assert excerpt is not None
     assert excerpt.text[excerpt.start : excerpt.start + excerpt.width] == "prt"
 
@@ -141,13 +146,13 @@ def test_the_caret_moves_with_the_text_behind_a_mask() -> None:
 def test_a_caret_inside_a_secret_covers_the_mask() -> None:
     line = "mqtt: {password: hunter2hunter2}"
     start = line.index("hunter2") + 1
-    excerpt = make_excerpt([line], at(1, start + 2, start + 5))
+    excerpt = excerpt_of([line], at(1, start + 2, start + 5))
     assert excerpt is not None
     assert excerpt.text[excerpt.start : excerpt.start + excerpt.width] == "***"
 
 
 def test_secrets_that_overlap_are_masked_once() -> None:
-    excerpt = make_excerpt(["password: rtsp://u:hunter2@h/?token=hunter3"], at(1, 1, 2))
+    excerpt = excerpt_of(["password: rtsp://u:hunter2@h/?token=hunter3"], at(1, 1, 2))
     assert excerpt is not None
     assert excerpt.text == "password: ***"
 

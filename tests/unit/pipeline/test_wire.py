@@ -248,16 +248,14 @@ def _messages(draw: st.DrawFn) -> dict[str, Any]:
     return {**base, **draw(st.dictionaries(_NAMES, _JSON, max_size=4))}
 
 
-@pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @given(message=_messages())
-def test_any_json_object_is_read_or_refused_as_bad_data(
-    reader: Callable[[dict[str, Any]], object], message: dict[str, Any]
-) -> None:
+def test_any_json_object_is_read_or_refused_as_bad_data(message: dict[str, Any]) -> None:
     message = json.loads(json.dumps(message))
-    refusal = DataError("child.message", "")
-    try:
-        reader(message)
-    except DataError as error:
-        refusal = error
-    assert refusal.code == "child.message"
-    assert len(str(refusal)) < 1000
+    for reader in READERS.values():
+        refusal = DataError("child.message", "")
+        try:
+            reader(message)
+        except DataError as error:
+            refusal = error
+        assert refusal.code == "child.message"
+        assert len(str(refusal)) < 1000

@@ -155,6 +155,11 @@ def test_topics_carry_the_identity_and_come_back_without_it() -> None:
     assert IDENTITY.suffix(topic) is None
 
 
+def test_a_scope_from_elsewhere_cannot_become_a_wildcard_or_another_level() -> None:
+    assert payload.event_topic("a/+/#") == "event/a____"
+    assert payload.result_topic("") == "result/_"
+
+
 @pytest.mark.parametrize("bad", ["", "a/b", "a+", "#", "a b", "ü"])
 def test_a_name_that_is_not_a_topic_level_is_a_configuration_error(bad: str) -> None:
     with pytest.raises(ConfigError, match="not a topic level"):

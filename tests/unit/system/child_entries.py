@@ -82,7 +82,9 @@ def _facts() -> dict[str, object]:
         "comm": Path("/proc/self/comm").read_text().strip(),
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "fds": sorted(
-            os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")
+            os.readlink(f"/proc/self/fd/{fd}")
+            for fd in os.listdir("/proc/self/fd")
+            if os.path.exists(f"/proc/self/fd/{fd}")
         ),
         "stdin": os.readlink("/proc/self/fd/0"),
         "stdout_is_stderr": os.readlink("/proc/self/fd/1") == os.readlink("/proc/self/fd/2"),

@@ -84,7 +84,7 @@ def _measure(checkout: Path, *, also: str = "pass") -> None:
     """Run every ``double`` of the tree under coverage, as one process of a test run would."""
     script = f"""
 import coverage, importlib, pathlib
-measuring = coverage.Coverage(data_suffix=False)
+measuring = coverage.Coverage(data_file=".coverage", data_suffix=False)
 measuring.start()
 for path in sorted(pathlib.Path("edge_runtime").rglob("*.py")):
     module = importlib.import_module(".".join(path.with_suffix("").parts))

@@ -1,0 +1,589 @@
+"""The line as a whole: real loop, rings, links and inspections; only processes and time are the test's."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.core.result import Evaluation, Event, RecipeRef, Result
+from edge_runtime.pipeline.camera_link import CameraLink
+from edge_runtime.pipeline.engine_link import EngineLink
+from edge_runtime.pipeline.flight import FlightRecorder, leftovers, words_needed
+from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec, TriggerIds
+from edge_runtime.pipeline.line import Line, Station
+from edge_runtime.pipeline.recipe import Recipe, Rule
+from edge_runtime.pipeline.results import ResultFactory
+from edge_runtime.pipeline.slot import SlotSpec
+from edge_runtime.system.loop import Loop
+from edge_runtime.system.process import ExitCause, ExitKind
+from edge_runtime.system.ring import Ring
+from tests.fakes.child import FakeChild
+from tests.fakes.clock import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_runtime.system.process import Child
+
+WIDTH, HEIGHT = 8, 4
+SCRATCH = {"label": "scratch", "score": 0.9, "id": 0, "box": [1, 1, 2, 2]}
+DEADLINE_MS = 100
+
+
+def _spec(
+    name: str = "top", camera: str = "top", capture: Capture = Capture.EVERY, *, on_trigger: bool = False
+) -> InspectionSpec:
+    return InspectionSpec(name, camera, "defects", capture, deadline_ms=DEADLINE_MS, queue=2, on_trigger=on_trigger)
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.items: list[Result | Event] = []
+
+    def put(self, item: Result | Event) -> None:
+        self.items.append(item)
+
+    @property
+    def results(self) -> list[Result]:
+        return [item for item in self.items if isinstance(item, Result)]
+
+    @property
+    def events(self) -> list[str]:
+        return [item.kind for item in self.items if isinstance(item, Event)]
+
+    def fates(self, inspection: str = "top") -> list[tuple[int, str]]:
+        """Return frame id and the first word of what became of it."""
+        return [
+            (r.frame_id, r.reason.partition(":")[0] if r.evaluation is Evaluation.NOT_DECIDABLE else r.evaluation.text)
+            for r in self.results
+            if r.inspection == inspection
+        ]
+
+
+class _Plant:
+    """A line with everything around it that is no process."""
+
+    def __init__(self, *specs: InspectionSpec, workers: int = 2) -> None:
+        self.specs = specs or (_spec(),)
+        self.clock = ManualClock()
+        self.loop = Loop(clock=self.clock)
+        self.sink = _Sink()
+        self.names = [spec.id for spec in self.specs]
+        self.words = memoryview(array("Q", bytes(8 * words_needed(len(self.specs)))))
+        recipe, ref = Recipe(not_ok=(Rule("scratch"),)), RecipeRef("default", "1", "sha256:00")
+        stations = [
+            Station(Inspection(s), ResultFactory(s, recipe, ref, clock=self.clock, random=bytes)) for s in self.specs
+        ]
+        self.line = Line(self.loop, stations, self.sink, FlightRecorder(self.words, self.names))
+        cameras = sorted({spec.camera for spec in self.specs})
+        self.rings = {name: Ring.create(name, slots=6, slot_bytes=WIDTH * HEIGHT * 3) for name in cameras}
+        self.links = {
+            name: CameraLink(name, ring, self.line, self.clock, simulated=False, max_pixels=WIDTH * HEIGHT)
+            for name, ring in self.rings.items()
+        }
+        self.engine = EngineLink([SlotSpec("defects", "/m", workers=workers, hang_ms=50)], self.line, cache_dir=None)
+        self.line.attach(self.links, self.engine)
+        self.cameras = {name: FakeChild(name=f"camera/{name}") for name in cameras}
+        for name, link in self.links.items():
+            link.on_started(cast("Child", self.cameras[name]))
+        self.process = FakeChild(name="engine")
+
+    def close(self) -> None:
+        self.loop.close()
+        for ring in self.rings.values():
+            ring.close()
+
+    # the engine
+
+    def engine_starts(self) -> None:
+        self.process = FakeChild(name="engine", restarts=self.process.restarts + 1)
+        self.engine.on_started(cast("Child", self.process))
+
+    def engine_says(self, **message: object) -> None:
+        self.engine.on_message(cast("Child", self.process), message)
+
+    def engine_loads(self) -> None:
+        self.engine_says(
+            op="loaded",
+            slot="defects",
+            model={"name": "surface-defects", "version": "1", "digest": "sha256:00"},
+            backend="openvino",
+            device="CPU",
+            precision="int8",
+            task="detection",
+            labels=["scratch"],
+        )
+
+    def engine_dies(self, kind: ExitKind = ExitKind.SIGNALED) -> None:
+        self.engine.on_exited(cast("Child", self.process), ExitCause(kind, "engine (pid 7): died of SIGSEGV"))
+
+    @property
+    def asked(self) -> list[dict[str, object]]:
+        """Requests the engine got and did not answer."""
+        return [m for m in self.process.sent if m["op"] == "infer"]
+
+    def engine_answers(self, *predictions: dict[str, object], index: int = 0) -> None:
+        request = self.asked[index]
+        self.process.sent.remove(request)
+        self.engine_says(
+            op="inferred",
+            request=request["request"],
+            predictions=list(predictions),
+            timings_ms={"preprocess": 1, "infer": 2, "postprocess": 3},
+            started_mono_ns=self.clock.mono_ns(),
+            device="CPU",
+        )
+
+    def engine_refuses(self, index: int = 0) -> None:
+        request = self.asked[index]
+        self.process.sent.remove(request)
+        self.engine_says(op="failed", request=request["request"], failure="invalid_output", message="NaN")
+
+    # cameras and time
+
+    def camera_says(self, camera: str = "top", **message: object) -> None:
+        self.links[camera].on_message(cast("Child", self.cameras[camera]), message)
+
+    def frame(self, camera: str = "top") -> None:
+        """Capture a frame as a camera process would: a full ring makes it a bad one."""
+        ring = self.rings[camera]
+        frame_id = ring.next_frame_id()
+        times = {"utc_ns": self.clock.utc_ns(), "mono_ns": self.clock.mono_ns(), "origin": None}
+        slot = ring.acquire(frame_id)
+        if slot is None:
+            self.camera_says(camera, op="bad_frame", frame=frame_id, reason="overrun", **times)
+            return
+        ref = slot.publish()
+        size = {"width": WIDTH, "height": HEIGHT, "channels": 3, "read_ms": 1}
+        self.camera_says(camera, op="frame", frame=frame_id, slot=ref.index, generation=ref.generation, **times, **size)
+
+    def bad_frame(self, camera: str = "top") -> None:
+        self.camera_says(
+            camera,
+            op="bad_frame",
+            frame=self.rings[camera].next_frame_id(),
+            utc_ns=self.clock.utc_ns(),
+            mono_ns=self.clock.mono_ns(),
+            reason="not a JPEG",
+        )
+
+    def pass_ms(self, milliseconds: int) -> None:
+        """Let time pass in steps of 10 ms, with a turn of the loop after each."""
+        for _ in range(0, milliseconds, 10):
+            self.clock.advance_ms(10)
+            self.loop.turn(0)
+
+    def left_over(self) -> dict[str, tuple[int, ...]]:
+        return {name: found.frame_ids for name, found in leftovers(self.words, self.names, {}).items()}
+
+
+@pytest.fixture
+def plant() -> Iterator[_Plant]:
+    """One camera, one inspection, a loaded engine."""
+    plant = _Plant()
+    plant.engine_starts()
+    plant.engine_loads()
+    yield plant
+    plant.close()
+
+
+def _custom(plants: list[_Plant], *specs: InspectionSpec, workers: int = 2, loaded: bool = True) -> _Plant:
+    plant = _Plant(*specs, workers=workers)
+    plants.append(plant)
+    if loaded:
+        plant.engine_starts()
+        plant.engine_loads()
+    return plant
+
+
+@pytest.fixture
+def plants() -> Iterator[list[_Plant]]:
+    """A list whose plants are closed after the test."""
+    made: list[_Plant] = []
+    yield made
+    for plant in made:
+        plant.close()
+
+
+def test_a_frame_is_judged_and_its_slot_is_free_again(plant: _Plant) -> None:
+    plant.frame()
+    assert plant.rings["top"].held == 1
+    plant.engine_answers(SCRATCH)
+    assert plant.sink.fates() == [(1, "NotOK")]
+    assert plant.sink.results[0].model is not None
+    assert plant.rings["top"].held == 0
+
+
+def test_the_flight_recorder_names_a_frame_until_its_fate_is_durable(plant: _Plant) -> None:
+    plant.frame()
+    assert plant.left_over() == {"top": (1,)}
+    plant.engine_answers()
+    assert plant.left_over() == {"top": (1,)}  # whoever commits the result takes it out
+
+
+def test_a_dropped_frame_leaves_the_flight_recorder_at_once(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec(capture=Capture.LATEST), loaded=False)
+    for _ in range(3):
+        plant.frame()
+    assert plant.left_over() == {"top": (3,)}
+    assert plant.rings["top"].held == 1
+    assert plant.line.stations["top"].inspection.dropped_by_reason == {"superseded": 2}
+
+
+def test_the_engine_gets_no_more_frames_than_it_has_workers(plant: _Plant) -> None:
+    for _ in range(4):
+        plant.frame()
+    assert len(plant.asked) == 2
+    plant.engine_answers()
+    assert len(plant.asked) == 2
+    for _ in range(3):
+        plant.engine_answers()
+    assert plant.sink.fates() == [(1, "OK"), (2, "OK"), (3, "OK"), (4, "OK")]
+    assert not plant.line.busy
+
+
+def test_frames_above_the_bound_say_overrun_in_their_turn_and_free_their_slot_at_once(plant: _Plant) -> None:
+    for _ in range(5):
+        plant.frame()
+    assert plant.rings["top"].held == 4
+    assert plant.line.busy
+    for _ in range(4):
+        plant.engine_answers()
+    assert plant.sink.fates() == [(1, "OK"), (2, "OK"), (3, "OK"), (4, "OK"), (5, "overrun")]
+    assert plant.rings["top"].held == 0
+
+
+def test_a_bad_frame_is_not_decidable(plant: _Plant) -> None:
+    plant.bad_frame()
+    assert plant.sink.fates() == [(1, "invalid_frame")]
+    assert plant.sink.results[0].reason == "invalid_frame: not a JPEG"
+
+
+def test_two_inspections_of_one_camera_each_judge_every_frame(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec("a"), _spec("b"), workers=4)
+    plant.frame()
+    assert plant.rings["top"].held == 1
+    plant.engine_answers()
+    assert plant.rings["top"].held == 1  # the other one still reads it
+    plant.engine_answers()
+    assert plant.rings["top"].held == 0
+    assert (plant.sink.fates("a"), plant.sink.fates("b")) == ([(1, "OK")], [(1, "OK")])
+
+
+def test_inspections_that_share_a_model_take_turns(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec("a", "left"), _spec("b", "right"), workers=1)
+    for _ in range(2):
+        plant.frame("left")
+        plant.frame("right")
+    served = []
+    while plant.asked:
+        served.append(plant.asked[0]["inspection"])
+        plant.engine_answers()
+    assert served == ["a", "b", "a", "b"]
+
+
+def test_without_a_verdict_in_time_the_result_says_so(plant: _Plant) -> None:
+    plant.frame()
+    plant.pass_ms(DEADLINE_MS - 10)
+    assert plant.sink.results == []
+    plant.pass_ms(10)
+    assert plant.sink.fates() == [(1, "deadline")]
+    assert plant.rings["top"].held == 1  # the engine may still be reading it
+    plant.engine_answers(SCRATCH)
+    assert plant.sink.fates() == [(1, "deadline")]
+    assert plant.rings["top"].held == 0
+
+
+def test_each_deadline_is_kept_after_an_earlier_one_was_met(plant: _Plant) -> None:
+    plant.frame()
+    plant.pass_ms(60)
+    plant.frame()
+    plant.engine_answers()  # the timer of the first frame is now early for the second
+    plant.pass_ms(90)
+    assert plant.sink.fates() == [(1, "OK")]
+    plant.pass_ms(10)
+    assert plant.sink.fates() == [(1, "OK"), (2, "deadline")]
+
+
+def test_a_model_that_is_still_loading_is_the_reason_for_silence(plants: list[_Plant]) -> None:
+    plant = _custom(plants, loaded=False)
+    plant.engine_starts()
+    plant.frame()
+    plant.pass_ms(DEADLINE_MS)
+    assert plant.sink.results[0].reason == "no_model: model defects is being loaded"
+    assert plant.rings["top"].held == 0
+
+
+def test_frames_that_wait_for_a_model_are_judged_when_it_is_ready(plants: list[_Plant]) -> None:
+    plant = _custom(plants, loaded=False)
+    plant.frame()
+    plant.engine_starts()
+    plant.engine_loads()
+    plant.engine_answers()
+    assert plant.sink.fates() == [(1, "OK")]
+    assert plant.sink.events == ["model.ready"]
+
+
+def test_a_refused_model_is_an_event_and_an_error(plants: list[_Plant], caplog: pytest.LogCaptureFixture) -> None:
+    plant = _custom(plants, loaded=False)
+    plant.engine_starts()
+    plant.engine_says(op="load_failed", slot="defects", code="model.unreadable", message="not an ONNX file")
+    assert plant.sink.events == ["model.failed"]
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.ERROR, "model defects cannot judge: model.unreadable: not an ONNX file")
+    ]
+
+
+def test_an_engine_that_dies_fails_what_it_had_and_judges_the_rest_after_its_restart(plant: _Plant) -> None:
+    for _ in range(3):
+        plant.frame()
+    plant.engine_dies()
+    assert plant.sink.fates() == [(1, "engine_lost"), (2, "engine_lost")]
+    assert plant.rings["top"].held == 1
+    plant.engine_starts()
+    plant.engine_loads()
+    plant.engine_answers()
+    assert plant.sink.fates()[2:] == [(3, "OK")]
+    assert plant.sink.events == ["model.ready", "model.lost", "model.ready"]
+
+
+def test_an_engine_that_takes_no_frame_loses_only_that_one(plant: _Plant) -> None:
+    plant.process.gone = True
+    plant.frame()
+    assert plant.sink.fates() == [(1, "engine_lost")]
+    assert plant.rings["top"].held == 0
+    assert plant.process.killed == ["it does not take messages"]
+
+
+def test_an_engine_that_hangs_is_killed(plant: _Plant) -> None:
+    plant.frame()
+    plant.pass_ms(200)
+    assert plant.process.killed
+    assert "did not answer" in plant.process.killed[0]
+
+
+def test_a_frame_the_engine_refuses_is_not_decidable_and_the_next_one_is_sent(plant: _Plant) -> None:
+    for _ in range(3):
+        plant.frame()
+    plant.engine_refuses()
+    assert plant.sink.fates() == [(1, "invalid_output")]
+    assert len(plant.asked) == 2
+    assert plant.rings["top"].held == 2
+
+
+def test_what_the_camera_discarded_is_counted_by_every_inspection_of_it(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec("a"), _spec("b"), _spec("c", "other"))
+    plant.camera_says(op="dropped", drop="stale", frames=[plant.rings["top"].next_frame_id()])
+    counted = {name: s.inspection.counters.dropped for name, s in plant.line.stations.items()}
+    assert counted == {"a": 1, "b": 1, "c": 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "detail", "level", "text"),
+    [
+        ("streaming", "", "", logging.INFO, "camera top is streaming"),
+        ("lost", "refused", "connection refused", logging.WARNING, "camera top is lost: connection refused"),
+        ("stalled", "no_frame", "", logging.WARNING, "camera top is stalled: no_frame"),
+    ],
+)
+def test_a_change_of_a_camera_is_an_event_and_one_line(
+    plant: _Plant, state: str, reason: str, detail: str, level: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    plant.camera_says(op="state", state=state, reason=reason, detail=detail)
+    [event] = [item for item in plant.sink.items if isinstance(item, Event) and item.scope == "top"]
+    assert (event.kind, event.message, event.fields) == (f"camera.{state}", text, {"reason": reason, "detail": detail})
+    assert event.utc_ns == plant.clock.utc_ns()
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(level, text)]
+
+
+def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec(on_trigger=True))
+    plant.frame()
+    assert plant.line.trigger("top", TriggerIds(part_id="p1"))
+    plant.frame()
+    plant.frame()
+    plant.engine_answers()
+    assert [(r.frame_id, r.part_id) for r in plant.sink.results] == [(2, "p1")]
+    assert plant.rings["top"].held == 0
+
+
+def test_a_trigger_without_a_frame_gets_a_result_by_its_deadline(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec(on_trigger=True))
+    plant.line.trigger("top", TriggerIds(part_id="p1"))
+    plant.pass_ms(DEADLINE_MS)
+    assert [(r.frame_id, r.part_id, r.reason.partition(":")[0]) for r in plant.sink.results] == [
+        (0, "p1", "camera_lost")
+    ]
+
+
+def test_triggers_above_the_bound_are_answered_at_once(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec(on_trigger=True))
+    for i in range(3):
+        plant.line.trigger("top", TriggerIds(part_id=f"p{i}"))
+    assert [(r.part_id, r.reason.partition(":")[0]) for r in plant.sink.results] == [("p2", "overrun")]
+
+
+def test_only_a_triggered_inspection_can_be_triggered(plant: _Plant) -> None:
+    assert not plant.line.trigger("top", TriggerIds())
+    assert not plant.line.trigger("nobody", TriggerIds())
+    assert plant.sink.results == []
+
+
+def test_drain_leaves_nothing_undecided(plant: _Plant) -> None:
+    for _ in range(4):
+        plant.frame()
+    plant.line.drain()
+    assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
+    assert plant.line.stations["top"].inspection.dropped_by_reason == {"stopped": 2}
+    assert not plant.line.busy
+    assert plant.left_over() == {"top": (1, 2)}
+    plant.engine_dies(ExitKind.RETIRED)
+    assert plant.rings["top"].held == 0
+    assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
+
+
+def test_a_paused_model_gets_its_frames_when_it_is_fed_again(plant: _Plant) -> None:
+    slot = plant.engine.slots["defects"]
+    slot.paused = True
+    plant.frame()
+    assert plant.asked == []
+    slot.paused = False
+    plant.line.feed("defects")
+    assert len(plant.asked) == 1
+
+
+def test_answers_that_are_not_about_frames_go_to_who_listens(plant: _Plant) -> None:
+    plant.engine_says(op="benched", fps=1)  # nobody listens: nothing happens
+    heard: list[dict[str, object]] = []
+    plant.line.listen(heard.append)
+    plant.engine_says(op="benched", fps=50)
+    assert heard == [{"op": "benched", "fps": 50}]
+    assert plant.process.killed == []
+
+
+def test_before_it_is_attached_a_line_keeps_frames_and_gives_results_without_a_model() -> None:
+    """Nothing runs in that time; what is called all the same does no harm."""
+    loop = Loop(clock=(clock := ManualClock()))
+    sink = _Sink()
+    spec = _spec(on_trigger=True)
+    factory = ResultFactory(spec, Recipe(), RecipeRef("default", "1", ""), clock=clock, random=bytes)
+    words = memoryview(array("Q", bytes(8 * words_needed(1))))
+    line = Line(loop, [Station(Inspection(spec), factory)], sink, FlightRecorder(words, ["top"]))
+    line.trigger("top", TriggerIds(part_id="p1"))
+    line.feed("defects")
+    clock.advance_ms(DEADLINE_MS)
+    loop.turn(0)
+    assert [r.part_id for r in sink.results] == ["p1"]
+    loop.close()
+
+
+EVENTS = st.sampled_from(
+    [
+        "frame",
+        "frame",
+        "bad",
+        "drop",
+        "answer",
+        "answer last",
+        "refuse",
+        "nonsense",
+        "engine dies",
+        "engine starts",
+        "engine loads",
+        "camera dies",
+        "wait",
+        "wait long",
+        "trigger",
+    ]
+)
+
+
+@given(events=st.lists(EVENTS, max_size=50), capture=st.sampled_from(Capture), on_trigger=st.booleans())
+def test_whatever_happens_no_frame_and_no_slot_is_lost(
+    events: list[str], capture: Capture, *, on_trigger: bool
+) -> None:
+    plant = _Plant(_spec("a", capture=capture, on_trigger=on_trigger), _spec("b"))
+    try:
+        running = _Random(plant)
+        for event in events:
+            running.happens(event)
+            running.check()
+        plant.line.drain()
+        if running.up:
+            plant.engine_dies(ExitKind.RETIRED)
+        running.check()
+        assert not plant.line.busy
+        for ring in plant.rings.values():
+            assert ring.held == 0, "a slot leaked"
+    finally:
+        plant.close()
+
+
+class _Random:
+    """Plays named events into a plant, as far as they make sense now."""
+
+    def __init__(self, plant: _Plant) -> None:
+        self.plant = plant
+        self.up = False
+        self.triggers = 0
+
+    def happens(self, event: str) -> None:  # noqa: C901, PLR0912 - a table of events
+        plant = self.plant
+        match event:
+            case "frame":
+                plant.frame()
+            case "bad":
+                plant.bad_frame()
+            case "drop":
+                plant.camera_says(op="dropped", drop="rate", frames=[plant.rings["top"].next_frame_id()])
+            case "answer" if plant.asked and self.up:
+                plant.engine_answers()
+            case "answer last" if plant.asked and self.up:
+                plant.engine_answers(SCRATCH, index=-1)
+            case "refuse" if plant.asked and self.up:
+                plant.engine_refuses()
+            case "nonsense" if plant.asked and self.up:
+                plant.engine_says(op="inferred", request=plant.asked[0]["request"])
+                assert plant.process.killed
+                self.happens("engine dies")
+            case "engine dies" if self.up:
+                plant.engine_dies()
+                plant.process.sent.clear()
+                self.up = False
+            case "engine starts" if not self.up:
+                plant.engine_starts()
+                self.up = True
+            case "engine loads" if self.up:
+                plant.engine_loads()
+            case "camera dies":
+                plant.rings["top"].acquire(plant.rings["top"].next_frame_id())
+                child = cast("Child", plant.cameras["top"])
+                plant.links["top"].on_exited(child, ExitCause(ExitKind.SIGNALED, "died"))
+                plant.links["top"].on_started(child)
+            case "wait":
+                plant.pass_ms(20)
+            case "wait long":
+                plant.pass_ms(DEADLINE_MS)
+            case "trigger":
+                self.triggers += plant.line.trigger("a", TriggerIds(part_id=str(self.triggers)))
+
+    def check(self) -> None:
+        plant = self.plant
+        begun = plant.rings["top"].frames_begun
+        for name, station in plant.line.stations.items():
+            counters = station.inspection.counters
+            assert counters.captured == counters.inferred + counters.dropped + counters.failed + counters.in_flight
+            results = [r for r in plant.sink.results if r.inspection == name]
+            assert len(results) == counters.inferred + counters.failed
+            ids = [r.frame_id for r in results if r.frame_id]
+            assert ids == sorted(set(ids)), "a result left twice or out of order"
+            for result in results:
+                assert (result.model is not None) == (result.evaluation is not Evaluation.NOT_DECIDABLE)
+        assert plant.line.stations["b"].inspection.counters.captured == begun
+        assert not plant.cameras["top"].killed

@@ -1,0 +1,109 @@
+"""The adapter's own arithmetic, compared with paho's where paho has it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties, VariableByteIntegers
+
+from edge_runtime.core.errors import UnavailableError
+from edge_runtime.publish import mqtt
+from edge_runtime.publish.documents import POSTED_MAX, Documents
+from edge_runtime.publish.link import Backoff, Outgoing, TlsSettings, words
+from edge_runtime.publish.waker import Waker
+from tests.fakes.publishing import QUICK
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+
+
+@given(
+    headers=st.lists(st.tuples(TEXT, TEXT), max_size=6),
+    expiry=st.none() | st.integers(min_value=0, max_value=2**32 - 1),
+    correlation=st.none() | st.binary(max_size=16),
+    content_type=TEXT,
+)
+def test_packed_properties_hold_what_paho_would_write(
+    headers: list[tuple[str, str]], expiry: int | None, correlation: bytes | None, content_type: str
+) -> None:
+    message = Outgoing("t", b"", tuple(headers), expiry_s=expiry, content_type=content_type, correlation=correlation)
+    packed = mqtt._publish_properties(message)
+    read = Properties(PacketTypes.PUBLISH)
+    _, length = read.unpack(packed)
+    assert length == len(packed)
+    assert read.PayloadFormatIndicator == 1
+    assert read.ContentType == content_type
+    assert getattr(read, "MessageExpiryInterval", None) == expiry
+    assert getattr(read, "CorrelationData", None) == correlation
+    assert [tuple(pair) for pair in getattr(read, "UserProperty", [])] == headers
+
+
+@given(st.integers(min_value=0, max_value=268_435_455))
+def test_lengths_are_variable_byte_integers(number: int) -> None:
+    assert mqtt._length(number) == VariableByteIntegers.encode(number)
+
+
+def test_packed_properties_print_as_such() -> None:
+    assert str(mqtt._PackedProperties(b"")) == "(packed)"
+
+
+def test_the_size_of_a_packet_is_never_underestimated() -> None:
+    link = mqtt.MqttDial(QUICK)(None)
+    message = Outgoing("topic", b"x" * 300, (("k", "v"),))
+    assert link.size(message) >= 300 + len("topic") + len("k") + len("v")
+    link.close()
+
+
+@pytest.mark.parametrize("tls", [TlsSettings(Path("absent")), TlsSettings(cert=Path("absent"), key=Path("absent"))])
+def test_unusable_tls_files_are_said(tls: TlsSettings) -> None:
+    with pytest.raises(UnavailableError, match="cannot connect to the broker at"):
+        mqtt.MqttDial(replace(QUICK, port=1, tls=tls))(None).open()
+
+
+def test_a_password_is_not_printed() -> None:
+    assert "hunter2" not in repr(replace(QUICK, username="u", password="hunter2"))
+
+
+def test_pauses_double_up_to_their_bound_and_start_again() -> None:
+    backoff = Backoff()
+    assert [backoff.next() for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.5, 1.5]
+    backoff.reset()
+    assert backoff.next() == 0.1
+
+
+def test_reason_codes_have_words_and_unknown_ones_their_number() -> None:
+    assert words(0x87) == "not authorized (135)"
+    assert words(0xFE) == "reason (254)"
+
+
+def test_only_the_newest_document_of_a_topic_waits_and_posted_messages_come_first() -> None:
+    documents = Documents()
+    for number in (b"1", b"2"):
+        documents.put(Outgoing("a", number))
+    documents.put(Outgoing("b", b"3"))
+    assert documents.post(Outgoing("c", b"4"))
+    assert [d.body for d in documents.take(2)] == [b"4", b"2"]
+    documents.restore([Outgoing("a", b"old"), Outgoing("b", b"old")])
+    assert {d.topic: d.body for d in documents.take(9)} == {"a": b"old", "b": b"3"}
+    assert documents.take(0) == []
+
+
+def test_posted_messages_are_bounded_and_counted() -> None:
+    documents = Documents()
+    assert all(documents.post(Outgoing("a", b"")) for _ in range(POSTED_MAX))
+    assert not documents.post(Outgoing("a", b""))
+    assert documents.lost == 1
+
+
+def test_a_poke_after_the_end_touches_no_other_descriptor(tmp_path: Path) -> None:
+    waker = Waker()
+    waker.poke()
+    waker.close()
+    waker.close()
+    with (tmp_path / "file").open("w+b") as file:  # most likely has the same number now
+        waker.poke()
+        assert file.seek(0, 2) == 0
