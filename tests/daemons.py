@@ -155,9 +155,11 @@ class Listener:
 
     def __init__(self, port: int, root: str = "vision/plant/line/box") -> None:
         self.documents: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.arrived_s: list[float] = []
         settings = MqttSettings(host="127.0.0.1", port=port, client_id=f"listener-{port}")
-        self.audience = Audience(settings, [f"{root}/result/+", f"{root}/event/+"], on_result=self._keep)
+        filters = [f"{root}/result/+", f"{root}/event/+"]
+        self.audience = Audience(settings, filters, on_result=self._keep, on_event=self.events.append)
         self._group = ServiceGroup()
 
     def _keep(self, document: dict[str, Any]) -> None:

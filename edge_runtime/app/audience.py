@@ -34,9 +34,11 @@ class Audience:
         filters: Sequence[str],
         *,
         on_result: Callable[[dict[str, object]], None] | None = None,
+        on_event: Callable[[dict[str, object]], None] | None = None,
     ) -> None:
-        """Count what matches ``filters``; ``on_result`` gets each result document in the subscriber's thread."""
+        """Count what matches ``filters``; ``on_result`` and ``on_event`` get documents in the subscriber's thread."""
         self._on_result = on_result
+        self._on_event = on_event
         self._subscriber = Subscriber(MqttDial(settings), filters, self._take)
         self._lock = threading.Lock()  # guards everything below
         self._prover = Prover()
@@ -88,6 +90,8 @@ class Audience:
             self.unreadable += 1
             return
         if document.get("schema") != "vision.result/1":
+            if self._on_event is not None:
+                self._on_event(document)
             return
         with self._lock:
             if document["evaluation"] in ("OK", "NotOK"):

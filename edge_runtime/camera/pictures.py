@@ -21,7 +21,7 @@ import cv2  # isort: skip
 from edge_runtime.camera.environment import MAX_PIXELS_DEFAULT
 from edge_runtime.camera.picture_header import bad_picture, check_complete, read_header
 from edge_runtime.camera.source import Arrival, Nature, Nothing, Pixels, Shape
-from edge_runtime.core.errors import PermissionDeniedError, UnavailableError
+from edge_runtime.core.errors import ConfigError, PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,21 @@ def read_file(path: Path) -> bytes:
     except OSError as error:
         message = f"the file cannot be read ({error.strerror})"
         raise bad_picture(message) from error
+
+
+def encode(image: Pixels, suffix: str) -> bytes:
+    """Return the picture as a file of the kind ``suffix`` (one of ``SUFFIXES``) names; JPEG at quality 95.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if suffix.lower() not in SUFFIXES:
+        message = f"a picture cannot be written as {suffix or 'a file without suffix'}"
+        raise ConfigError("camera.suffix", message, help=f"use one of {', '.join(SUFFIXES)}")
+    done, data = cv2.imencode(suffix.lower(), image)
+    if not done:
+        raise bad_picture(f"the picture cannot be written as {suffix}")
+    return data.tobytes()
 
 
 def store(image: Pixels, target: Pixels) -> Shape:

@@ -59,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: ended.set())
     show = _show_json if args.json else _show
     audience = Audience(
-        settings, [f"{root}/+/+/+/result/+", f"{root}/+/+/+/event/+"], on_result=None if args.prove else show
+        settings,
+        [f"{root}/+/+/+/result/+", f"{root}/+/+/+/event/+"],
+        on_result=None if args.prove else show,
+        on_event=None if args.prove else _show_json if args.json else _show_event,
     )
     with ServiceGroup() as group:
         group.start(audience)
@@ -98,6 +101,13 @@ def _show(document: dict[str, object]) -> None:
     place = f"{document['edge']}/{document['inspection']}"
     print(
         f"{document['ts']} {place} #{document['seq']} {document['evaluation']} {document['reason']}{late}", flush=True
+    )
+
+
+def _show_event(document: dict[str, object]) -> None:
+    print(
+        f"{document.get('ts')} {document.get('edge')} event {document.get('kind')}: {document.get('message')}",
+        flush=True,
     )
 
 

@@ -6,13 +6,14 @@ told once to its owner, and again for the next process of that name. All in the 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import InvariantError
+from edge_runtime.core.errors import EdgeError, InvariantError
 from edge_runtime.system.child import HEARTBEAT_FD, SOCKET_FD, ForkOrder
 from edge_runtime.system.heartbeat import CHECK_INTERVAL_S, Heartbeat
 from edge_runtime.system.messages import MessageSocket, PeerGone, pair
@@ -30,8 +31,10 @@ __all__ = ["Child", "ChildOwner", "ChildSpec", "ExitCause", "ExitKind", "Supervi
 logger = logging.getLogger(__name__)
 
 RETIRE_TIMEOUT_S = 2.0
-STOP_TIMEOUT_S = 2.5
+STOP_TIMEOUT_S = 2.2  # with KILL_TIMEOUT_S and the zygote's end at most 3 s
+KILL_TIMEOUT_S = 0.3  # what the kernel may need to end a killed process
 MESSAGES_PER_TURN = 64
+_LAST_MESSAGES_MAX = 10_000  # more than a socket buffer holds; a child's child may have the other end and go on
 
 
 class _Ward:
@@ -85,8 +88,7 @@ class Supervisor:
         self._stopped = False
 
     def start(self) -> None:
-        """Start the zygote; does not wait for it. ``stop`` is called by itself when the loop's ``run`` ends."""
-        self._loop.on_stop(self.stop)
+        """Start the zygote; does not wait for it. The caller sees to ``stop``, for example by ``Loop.on_stop``."""
         self._tick()
         self._open_link()
 
@@ -96,7 +98,8 @@ class Supervisor:
         A name that is being retired may be spawned again: the new child starts when the old one is gone.
 
         Raises:
-            InvariantError: the name is in use, or the Supervisor was stopped.
+            InvariantError: the name is in use, the Supervisor was stopped, or a descriptor of ``spec`` is closed.
+            MalformedMessage: ``spec.args`` is not JSON.
         """
         if self._stopped:
             msg = f"child {spec.name} was spawned after the stop"
@@ -105,7 +108,11 @@ class Supervisor:
         old = self._wards.get(spec.name)
         if old is None:
             self._wards[spec.name] = ward
-            self._begin(ward)
+            try:
+                self._begin(ward)
+            except EdgeError:
+                del self._wards[spec.name]
+                raise
         elif old.retiring and old.successor is None:
             old.successor = ward
         else:
@@ -140,9 +147,11 @@ class Supervisor:
         try:
             for name in list(self._wards):
                 self.retire(name)
-            deadline = self._loop.clock.mono_ns() + round(STOP_TIMEOUT_S * 1e9)
-            while (self._living or self._births) and self._loop.clock.mono_ns() < deadline:
-                self._loop.turn(0.05)
+            self._turn_until_childless(STOP_TIMEOUT_S)
+            for ward in self._living.values():
+                if ward.child is not None:
+                    ward.child.kill("it did not end when told to")
+            self._turn_until_childless(KILL_TIMEOUT_S)
         finally:
             self._end_all()
 
@@ -184,7 +193,8 @@ class Supervisor:
     def on_zygote_lost(self, text: str, worked_s: float) -> None:
         """See ``ZygoteOwner``."""
         self._link = None
-        logger.error("zygote lost: %s; it is started again with %d children", text, len(self._living))
+        if not self._stopped:
+            logger.error("zygote lost: %s; it is started again with %d children", text, len(self._living))
         self._drop_births()
         for order_id, ward in self._living.items():
             if ward.child is not None:
@@ -216,16 +226,16 @@ class Supervisor:
             return
         spec, order_id = ward.spec, next(self._ids)
         fds = {SOCKET_FD: theirs.fileno(), HEARTBEAT_FD: heartbeat_fd, **spec.fds}
-        birth = _Birth(ward, ours, heartbeat)
+        birth, asked = _Birth(ward, ours, heartbeat), False
         try:
             asked = self._link.fork(ForkOrder(order_id, spec.name, spec.entry, dict(spec.args), fds))
         finally:
             theirs.close()
             os.close(heartbeat_fd)
-        if asked:
-            ward.birth = self._births[order_id] = birth
-        else:
-            birth.close()  # the link is being ended, and its successor begins every idle ward
+            if asked:
+                ward.birth = self._births[order_id] = birth
+            else:
+                birth.close()  # if the link is being ended, its successor begins every idle ward
 
     def _start_failed(self, ward: _Ward, message: str) -> None:
         logger.error("child %s could not be started: %s", ward.spec.name, message)
@@ -239,7 +249,9 @@ class Supervisor:
         try:
             self._deliver(ward, child, MESSAGES_PER_TURN)
         except PeerGone:
-            self._loop.unwatch(child.socket)  # its exit follows
+            self._loop.unwatch(child.socket)
+            # its exit should follow; one that only closed its socket is of no use any more
+            self._loop.call_later(RETIRE_TIMEOUT_S, lambda: child.kill("it closed its socket and did not end"))
 
     def _deliver(self, ward: _Ward, child: Child, limit: int) -> None:
         for _ in range(limit):
@@ -263,13 +275,9 @@ class Supervisor:
         child = ward.child
         if child is None:
             return
-        try:
-            while True:
-                message = child.receive()
-                if message is not None and ward.announced:
-                    ward.owner.on_message(child, message)
-        except PeerGone:
-            self._loop.unwatch(child.socket)
+        with contextlib.suppress(PeerGone):
+            self._deliver(ward, child, _LAST_MESSAGES_MAX)
+        self._loop.unwatch(child.socket)
         _cancel(ward)
         cause = child.cause(code, retired=ward.retiring)
         worked_s = child.worked_s(self._loop.clock.mono_ns())
@@ -337,6 +345,11 @@ class Supervisor:
             birth.ward.birth = None
             if birth.ward.retiring:
                 self._forget(birth.ward)
+
+    def _turn_until_childless(self, timeout_s: float) -> None:
+        deadline_ns = self._loop.clock.mono_ns() + round(timeout_s * 1e9)
+        while self._living and self._loop.clock.mono_ns() < deadline_ns:
+            self._loop.turn(CHECK_INTERVAL_S)
 
     def _end_all(self) -> None:
         """End the zygote, and with it whatever is left; then account for that."""

@@ -130,6 +130,7 @@ class Child:
             start_timeout_s=spec.start_timeout_s, heartbeat_timeout_s=spec.heartbeat_timeout_s, now_ns=now_ns
         )
         self._verdict: tuple[ExitKind, str] | None = None
+        self._muted = False
 
     def send(self, message: Mapping[str, object]) -> bool:
         """Queue ``message`` for the child without blocking; return whether that worked.
@@ -147,16 +148,19 @@ class Child:
         return True
 
     def receive(self) -> dict[str, object] | None:
-        """Return the next message that is there; one that is nonsense kills the child. For the Supervisor.
+        """Return the next message that is there, ``None`` without one. For the Supervisor.
 
         Raises:
-            PeerGone: everything was read.
+            PeerGone: everything was read, or the child sent nonsense; then it is killed and nothing more is believed.
         """
+        if self._muted:
+            raise PeerGone("system.peer_gone", f"{self.name} sent nonsense before")
         try:
             return self.socket.receive_nowait()
         except MalformedMessage as error:
+            self._muted = True
             self.kill(f"it sent nonsense: {error.message}")
-            return None
+            raise PeerGone("system.peer_gone", f"{self.name} sent nonsense") from error
 
     def kill(self, reason: str, kind: ExitKind = ExitKind.KILLED) -> None:
         """SIGKILL the process; ``on_exited`` follows with ``kind`` and ``reason`` (the first reason given counts)."""
@@ -186,7 +190,7 @@ class Child:
         code = code if code is not None and code >= 0 else None
         if retired:
             kind, text = ExitKind.RETIRED, "it was told to end"
-        elif self._verdict is not None:
+        elif self._verdict is not None and code is None:  # with an exit code it was faster than our signal
             kind, text = self._verdict[0], f"killed: {self._verdict[1]}"
         elif number is not None:
             kind, text = ExitKind.SIGNALED, f"died of {_signal_name(number)}"

@@ -20,7 +20,7 @@ from edge_runtime.core.errors import InvariantError
 from edge_runtime.core.frame import SlotRef
 from edge_runtime.system import heartbeat, process, zygote_link
 from edge_runtime.system.loop import Loop
-from edge_runtime.system.messages import MalformedMessage, PeerBusy, PeerGone
+from edge_runtime.system.messages import MalformedMessage
 from edge_runtime.system.process import Child, ChildSpec, ExitCause, ExitKind, RestartPolicy, Supervisor
 from edge_runtime.system.ring import Ring
 
@@ -39,6 +39,7 @@ class Recorder:
     started: list[Child] = field(default_factory=list)
     messages: list[dict[str, object]] = field(default_factory=list)
     exits: list[tuple[Child, ExitCause]] = field(default_factory=list)
+    exited_ns: list[int] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     react: dict[str, Callable[[], None]] = field(default_factory=dict)
 
@@ -53,6 +54,7 @@ class Recorder:
 
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         self.exits.append((child, cause))
+        self.exited_ns.append(time.monotonic_ns())
         self._note("exited")
 
     def _note(self, what: str) -> None:
@@ -76,7 +78,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.supervisor = Supervisor(self.loop)
+        self.supervisor = Supervisor(self.loop, preload=())
 
     def start(self, *preload: str, policy: RestartPolicy | None = None) -> None:
         self.supervisor = Supervisor(self.loop, preload=preload, policy=policy)
@@ -95,7 +97,7 @@ class Bench:
 
     def spawn(self, entry: str = "puppet", name: str = "camera/top", **spec: object) -> Recorder:
         owner = Recorder()
-        self.supervisor.spawn(ChildSpec(name, f"child_entries:{entry}", **spec), owner)  # type: ignore[arg-type]  # a test's short hand
+        self.supervisor.spawn(ChildSpec(name=name, entry=f"child_entries:{entry}", **spec), owner)  # type: ignore[arg-type]  # a test's short hand
         return owner
 
     def running(self, entry: str = "puppet", name: str = "camera/top", **spec: object) -> Recorder:
@@ -148,7 +150,7 @@ def test_a_child_gets_its_arguments_and_descriptors_and_says_hello(started: Benc
     }
     assert (owner.child.name, owner.child.restarts) == ("camera/top", 0)
     owner.child.send({"op": "write", "fd": "out", "text": "through the pipe"})
-    started.until(lambda: owner.child.send({"op": "say", "count": 1}) or owner.count("said"))
+    started.until(lambda: owner.child.send({"op": "say", "count": 1}) and owner.count("said"))
     assert os.read(reading, 100) == b"through the pipe"
     os.close(reading)
     os.close(writing)
@@ -209,9 +211,7 @@ def test_a_crashed_child_is_reported_with_its_signal_and_started_again(started: 
     [(child, cause)] = owner.exits
     assert child is first
     assert (cause.kind, cause.code, cause.signal) == (ExitKind.SIGNALED, None, number)
-    assert cause.text == f"died of {number.name}"
-    assert not cause.retired
-    assert cause.mono_ns >= first.started_mono_ns
+    assert cause.text == f"camera/top (pid {first.pid}): died of {number.name}"
     assert (owner.child.restarts, owner.child.pid != first.pid) == (1, True)
     assert owner.log == ["started", "hello", "exited", "started", "hello"]
     assert gone(first.pid)
@@ -234,7 +234,7 @@ def test_a_child_that_ends_by_itself_is_started_again_whatever_its_code(
     started.until(lambda: owner.count("hello") == 2)
     [cause] = owner.causes
     assert (cause.kind, cause.code, cause.signal) == (ExitKind.EXITED, code, None)
-    assert cause.text == f"ended with exit code {code}"
+    assert cause.text.endswith(f": ended with exit code {code}")
 
 
 def test_an_entry_point_that_does_not_exist_ends_with_code_1_and_is_tried_again(started: Bench) -> None:
@@ -257,7 +257,7 @@ def test_a_hanging_child_is_killed_and_started_again(started: Bench) -> None:
     started.until(lambda: owner.count("hello") == 2)
     [cause] = owner.causes
     assert (cause.kind, cause.signal) == (ExitKind.HEARTBEAT, signal.SIGKILL)
-    assert cause.text == "was killed: no sign of life for 0.5 s"
+    assert cause.text.endswith(": killed: no sign of life for 0.5 s")
 
 
 def test_a_stopped_child_is_killed_and_started_again(started: Bench) -> None:
@@ -272,8 +272,8 @@ def test_a_child_that_never_beats_is_killed_after_its_start_timeout(started: Ben
     started.until(lambda: owner.exits)
     [(child, cause)] = owner.exits[:1]
     assert cause.kind is ExitKind.START_TIMEOUT
-    assert cause.text == "was killed: not ready within 0.6 s"
-    assert cause.mono_ns - child.started_mono_ns > 0.5e9
+    assert cause.text.endswith(": killed: no sign of life within 0.6 s")
+    assert owner.exited_ns[0] - child.started_mono_ns > 0.5e9
 
 
 def test_a_child_that_beats_is_not_killed(started: Bench) -> None:
@@ -288,9 +288,10 @@ def test_an_owner_may_kill_its_child_for_a_reason(started: Bench) -> None:
     owner.child.kill("another reason")
     started.until(lambda: owner.count("hello") == 2)
     [cause] = owner.causes
-    assert (cause.kind, cause.text) == (ExitKind.KILLED, "was killed: model defects did not answer")
+    assert cause.kind is ExitKind.KILLED
+    assert cause.text.endswith(": killed: model defects did not answer")
     owner.exits[0][0].kill("a child that is gone")
-    started.until(lambda: owner.child.send({"op": "say", "count": 1}) or owner.count("said"))
+    started.until(lambda: owner.child.send({"op": "say", "count": 1}) and owner.count("said"))
     assert len(owner.exits) == 1
 
 
@@ -300,7 +301,7 @@ def test_a_child_that_sends_nonsense_is_killed_and_nothing_after_it_is_believed(
     started.until(lambda: owner.count("hello") == 2)
     [cause] = owner.causes
     assert cause.kind is ExitKind.KILLED
-    assert "message between processes refused" in cause.text
+    assert "it sent nonsense: message between processes refused" in cause.text
     assert owner.count("said") == 0
 
 
@@ -309,24 +310,26 @@ def test_a_child_that_closes_its_socket_and_lives_on_is_killed(started: Bench, m
     owner = started.running()
     owner.child.send({"op": "close"})
     started.until(lambda: owner.count("hello") == 2)
-    assert [cause.text for cause in owner.causes] == ["was killed: it closed its socket and did not end"]
+    [cause] = owner.causes
+    assert cause.text.endswith(": killed: it closed its socket and did not end")
 
 
 def test_sending_never_blocks_even_if_the_child_does_not_read(started: Bench) -> None:
     owner = started.spawn("deaf")
     started.until(lambda: owner.started)
-    with pytest.raises(PeerBusy):
-        for _ in range(100_000):
-            owner.child.send({"op": "nobody reads this"})
+    accepted = 0
+    while owner.child.send({"op": "nobody reads this"}):
+        accepted += 1
+    assert 100 < accepted < 100_000
+    assert owner.child.unsent == 1
 
 
-def test_sending_to_a_dead_child_says_that_it_is_gone(started: Bench) -> None:
+def test_sending_to_a_dead_child_says_so(started: Bench) -> None:
     owner = started.running()
     child = owner.child
-    child.send({"op": "exit", "code": 3})
+    assert child.send({"op": "exit", "code": 3})
     started.until(lambda: owner.exits)
-    with pytest.raises(PeerGone):
-        child.send({"op": "say", "count": 1})
+    assert not child.send({"op": "say", "count": 1})
 
 
 def test_a_retired_child_ends_by_itself_and_is_not_started_again(started: Bench) -> None:
@@ -335,7 +338,7 @@ def test_a_retired_child_ends_by_itself_and_is_not_started_again(started: Bench)
     started.supervisor.retire("camera/top")
     started.until(lambda: owner.exits)
     [cause] = owner.causes
-    assert (cause.kind, cause.code, cause.retired) == (ExitKind.RETIRED, 0, True)
+    assert (cause.kind, cause.code) == (ExitKind.RETIRED, 0)
     started.turn_for(0.3)
     assert len(owner.started) == 1
 
@@ -393,8 +396,7 @@ def test_a_name_can_be_used_again_once_the_old_child_is_told_to_end(started: Ben
     started.until(lambda: new.count("hello"))
     assert old.log == ["started", "hello", "exited"]
     assert new.child.restarts == 0
-    [cause] = old.causes
-    assert new.child.started_mono_ns >= cause.mono_ns
+    assert new.child.started_mono_ns >= old.exited_ns[0]
 
 
 def test_a_successor_that_is_retired_too_never_starts(started: Bench) -> None:
@@ -411,7 +413,7 @@ def test_restarts_are_delayed_as_the_policy_says(bench: Bench) -> None:
     bench.start(policy=RestartPolicy(delays_s=(0.0, 0.3)))
     owner = bench.spawn("dies_at_once")
     bench.until(lambda: len(owner.started) == 4)
-    gaps = [owner.started[number + 1].started_mono_ns - owner.causes[number].mono_ns for number in range(3)]
+    gaps = [owner.started[number + 1].started_mono_ns - owner.exited_ns[number] for number in range(3)]
     assert [gap > 0.29e9 for gap in gaps] == [False, True, True]
     assert [child.restarts for child in owner.started] == [0, 1, 2, 3]
 
@@ -476,7 +478,7 @@ def test_when_the_zygote_dies_every_child_is_reported_once_and_comes_back(starte
     for owner in owners:
         [cause] = owner.causes
         assert cause.kind is ExitKind.ZYGOTE_LOST
-        assert cause.text.startswith("was killed: the zygote was lost")
+        assert ": killed: the zygote was lost" in cause.text
         assert owner.log == ["started", "hello", "exited", "started", "hello"]
     assert started.supervisor.zygote_pid not in (None, zygote)
     assert all(gone(pid) for pid in children)
@@ -666,7 +668,7 @@ MAIN = """
     supervisor.start()
     print("zygote", supervisor.zygote_pid, flush=True)
     for name in "ab":
-        supervisor.spawn(ChildSpec(name, "child_entries:stubborn"), Owner())
+        supervisor.spawn(ChildSpec(name=name, entry="child_entries:stubborn"), Owner())
     while True:
         loop.turn(1)
 """

@@ -1,0 +1,85 @@
+"""kill -9 of a box that publishes at full speed, twenty times: nothing that was committed is missing."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.brokers import Broker
+from tests.fakes.publishing import listening, running_box, wait_until
+
+if TYPE_CHECKING:
+    from edge_runtime.publish.link import Inbound
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = 20
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from dataclasses import replace
+from edge_runtime.core.ids import uuid7
+from tests.fakes.publishing import running_box, wait_until
+import time
+with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
+    box.wait_online()
+    box.frame = (box.spool.last_committed("top") or (0, 0))[1]
+    print("online", flush=True)
+    while True:
+        box.put(1, id=uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
+        wait_until(lambda: box.spool.stats().queued <= 500)
+"""
+
+
+def committed(directory: Path) -> dict[int, str]:
+    """Every result that was ever committed: none is old enough to be pruned."""
+    with closing(sqlite3.connect(directory / "spool.db")) as connection:
+        rows = connection.execute("SELECT seq, body FROM row WHERE stream = 'result/top'").fetchall()
+    return {seq: json.loads(body)["id"] for seq, body in rows}
+
+
+def received(messages: list[Inbound]) -> dict[int, str]:
+    documents = [json.loads(m.payload) for m in messages if m.topic.endswith("/result/top")]
+    found: dict[int, str] = {}
+    for document in documents:
+        assert found.setdefault(document["seq"], document["id"]) == document["id"], "a number was used twice"
+    return found
+
+
+@pytest.mark.timeout(180)
+def test_what_was_committed_before_a_kill_is_received_and_nothing_else(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    with Broker(persistent=False) as broker, listening(broker.port, "vision/#") as messages:
+        for _ in range(KILLS):
+            with subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(tmp_path), str(broker.port)],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            ) as child:
+                assert child.stdout is not None
+                assert child.stdout.readline() == "online\n"
+                seen, more = len(messages), chance.randrange(1, 300)
+                wait_until(lambda: len(messages) >= seen + more)  # noqa: B023 - called in this turn of the loop only
+                child.kill()
+        with running_box(tmp_path, broker.port) as box:
+            wait_until(lambda: box.spool.stats().depth == 0)
+        on_disk = committed(tmp_path)
+        try:
+            wait_until(lambda: len(received(messages)) >= len(on_disk))
+        finally:
+            r = received(messages)
+            print(
+                "MISSING", len(on_disk), len(r), sorted(set(on_disk) - set(r))[:50], sorted(set(r) - set(on_disk))[:50]
+            )
+    assert received(messages) == on_disk
+    assert sorted(on_disk) == [*range(1, len(on_disk) + 1)]
+    assert len(on_disk) > KILLS
