@@ -130,7 +130,7 @@ class RtspSource(VideoSource):
 
     def __init__(self, url: str, max_pixels: int, stall_s: float) -> None:
         """End the connection after ``stall_s`` seconds without a picture."""
-        super().__init__(Nature(live=True, clocked=True), max_pixels)
+        super().__init__(Nature(live=True, clocked=True, blocks_s=stall_s), max_pixels)
         self._url = url
         self._address = parse_address(url)
         self._stall_s = stall_s
@@ -239,7 +239,7 @@ class DeviceSource(VideoSource):
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         """Read the device node ``path``."""
-        super().__init__(Nature(live=True), max_pixels)
+        super().__init__(Nature(live=True, blocks_s=2.0), max_pixels)
         self._path = path
 
     def open(self) -> None:

@@ -82,8 +82,8 @@ def read_file(path: Path) -> bytes:
         raise bad_picture(message) from error
 
 
-def encode(image: Pixels, suffix: str) -> bytes:
-    """Return the picture as a file of the kind ``suffix`` (one of ``SUFFIXES``) names; JPEG at quality 95.
+def check_suffix(suffix: str) -> None:
+    """Make sure that a picture can be written to a file with this suffix.
 
     Raises:
         ConfigError: there is no such kind.
@@ -91,6 +91,15 @@ def encode(image: Pixels, suffix: str) -> bytes:
     if suffix.lower() not in SUFFIXES:
         message = f"a picture cannot be written as {suffix or 'a file without suffix'}"
         raise ConfigError("camera.suffix", message, help=f"use one of {', '.join(SUFFIXES)}")
+
+
+def encode(image: Pixels, suffix: str) -> bytes:
+    """Return the picture as a file of the kind ``suffix`` (one of ``SUFFIXES``) names; JPEG at quality 95.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    check_suffix(suffix)
     done, data = cv2.imencode(suffix.lower(), image)
     if not done:
         raise bad_picture(f"the picture cannot be written as {suffix}")

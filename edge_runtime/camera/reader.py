@@ -4,8 +4,8 @@ Arguments (``ReaderArgs``): ``{"camera": "top", "source": "rtsp://...", "capture
 "stall_s": 2.0, "max_pixels": 40000000}``, or ``"files": [...]`` in place of ``"source"``; descriptors ``{"ring": N}``.
 
 Every captured frame gets an id and ends in exactly one message: ``frame``, ``bad_frame`` or ``dropped``; a frame whose
-id was taken and whose process died is found torn by the owner of the ring. One thread; each step is bounded in time,
-and ``beat`` is called between steps.
+id was taken and whose process died is found torn by the owner of the ring. One thread does everything; each step is
+bounded in time, ``beat`` is called between steps, and a ``Pulse`` beats during the few that may take longer.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from edge_runtime.camera.confinement import Confinement
 from edge_runtime.camera.network import unavailable
 from edge_runtime.camera.opencv import prepare
 from edge_runtime.camera.pacing import Pacer, RateLimit
+from edge_runtime.camera.pulse import Pulse
 from edge_runtime.camera.source import (
     BACKOFF_DENIED_S,
+    OPEN_LIMIT_S,
     SETTLED_AFTER_S,
     STALE_AFTER_S,
     Arrival,
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 SLOT_POLL_S: Final = 0.002
 """How often a source that waits for slots looks for one; five others are being worked on meanwhile."""
 BEAT_S: Final = 0.5
+BLOCK_S: Final = 1.0
+"""A call that blocks longer than this needs somebody else to beat."""
 _STALLS: Final = frozenset({"camera.stalled", "camera.late"})
 _STILL_STALLED: Final = "camera.timeout"
 _NEEDS_NEW_GRANTS: Final = frozenset({"camera.permission", "camera.missing", "camera.unresolved"})
@@ -70,6 +74,7 @@ class Reader:
         self._confinement = confinement
         self._socket = context.socket
         self._beat = context.beat
+        self._pulse = Pulse(context.beat)
         self._args = args
         self._source = source
         self._ring = ring
@@ -106,16 +111,17 @@ class Reader:
                 raise
         finally:
             self._source.close()
+            self._pulse.stop()
 
     def _session(self) -> bool:
         """Connect once and stream until that ends; return whether the source has ended for good."""
         self._delivered = False
         try:
             self._beat()
-            if self._confinement is not None:
-                self._confinement.make()
+            self._confine()
             started_s = time.monotonic()
-            self._source.open()
+            with self._pulse.during(OPEN_LIMIT_S):
+                self._source.open()
             self._connected(started_s)
             self._beat()
             while True:
@@ -130,6 +136,13 @@ class Reader:
                 raise
             self._pause(self._wait_after(error))
             return False
+
+    def _confine(self) -> None:
+        if self._confinement is not None:
+            self._confinement.make()
+            if not self._confinement.is_made:
+                return  # no second thread before: it would stay unconfined
+        self._pulse.start()
 
     def _connected(self, started_s: float) -> None:
         now_s = time.monotonic()
@@ -158,7 +171,11 @@ class Reader:
         self._listen(0.0)
         self._beat()
         self._announce.tick(time.monotonic_ns())
-        arrival = self._source.grab()
+        if self._source.nature.blocks_s > BLOCK_S:
+            with self._pulse.during(self._source.nature.blocks_s + BLOCK_S):
+                arrival = self._source.grab()
+        else:
+            arrival = self._source.grab()
         arrived_ns, utc_ns = time.monotonic_ns(), time.time_ns()
         if arrival is Nothing.LEFT:
             return True

@@ -38,6 +38,8 @@ READ_WAIT_S: Final = 0.5
 """Longest wait of one ``grab`` of a source that can wait in small steps."""
 OPEN_TIMEOUT_S: Final = 2.0
 """Longest time to connect, per attempt."""
+OPEN_LIMIT_S: Final = 12.0
+"""Longest time of a whole ``open``: two or three attempts, and name servers that do not answer."""
 DRIFT: Final = 200e-6
 """Two crystal clocks differ by less than this (typical part: 50 ppm each)."""
 _BURST_S: Final = 0.02
@@ -81,12 +83,14 @@ class Nature:
         paced: the reader holds each frame until its position (``Arrival.position_s``) is due.
         clocked: ``Arrival.position_s`` is the camera's own clock, so that late pictures can be recognised by it.
         simulated: the pictures are not of the real world.
+        blocks_s: longest time that one ``grab`` waits.
     """
 
     live: bool
     paced: bool = False
     clocked: bool = False
     simulated: bool = False
+    blocks_s: float = READ_WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,6 @@ class Source(Protocol):
     def close(self) -> None:
         """Give everything back; idempotent."""
         ...
-
-
-def heartbeat_timeout_s(stall_s: float) -> float:
-    """Return after which silence a camera child may be taken for hanging: a blocking read lasts up to ``stall_s``."""
-    return max(5.0, stall_s + 3.0)
 
 
 class StallDetector:

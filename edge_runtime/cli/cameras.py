@@ -88,10 +88,11 @@ def run_snapshot(args: argparse.Namespace) -> int:
     Raises:
         EdgeError: the source does not work, or the file cannot be written.
     """
-    from edge_runtime.camera.pictures import encode  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.camera.pictures import check_suffix, encode  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.core.errors import InvariantError  # noqa: PLC0415
     from edge_runtime.system.files import write_atomic  # noqa: PLC0415
 
+    check_suffix(args.file.suffix)
     view = _look(args.source, 0.0)
     if view.image is None:
         raise InvariantError("camera.no_image", "a picture was seen and is not there")

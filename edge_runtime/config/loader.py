@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 LOCAL_FILE: Final = Path("edge.yaml")
 SYSTEM_FILE: Final = Path("/etc/edge-runtime/config.yaml")
 FRAGMENTS: Final = "config.d"
+PROBLEMS_LIMIT: Final = 1000  # nobody mends more at once, and wording them takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,8 @@ class _Load:
             return Settings.model_validate(data, context={BASE: self._base})
         except ValidationError as error:
             findings = cast("list[Finding]", error.errors(include_url=False, include_input=False))
-            self._problems += explain(root, [finding for finding in findings if finding["loc"] not in said])
+            untold = (finding for finding in findings if finding["loc"] not in said)
+            self._problems += explain(root, list(islice(untold, PROBLEMS_LIMIT + 1)))
             if not any(not problem.warning for problem in self._problems):
                 raise InvariantError("config.unexplained", f"refused without a reason: {findings}") from error
             return None
@@ -265,12 +268,17 @@ class _Load:
     def _finished(self) -> Iterator[Problem]:
         """Sort by place, leave out what was said twice, add source lines."""
         order = {name: number for number, name in enumerate(self._texts)}
-        seen = set()
-        for problem in sorted(
+        in_order = sorted(
             self._problems,
             key=lambda one: (order.get(one.origin.name, len(order)), one.origin.line, one.origin.column, one.code),
-        ):
+        )
+        seen = set()
+        for problem in in_order:
             identity = (problem.origin, problem.code, problem.message)
+            if len(seen) == PROBLEMS_LIMIT:
+                message = f"there are more problems; the first {PROBLEMS_LIMIT} are shown"
+                yield Problem("config.too_many", message, Origin(Place.FILE, str(self._path)))
+                return
             if identity not in seen:
                 seen.add(identity)
                 text = self._texts.get(problem.origin.name)

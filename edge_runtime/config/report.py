@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH: Final = 120  # characters of a source line that are shown
+LINE_LIMIT: Final = 4096  # nobody reads longer lines, and masking them takes long
 _CONTEXT: Final = 40  # of these, how many before the caret when a line is too long
 
 _KEY = re.compile(r"(?P<key>[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)[\"']?)\s*:\s+")
@@ -130,10 +131,12 @@ class SourceText:
 
 
 def make_excerpt(source: SourceText, origin: Origin) -> Excerpt | None:
-    """Cut the line of ``origin`` out of its file, masking what must not be shown; ``None`` if there is no such line."""
+    """Cut the line of ``origin`` out of its file with its secrets masked; ``None`` if there is none, or an endless one."""
     if not 1 <= origin.line <= len(source.lines):
         return None
     line = source.lines[origin.line - 1]
+    if len(line) > LINE_LIMIT:
+        return None
     start = origin.column - 1
     end = origin.end_column - 1 if origin.end_line == origin.line else len(line.rstrip())
     text, start, end = _mask(line, _hidden(source, origin.line - 1), start, max(end, start + 1))

@@ -64,17 +64,15 @@ class ZygoteLink:
         """
         self._loop = loop
         self._owner = owner
-        self._control, theirs = pair()
-        self._heartbeat, heartbeat_fd = Heartbeat.create()
-        try:
-            self._process, self._pidfd = _spawn(theirs.fileno(), heartbeat_fd)
-        except OSError:
-            self._control.close()
-            self._heartbeat.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(heartbeat_fd)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            self._control, far_end = pair()
+            undo.callback(self._control.close)
+            theirs.callback(far_end.close)
+            self._heartbeat, heartbeat_fd = Heartbeat.create()
+            undo.callback(self._heartbeat.close)
+            theirs.callback(os.close, heartbeat_fd)
+            self._process, self._pidfd = _spawn(far_end.fileno(), heartbeat_fd)
+            undo.pop_all()  # nothing failed: ours stays open
         self._watchdog = Watchdog(
             start_timeout_s=PRELOAD_TIMEOUT_S, heartbeat_timeout_s=HEARTBEAT_TIMEOUT_S, now_ns=loop.clock.mono_ns()
         )
@@ -130,7 +128,7 @@ class ZygoteLink:
             self._drain()
         except PeerGone:
             self._loop.unwatch(self._control)
-            self._end("it closed its socket")
+            self._kill()  # it is ending, or of no use any more; how it ended says more than this
         except MalformedMessage as error:
             self._end(str(error))
 

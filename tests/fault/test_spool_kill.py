@@ -46,12 +46,22 @@ def committed(directory: Path) -> dict[int, str]:
     return {seq: json.loads(body)["id"] for seq, body in rows}
 
 
-def received(messages: list[Inbound]) -> dict[int, str]:
-    documents = [json.loads(m.payload) for m in messages if m.topic.endswith("/result/top")]
-    found: dict[int, str] = {}
-    for document in documents:
-        assert found.setdefault(document["seq"], document["id"]) == document["id"], "a number was used twice"
-    return found
+class Received:
+    """Collects seq -> id from the messages that came since the last look."""
+
+    def __init__(self, messages: list[Inbound]) -> None:
+        self._messages = messages
+        self._looked = 0
+        self.ids: dict[int, str] = {}
+
+    def count(self) -> int:
+        for message in self._messages[self._looked :]:
+            self._looked += 1
+            if message.topic.endswith("/result/top"):
+                document = json.loads(message.payload)
+                known = self.ids.setdefault(document["seq"], document["id"])
+                assert known == document["id"], "a number was used twice"
+        return len(self.ids)
 
 
 @pytest.mark.timeout(180)
@@ -73,7 +83,8 @@ def test_what_was_committed_before_a_kill_is_received_and_nothing_else(tmp_path:
         with running_box(tmp_path, broker.port) as box:
             wait_until(lambda: box.spool.stats().depth == 0)
         on_disk = committed(tmp_path)
-        wait_until(lambda: len(received(messages)) >= len(on_disk))
-    assert received(messages) == on_disk
+        received = Received(messages)
+        wait_until(lambda: received.count() >= len(on_disk), timeout_s=60.0)
+    assert received.ids == on_disk
     assert sorted(on_disk) == [*range(1, len(on_disk) + 1)]
     assert len(on_disk) > KILLS

@@ -41,7 +41,7 @@ class Engine:
         self.supervisor.start()
         self._descriptor = self.ring.reader_fd()
         fds = {"ring/top": self._descriptor}
-        self.supervisor.spawn(ChildSpec("engine", "edge_runtime.engine.worker:main", {}, fds), self)
+        self.supervisor.spawn(ChildSpec(name="engine", entry="edge_runtime.engine.worker:main", fds=fds), self)
         self.wait(lambda: self.child is not None)
         return self
 

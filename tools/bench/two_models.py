@@ -6,8 +6,9 @@ Alone, a model has all cores (`threads` = cores); together each has `threads_per
 
     together_a / alone_a + together_b / alone_b
 
-is 1 when the cores are shared without loss; less is what the two cost each other. Alone and together take turns, so
-that a busy machine is busy for both; the medians of the rounds are printed as one JSON object.
+is 1 when the cores are shared without loss; less is what the two cost each other. On a machine that is busy with
+something else it means little; `cpu_ratio` is then the better witness: CPU time that the frames would have cost
+alone, divided by what they cost together. Alone and together take turns; medians of the rounds are printed as JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import argparse
 import json
 import os
 import statistics
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edge_runtime.engine.base import threads_per_model
 from edge_runtime.engine.bench import bench
-from edge_runtime.engine.loader import LoadedModel, load_engine
+from edge_runtime.engine.loader import load_engine
 
 WORKERS = 2
 
@@ -34,12 +36,18 @@ def measure(paths: list[Path], backend: str, seconds: float, rounds: int) -> dic
     shared_models = [load_engine(path, backend=backend, threads=shared) for path in paths]
     alone: list[list[float]] = [[], []]
     together: list[list[float]] = [[], []]
+    cpu_ratios = []
     with ThreadPoolExecutor(2) as pool:
         for _ in range(rounds):
-            for number, model in enumerate(alone_models):
-                alone[number].append(_throughput(model, seconds))
-            for number, figure in enumerate(pool.map(lambda model: _throughput(model, seconds), shared_models)):
-                together[number].append(figure)
+            singles = [bench(model, seconds=seconds, requests=WORKERS) for model in alone_models]
+            begin_ns = time.process_time_ns()
+            both = list(pool.map(lambda model: bench(model, seconds=seconds, requests=WORKERS), shared_models))
+            spent_ms = (time.process_time_ns() - begin_ns) / 1e6
+            worth_ms = sum(b.frames * a.cpu_ms_per_frame for a, b in zip(singles, both, strict=True))
+            cpu_ratios.append(worth_ms / spent_ms)
+            for number in (0, 1):
+                alone[number].append(singles[number].throughput_fps)
+                together[number].append(both[number].throughput_fps)
     ratios = [
         sum(both[index] / single[index] for single, both in zip(alone, together, strict=True))
         for index in range(rounds)
@@ -54,11 +62,8 @@ def measure(paths: list[Path], backend: str, seconds: float, rounds: int) -> dic
         "together_fps": [round(statistics.median(one), 2) for one in together],
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(one, 3) for one in ratios],
+        "cpu_ratio": round(statistics.median(cpu_ratios), 3),
     }
-
-
-def _throughput(model: LoadedModel, seconds: float) -> float:
-    return bench(model, seconds=seconds, requests=WORKERS).throughput_fps
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def as_nobody() -> object:
 
 @pytest.mark.usefixtures("as_nobody")
 def test_what_may_not_be_read_is_said_so() -> None:
-    directory = Path("/tmp") / f"edge-camera-{os.getpid()}"
+    directory = Path(tempfile.gettempdir()) / f"edge-camera-{os.getpid()}"
     directory.mkdir(mode=0o700)
     try:
         path = directory / "secret.png"

@@ -371,6 +371,21 @@ def test_a_mistake_in_the_defaults_is_told_once_not_for_every_camera(box: Path) 
     assert [problem.path for problem in problems(path)] == ["defaults.fps"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALLEST + "inspections: {a: {recipe: {not_ok: [" + "{}," * 80_000 + "]}}}\n",
+        SMALLEST.replace("  top:", "".join(f"  a{number}: {{}}\n" for number in range(15_000)) + "  top:"),
+        "a: 1\n" * 50_000,
+        SMALLEST + "".join(f"a{number}: 1\n" for number in range(20_000)),
+    ],
+)
+def test_a_flood_of_mistakes_is_cut_off(box: Path, text: str) -> None:
+    found = problems(write(box, text))
+    assert len(found) <= loader.PROBLEMS_LIMIT + 1
+    assert found[-1].code == "config.too_many"
+
+
 def test_an_absolute_path_is_not_explained_twice(box: Path) -> None:
     (problem,) = problems(write(box, SMALLEST.replace("model.onnx", "/nowhere/model.onnx")))
     assert problem.help == "relative paths start at the directory of the configuration file"

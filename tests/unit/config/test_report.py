@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.config.report import (
+    LINE_LIMIT,
     WIDTH,
     Excerpt,
     InvalidConfigError,
@@ -82,6 +83,11 @@ def test_a_caret_at_the_start_of_a_long_line_keeps_the_start() -> None:
     excerpt = excerpt_of(["HERE" + "y" * 300], at(1, 1, 5))
     assert excerpt is not None
     assert (excerpt.start, excerpt.width) == (0, 4)
+
+
+def test_an_endless_line_is_not_shown() -> None:
+    assert excerpt_of(["x" * (LINE_LIMIT + 1)], at(1, 1, 2)) is None
+    assert excerpt_of(["x" * LINE_LIMIT], at(1, 1, 2)) is not None
 
 
 def test_tabs_and_control_characters_take_one_column_and_reach_no_terminal() -> None:

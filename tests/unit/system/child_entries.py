@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.frame import SlotRef
 from edge_runtime.system.messages import PeerGone
 from edge_runtime.system.ring import Ring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_runtime.core.frame import SlotRef
     from edge_runtime.system.process import ChildContext
 
 BEAT_S = 0.05
+GRANDCHILD_S = 1.5
 IMPORTED_BY = os.getpid()
 
 
@@ -41,54 +44,79 @@ def puppet(context: ChildContext) -> None:
 
 
 def _obey(context: ChildContext, message: dict[str, object]) -> None:
-    match message:
-        case {"op": "signal", "number": int(number)}:
-            os.kill(os.getpid(), number)
-        case {"op": "exit", "code": int(code)}:
-            sys.exit(code)
-        case {"op": "say", "count": int(count)}:
-            for number in range(count):
-                context.socket.send({"op": "said", "number": number})
-        case {"op": "say_and_die", "count": int(count)}:
-            for number in range(count):
-                context.socket.send({"op": "said", "number": number})
-            os.kill(os.getpid(), signal.SIGKILL)
-        case {"op": "hang"}:
-            threading.Event().wait()
-        case {"op": "raise"}:
-            msg = "as the test asked"
-            raise RuntimeError(msg)
-        case {"op": "raise_data_error"}:
-            raise DataError("test.data", "as the test asked")
-        case {"op": "garbage"}:
-            os.write(context.socket.fileno(), b"\xff garbage")
-            context.socket.send({"op": "said", "number": 0})
-            threading.Event().wait()
-        case {"op": "close"}:
-            context.socket.close()
-            beat_for_ever(context)
-        case {"op": "write", "fd": str(name), "text": str(text)}:
-            os.write(context.fds[name], text.encode())
-        case {"op": "inspect"}:
-            context.socket.send({"op": "facts", **_facts()})
-        case _:
-            msg = f"not understood: {message}"
-            raise ValueError(msg)
+    command = COMMANDS[str(message.pop("op"))]
+    command(context, **message)
 
 
-def _facts() -> dict[str, object]:
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    return {
+def _signal(context: ChildContext, number: int) -> None:
+    del context
+    os.kill(os.getpid(), number)
+
+
+def _exit(context: ChildContext, code: int) -> None:
+    del context
+    sys.exit(code)
+
+
+def _say(context: ChildContext, count: int) -> None:
+    for number in range(count):
+        context.socket.send({"op": "said", "number": number})
+
+
+def _say_and_die(context: ChildContext, count: int) -> None:
+    _say(context, count)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hang(context: ChildContext) -> None:
+    del context
+    threading.Event().wait()
+
+
+def _raise(context: ChildContext) -> None:
+    del context
+    msg = "as the test asked"
+    raise RuntimeError(msg)
+
+
+def _raise_data_error(context: ChildContext) -> None:
+    del context
+    raise DataError("test.data", "as the test asked")
+
+
+def _garbage(context: ChildContext) -> None:
+    os.write(context.socket.fileno(), b"\xff garbage")
+    _say(context, 1)
+    threading.Event().wait()
+
+
+def _close(context: ChildContext) -> None:
+    context.socket.close()
+    beat_for_ever(context)
+
+
+def _leave_a_grandchild(context: ChildContext) -> None:
+    """Die while a process that main knows nothing of holds the socket."""
+    if os.fork() == 0:
+        select.select([], [], [], GRANDCHILD_S)
+        os._exit(0)
+    _say_and_die(context, 1)
+
+
+def _write(context: ChildContext, fd: str, text: str) -> None:
+    os.write(context.fds[fd], text.encode())
+
+
+def _inspect(context: ChildContext) -> None:
+    fds = [Path(f"/proc/self/fd/{number}") for number in range(256)]
+    targets = [str(fd.readlink()) for fd in fds if fd.is_symlink()]
+    facts = {
         "comm": Path("/proc/self/comm").read_text().strip(),
         "threads": len(list(Path("/proc/self/task").iterdir())),
-        "fds": sorted(
-            os.readlink(f"/proc/self/fd/{fd}")
-            for fd in os.listdir("/proc/self/fd")
-            if os.path.exists(f"/proc/self/fd/{fd}")
-        ),
-        "stdin": os.readlink("/proc/self/fd/0"),
-        "stdout_is_stderr": os.readlink("/proc/self/fd/1") == os.readlink("/proc/self/fd/2"),
-        "blocked": sorted(map(int, blocked)),
+        "fds": targets,
+        "stdin": targets[0],
+        "stdout_is_stderr": targets[1] == targets[2],
+        "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
         "sigint_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         "sigterm_default": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
         "core": list(resource.getrlimit(resource.RLIMIT_CORE)),
@@ -98,6 +126,23 @@ def _facts() -> dict[str, object]:
         "imported_by": IMPORTED_BY,
         "telemetry": os.environ.get("ORT_DISABLE_TELEMETRY"),
     }
+    context.socket.send({"op": "facts", **facts})
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "signal": _signal,
+    "exit": _exit,
+    "say": _say,
+    "say_and_die": _say_and_die,
+    "hang": _hang,
+    "raise": _raise,
+    "raise_data_error": _raise_data_error,
+    "garbage": _garbage,
+    "close": _close,
+    "leave_a_grandchild": _leave_a_grandchild,
+    "write": _write,
+    "inspect": _inspect,
+}
 
 
 def stubborn(context: ChildContext) -> None:

@@ -215,11 +215,14 @@ def test_a_callback_that_raises_ends_the_service_with_its_exception_and_still_ma
         msg = "broken callback"
         raise LookupError(msg)
 
-    with pytest.raises(ExceptionGroup) as caught, Loop() as loop, ServiceGroup() as group:
+    with Loop() as loop:
         loop.on_stop(lambda: ran.append("closed"))
         loop.post(fail)
+        group = ServiceGroup()
         group.start(loop)
         assert group.wait(10)
+        with pytest.raises(ExceptionGroup) as caught:
+            group.__exit__(None, None, None)
     assert caught.group_contains(LookupError, match="broken callback")
     assert ran == ["closed"]
 

@@ -135,7 +135,7 @@ def gone(pid: int) -> bool:
 
 
 def open_fds() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_child_gets_its_arguments_and_descriptors_and_says_hello(started: Bench) -> None:
@@ -170,7 +170,7 @@ def test_a_child_is_a_clean_process(started: Bench) -> None:
     fds = facts.pop("fds")
     assert isinstance(fds, list)
     assert len([fd for fd in fds if fd.startswith("socket:")]) == 1 + sum(
-        os.readlink(f"/proc/self/fd/{fd}").startswith("socket:") for fd in (1, 2)
+        str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("socket:") for fd in (1, 2)
     )
     assert not [fd for fd in fds if "eventpoll" in fd or "pidfd" in fd]
     assert len([fd for fd in fds if "edge-heartbeat" in fd]) == 1
@@ -312,6 +312,13 @@ def test_a_child_that_closes_its_socket_and_lives_on_is_killed(started: Bench, m
     started.until(lambda: owner.count("hello") == 2)
     [cause] = owner.causes
     assert cause.text.endswith(": killed: it closed its socket and did not end")
+
+
+def test_a_grandchild_that_holds_the_socket_does_not_hold_up_the_restart(started: Bench) -> None:
+    owner = started.running()
+    owner.child.send({"op": "leave_a_grandchild"})
+    started.until(lambda: owner.count("hello") == 2)
+    assert owner.log == ["started", "hello", "said", "exited", "started", "hello"]
 
 
 def test_sending_never_blocks_even_if_the_child_does_not_read(started: Bench) -> None:
