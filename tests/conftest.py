@@ -68,15 +68,14 @@ def _children() -> set[int]:
 
 def _descriptors() -> dict[int, str]:
     found: dict[int, str] = {}
-    for entry in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{entry}")
-            mode = os.fstat(int(entry)).st_mode
-        except (FileNotFoundError, OSError):
+            target, mode = str(entry.readlink()), os.fstat(int(entry.name)).st_mode
+        except OSError:
             continue  # the descriptor of the listing itself
         if target.startswith(("/dev/", "/proc/")) or stat.S_ISDIR(mode):
             continue  # terminals, random numbers and pytest's own directory handles
-        found[int(entry)] = target
+        found[int(entry.name)] = target
     return found
 
 

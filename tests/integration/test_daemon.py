@@ -59,20 +59,17 @@ def test_a_killed_daemon_leaves_its_will_and_no_process_behind(tmp_path: Path) -
 
 
 def test_a_second_daemon_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    with Broker() as broker, Listener(broker.port) as listener:
-        with DaemonProcess(tmp_path, line_config(broker.port, tmp_path / "state")) as daemon:
-            listener.wait_for_verdicts(3)
-            second = subprocess.run(
-                [sys.executable, "-m", "edge_runtime", "run", "--config", str(daemon.config)],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
-            assert second.returncode == 75
-            assert str(daemon.pid) in second.stderr
-            assert "Traceback" not in second.stderr
-            listener.wait_for_verdicts(3)
+    with (
+        Broker() as broker,
+        Listener(broker.port) as listener,
+        DaemonProcess(tmp_path, line_config(broker.port, tmp_path / "state")) as daemon,
+    ):
+        listener.wait_for_verdicts(3)
+        second = _run("run", "--config", str(daemon.config))
+        assert second.returncode == 75
+        assert str(daemon.pid) in second.stderr
+        assert "Traceback" not in second.stderr
+        listener.wait_for_verdicts(3)
 
 
 def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(tmp_path: Path) -> None:

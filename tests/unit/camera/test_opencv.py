@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -182,3 +183,68 @@ def test_a_frame_of_a_file_costs_no_more_than_its_decoding(clip: Path) -> None:
         source.retrieve(slot)
     assert (time.perf_counter() - started) / 100 < 0.02
     source.close()
+
+
+class Capture:
+    """Stands for a ``cv2.VideoCapture`` whose device does what ours here cannot be made to do."""
+
+    def __init__(self, *results: object, block_s: float = 0.0) -> None:
+        self.results = list(results)
+        self.block_s = block_s
+
+    def grab(self) -> object:
+        threading.Event().wait(self.block_s)
+        return self.results.pop(0)
+
+    def retrieve(self, _view: object) -> object:
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def release(self) -> None:
+        self.results.clear()
+
+
+def device(tmp_path: Path, *results: object, block_s: float = 0.0) -> DeviceSource:
+    (tmp_path / "video0").write_bytes(b"")
+    source = DeviceSource(tmp_path / "video0", LIMIT)
+    source._capture = Capture(*results, block_s=block_s)  # type: ignore[assignment]
+    source._shape = Shape(4, 3, 3)
+    return source
+
+
+def test_a_device_that_changes_its_size_is_copied_and_then_written_in_place(tmp_path: Path) -> None:
+    larger = np.full((6, 8, 3), 9, np.uint8)
+    source, slot = device(tmp_path, (True, larger)), np.zeros(1000, np.uint8)
+    assert source.retrieve(slot) == Shape(8, 6, 3)
+    assert (slot[: 8 * 6 * 3] == 9).all()
+    in_place = slot[: 8 * 6 * 3].reshape(6, 8, 3)
+    source._capture = Capture((True, in_place))  # type: ignore[assignment]
+    assert source.retrieve(slot) == Shape(8, 6, 3)
+
+
+def test_a_grey_device_gives_one_channel(tmp_path: Path) -> None:
+    assert device(tmp_path, (True, np.zeros((3, 4), np.uint8))).retrieve(np.zeros(100, np.uint8)) == Shape(4, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ((False, np.zeros((0,), np.uint8)), "no picture"),
+        ((True, np.zeros((3, 4, 3), np.uint16)), "uint16"),
+        ((True, np.zeros((60, 40, 3), np.uint8)), "do not fit"),
+        (cv2.error("broken"), "the decoder failed"),
+    ],
+)
+def test_what_a_decoder_gives_is_checked(tmp_path: Path, result: object, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        device(tmp_path, result).retrieve(np.zeros(100, np.uint8))
+
+
+def test_a_silent_device_is_asked_again_and_an_unplugged_one_is_gone(tmp_path: Path) -> None:
+    assert device(tmp_path, True).grab() == Arrival()
+    assert device(tmp_path, False, block_s=1.0).grab() is Nothing.YET
+    with pytest.raises(UnavailableError, match="was it unplugged") as caught:
+        device(tmp_path, False).grab()
+    assert caught.value.code == "camera.closed"
