@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_runtime.system.logs import configure  # noqa: PLC0415
 
     sys.setswitchinterval(0.0005)
-    configure(style="text", level=logging.getLevelName(logging.WARNING), journal=False)
+    configure(style="text", level="warning", journal=False)
     found = run_bench(BenchOptions(args.model, args.device, args.backend, args.seconds, args.streams, args.size))
     if args.json:
         print(json.dumps(found))

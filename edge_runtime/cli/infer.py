@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_runtime.core.result import Evaluation  # noqa: PLC0415
     from edge_runtime.system.logs import configure  # noqa: PLC0415
 
-    configure(style="text", level=logging.getLevelName(logging.ERROR), journal=False)
+    configure(style="text", level="critical", journal=False)
     unusable = 0
     for body, evaluation in infer(InferOptions(args.model, args.device, args.backend), args.images):
         sys.stdout.buffer.write(body + b"\n")

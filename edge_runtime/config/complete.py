@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TLS_PORT = 8883  # IANA: secure-mqtt
+SPREAD_LIMIT = 10_000  # values; 64 cameras are allowed, and more is a bomb that validation refuses anyway
 
 
 def complete(data: Mapping[str, object]) -> dict[str, object]:
@@ -16,7 +17,7 @@ def complete(data: Mapping[str, object]) -> dict[str, object]:
     cameras = data.get("cameras")
     if isinstance(cameras, Mapping):
         defaults = data.get("defaults")
-        if isinstance(defaults, Mapping):
+        if isinstance(defaults, Mapping) and len(defaults) * len(cameras) <= SPREAD_LIMIT:
             completed["cameras"] = {name: _over(defaults, camera) for name, camera in cameras.items()}
         inspections = _inspections(data, list(cameras))
         if inspections is not None:

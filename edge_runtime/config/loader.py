@@ -272,7 +272,7 @@ class _Load:
             self._problems,
             key=lambda one: (order.get(one.origin.name, len(order)), one.origin.line, one.origin.column, one.code),
         )
-        seen = set()
+        seen: set[tuple[Origin, str, str]] = set()
         for problem in in_order:
             identity = (problem.origin, problem.code, problem.message)
             if len(seen) == PROBLEMS_LIMIT:

@@ -131,7 +131,7 @@ class SourceText:
 
 
 def make_excerpt(source: SourceText, origin: Origin) -> Excerpt | None:
-    """Cut the line of ``origin`` out of its file with its secrets masked; ``None`` if there is none, or an endless one."""
+    """Cut the line of ``origin`` out of its file with secrets masked; ``None`` if there is none, or an endless one."""
     if not 1 <= origin.line <= len(source.lines):
         return None
     line = source.lines[origin.line - 1]

@@ -35,8 +35,9 @@ _SEQUENCE = re.compile(r"%[0-9]*d")
 _VIDEO_DEVICE = re.compile(r"/dev/(?:video[A-Za-z0-9_-]+|v4l/by-(?:id|path)/[A-Za-z0-9._:+@-]+)")
 _SIM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLAYLISTS = (".m3u8", ".m3u", ".sdp", ".concat", ".ffconcat", ".txt", ".mpd", ".pls", ".xspf", ".asx")
-_SECRET_PARAMETER = re.compile(r"(?i)((?:pass|pwd|secret|token|auth|key|credential)[a-z0-9]*=)[^&#\s\"<>]*")
-_USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s\"<>]*@")
+# every repetition is bounded: these also run over whatever a camera or broker says
+_SECRET_PARAMETER = re.compile(r"(?i)((?:pass|pwd|secret|token|auth|key|credential)[a-z0-9]{0,32}=)[^&#\s\"<>]*")
+_USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,31}://)[^\s\"<>]{0,2048}@")
 
 _FLAG = re.compile(r"[01]")
 _OPTIONS: Final[Mapping[str, Mapping[str, tuple[re.Pattern[str], str]]]] = {

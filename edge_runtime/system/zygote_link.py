@@ -120,6 +120,8 @@ class ZygoteLink:
         self._kill()
 
     def _kill(self) -> None:
+        if self.closed:
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
@@ -128,7 +130,8 @@ class ZygoteLink:
             self._drain()
         except PeerGone:
             self._loop.unwatch(self._control)
-            self._kill()  # it is ending, or of no use any more; how it ended says more than this
+            # it is ending, and how it ended says more than this; or else it is of no use any more
+            self._loop.call_later(_END_TIMEOUT_S, self._kill)
         except MalformedMessage as error:
             self._end(str(error))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
+SLOT_BYTES = 4 << 20
 IMAGES = Path(__file__).parents[1] / "assets" / "images"
 
 
@@ -35,7 +36,7 @@ class Line:
 
     def __init__(self, args: dict[str, object], *, heartbeat_timeout_s: float = 5.0) -> None:
         self.loop = Loop()
-        self.ring = Ring.create("top", slots=4, slot_bytes=4 << 20)
+        self.ring = Ring.create("top", slots=4, slot_bytes=SLOT_BYTES)
         self.messages: list[dict[str, Any]] = []
         self.exits: list[str] = []
         self.torn: list[int] = []

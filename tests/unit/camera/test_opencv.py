@@ -243,8 +243,8 @@ def test_what_a_decoder_gives_is_checked(tmp_path: Path, result: object, words: 
 
 
 def test_a_silent_device_is_asked_again_and_an_unplugged_one_is_gone(tmp_path: Path) -> None:
-    assert device(tmp_path, True).grab() == Arrival()
-    assert device(tmp_path, False, block_s=1.0).grab() is Nothing.YET
+    assert device(tmp_path, 1).grab() == Arrival()
+    assert device(tmp_path, 0, block_s=1.0).grab() is Nothing.YET
     with pytest.raises(UnavailableError, match="was it unplugged") as caught:
-        device(tmp_path, False).grab()
+        device(tmp_path, 0).grab()
     assert caught.value.code == "camera.closed"

@@ -378,6 +378,8 @@ def test_a_mistake_in_the_defaults_is_told_once_not_for_every_camera(box: Path) 
         SMALLEST.replace("  top:", "".join(f"  a{number}: {{}}\n" for number in range(15_000)) + "  top:"),
         "a: 1\n" * 50_000,
         SMALLEST + "".join(f"a{number}: 1\n" for number in range(20_000)),
+        SMALLEST.replace("  top:", "".join(f"  a{number}: {{}}\n" for number in range(12_000)) + "  top:")
+        + f"defaults: {{{','.join(f'k{number}: 1' for number in range(5_000))}}}\n",
     ],
 )
 def test_a_flood_of_mistakes_is_cut_off(box: Path, text: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +166,15 @@ def test_relative_paths_start_at_a_directory_and_nothing_else_changes() -> None:
 )
 def test_urls_inside_text_are_redacted(text: str, expected: str) -> None:
     assert redact_url(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a://" * 20_000, "pass" * 20_000, "a.a+" * 20_000, "://@" * 20_000, "a://" + "@" * 80_000]
+)
+def test_redacting_long_nonsense_takes_no_time_to_speak_of(text: str) -> None:
+    start = time.process_time()
+    redact_url(text)
+    assert time.process_time() - start < 5.0  # unbounded patterns need minutes
 
 
 @given(st.text(max_size=80))

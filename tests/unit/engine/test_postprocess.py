@@ -149,13 +149,22 @@ def slow_suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, io
     seed=st.integers(0, 1000),
 )
 def test_suppression_is_the_textbook_one(boxes: np.ndarray, seed: int) -> None:
+    check_suppression(boxes, seed)
+
+
+def test_suppression_is_the_textbook_one_for_many_boxes() -> None:
+    lot = np.random.default_rng(5)
+    check_suppression(lot.integers(-40, 40, (700, 4)), 6)
+
+
+def check_suppression(boxes: np.ndarray, seed: int) -> None:
     lot = np.random.default_rng(seed)
     corners = boxes.astype(np.float32) / 2
     scores, classes = (
         lot.integers(0, 8, len(boxes)).astype(np.float32) / 8,
         lot.integers(0, 2, len(boxes)).astype(np.intp),
     )
-    kept = suppress(corners, scores, classes, iou=0.5, limit=100)
+    kept = suppress(corners, scores, classes, iou=0.5, limit=1000)
     assert kept.tolist() == slow_suppress(corners, scores, classes, 0.5)
 
 

@@ -1,0 +1,174 @@
+"""The verbs as a user types them: data on stdout, words on stderr, documented exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_runtime.app import broker as local_broker
+from edge_runtime.cli import VERBS
+from tests.brokers import Broker
+from tests.daemons import MODEL, DaemonProcess, line_config, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def edge(*words: str | Path, timeout_s: float = 100.0) -> subprocess.CompletedProcess[str]:
+    """Run a verb; a traceback is a failure whatever the test wants."""
+    command = [sys.executable, "-m", "edge_runtime", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help(verb: str) -> None:
+    done = edge(verb, "--help")
+    assert done.returncode == 0
+    assert verb in done.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("fly",), ("run", "--fast")])
+def test_wrong_words_are_a_usage_error(words: tuple[str, ...]) -> None:
+    done = edge(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "usage" in done.stderr
+
+
+def test_version_lists_what_it_stands_on() -> None:
+    found = json.loads(edge("version", "--json").stdout)
+    assert found["edge-runtime"]
+    assert found["openvino"]
+    assert "edge-runtime" in edge("version").stdout
+
+
+def test_doctor_says_what_runs_where() -> None:
+    findings = json.loads(edge("doctor", "--json").stdout)
+    assert any(f["what"].startswith("openvino runs on CPU") for f in findings)
+    assert all(f["mend"] for f in findings if f["level"] == "fail")
+
+
+def test_doctor_finds_that_the_broker_does_not_answer(tmp_path: Path, free_port: int) -> None:
+    daemon = DaemonProcess(tmp_path, line_config(free_port, tmp_path / "state"))
+    done = edge("doctor", "--config", daemon.config)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{free_port} does not answer" in done.stdout
+
+
+def test_infer_prints_one_result_per_image_in_order() -> None:
+    images = sorted((MODEL / "golden").glob("frame-*.*"))[:3]
+    done = edge("infer", MODEL, *images)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [d["seq"] for d in found] == [1, 2, 3]
+    assert {d["schema"] for d in found} == {"vision.result/1"}
+    assert all(d["model"]["name"] == "surface-defects" for d in found)
+
+
+def test_infer_says_of_a_bad_image_why_it_has_no_verdict(tmp_path: Path) -> None:
+    bad, empty = tmp_path / "page.png", tmp_path / "empty.jpg"
+    bad.write_text("<html>404</html>")
+    empty.touch()
+    good = min((MODEL / "golden").glob("frame-*.*"))
+    done = edge("infer", MODEL, bad, good, empty, tmp_path / "absent.png")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 65
+    assert [d["evaluation"] == "NotDecidable" for d in found] == [True, False, True, True]
+    assert all(d["reason"].startswith("invalid_frame: ") for d in found if d["evaluation"] == "NotDecidable")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x08\x07garbage"])
+def test_infer_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(content)
+    done = edge("infer", model, min((MODEL / "golden").glob("frame-*.*")))
+    assert done.returncode == 65
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+
+
+def test_infer_does_not_fall_back_to_another_device() -> None:
+    done = edge("infer", MODEL, min((MODEL / "golden").glob("frame-*.*")), "--device", "npu")
+    assert done.returncode in (65, 69)
+    assert "npu" in done.stderr.lower()
+    assert done.stdout == ""
+
+
+def test_watch_proves_what_arrives(tmp_path: Path) -> None:
+    with Broker() as broker, DaemonProcess(tmp_path, line_config(broker.port, tmp_path / "state")) as daemon:
+        wait_until(lambda: daemon.counters().get("inferred", 0) > 3, 30, "verdicts")
+        done = edge("watch", "--host", "127.0.0.1", "--port", str(broker.port), "--seconds", "2", "--json")
+        assert done.returncode == 0, done.stderr
+        *documents, proof = [json.loads(line) for line in done.stdout.splitlines()]
+        assert proof["proof"]["missing"] == 0
+        assert proof["proof"]["received"] == len([d for d in documents if d["schema"] == "vision.result/1"]) > 0
+        assert edge("watch", "--config", daemon.config, "--seconds", "1").stdout.count("#") > 0
+
+
+def test_watch_says_that_the_broker_does_not_answer(free_port: int) -> None:
+    done = edge("watch", "--host", "127.0.0.1", "--port", str(free_port), "--seconds", "1")
+    assert done.returncode == 69
+    assert str(free_port) in done.stderr
+
+
+def test_run_without_a_configuration_is_a_configuration_error(tmp_path: Path) -> None:
+    done = edge("run", "--config", tmp_path / "absent.yaml")
+    assert done.returncode == 78
+    assert "absent.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "iotcore"])
+def test_the_demo_works_with_either_broker(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.app.daemon import Control
+    from edge_runtime.app.demo import DemoOptions, run_demo, worked
+
+    if broker == "iotcore":
+        monkeypatch.setattr(local_broker, "MOSQUITTO_PLACES", ())
+    summary = run_demo(DemoOptions(seconds=8), Control())
+    assert worked(summary), summary
+    assert summary["results_acked"] == summary["results_committed"] == summary["results_received"]
+
+
+def test_the_demo_prints_one_summary() -> None:
+    done = edge("demo", "--headless", "--seconds", "6", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["captured"] == summary["inferred"] + summary["dropped"] + summary["failed"]
+    assert summary["missing"] == 0
+
+
+def test_bench_states_both_sides_of_the_ratio() -> None:
+    done = edge("bench", MODEL, "--seconds", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bare"]["throughput_fps"] > 0
+    assert found["product"]["throughput_fps"] > 0
+    paced = found["paced"]
+    assert paced["capture_to_puback_minus_infer_ms"]["p99"] > 0
+    assert paced["failed"] == 0
+
+
+def test_output_may_be_cut_off_by_its_reader() -> None:
+    command = f"{sys.executable} -m edge_runtime config schema | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+
+
+def test_an_incomplete_installation_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.app import assets
+    from edge_runtime.core.errors import DataError
+
+    monkeypatch.setattr(assets, "PACKAGE", tmp_path / "package")
+    shutil.copytree(MODEL, tmp_path / "package" / "_models" / "surface-defects")
+    assert assets.model_package() == tmp_path / "package" / "_models" / "surface-defects"
+    with pytest.raises(DataError, match="other"):
+        assets.model_package("other")
