@@ -138,5 +138,5 @@ class Announcer:
     def _send_state(self, state: SourceState, reason: str, detail: str) -> None:
         self.flush()
         detail = redact_url(detail)[:DETAIL_CHARACTERS_MAX]
-        logger.info("camera is %s: %s (%s)", state.value, detail or reason, reason)
+        logger.debug("camera is %s: %s (%s)", state.value, detail or reason, reason)
         self._sender.send({"op": "state", "state": state.value, "reason": reason, "detail": detail})

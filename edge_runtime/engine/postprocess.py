@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CANDIDATE_LIMIT: Final = 2048
 """Boxes that enter the suppression, best first; more is noise and would cost tens of milliseconds."""
-_BLOCK: Final = 128
+_BLOCK: Final = 128  # boxes decided at once by the suppression
 SCORE_SLACK: Final = 0.01
 """How far a quantized score may lie outside 0..1 before it is no score at all."""
 
@@ -164,8 +164,9 @@ def _rivals(
     height = np.minimum(one[:, 3, None], other[:, 3]) - np.maximum(one[:, 1, None], other[:, 1])
     both = np.maximum(width, 0) * np.maximum(height, 0)
     area, area_other = (np.prod(some[:, 2:] - some[:, :2], axis=1) for some in (one, other))
-    pairs: NDArray[np.bool_] = both > iou * (area[:, None] + area_other - both)
-    return pairs & (classes[first][:, None] == classes[second])
+    overlapping = both > iou * (area[:, None] + area_other - both)
+    pairs: NDArray[np.bool_] = overlapping & (classes[first][:, None] == classes[second])
+    return pairs
 
 
 def to_frame(boxes: NDArray[np.float32], transform: Transform) -> NDArray[np.float64]:

@@ -69,7 +69,12 @@ class FlightRecorder:
             self._words[place] = frame_id
 
     def leave(self, inspection: str, frame_id: int) -> None:
-        """Forget a frame whose fate is durable or counted; unknown frames are those that did not fit."""
+        """Forget a frame whose fate is durable or counted; unknown frames are those that did not fit.
+
+        Nothing happens for 0, the frame id of a result without a frame.
+        """
+        if frame_id == 0:
+            return
         with self._lock:
             place = self._places.pop((inspection, frame_id), None)
             base = self._base[inspection]

@@ -433,6 +433,35 @@ def _fail() -> None:
     raise DataError("frame.invalid", "not today")
 
 
+def test_frames_that_wait_for_the_old_model_are_judged_by_it(colours: Path, tmp_path: Path) -> None:
+    go_on = threading.Event()
+    box = Box()
+    other = write_package(tmp_path / "new", "colours", labels=["rot", "gruen", "blau"])
+    with Main() as main:
+        host = EngineHost(box)
+        host.attach("top", main.ring.reader_fd())
+        host.handle({"op": "load", "slot": "defects", "path": str(colours), "workers": 1})
+        box.wait_for(lambda seen: len(seen) == 1)
+        lane = host._pools["defects"].model.lanes[0]
+        judge = lane.predict
+        lane.predict = lambda *args: (go_on.wait(20), judge(*args))[1]  # type: ignore[method-assign]  # this lane only
+        ref = main.frame(GREEN)
+        for request in range(5):
+            host.handle(main.infer(request, ref))
+        old = host._pools["defects"]
+        host.handle({"op": "load", "slot": "defects", "path": str(other), "workers": 1})
+        deadline = time.monotonic() + 20
+        while host._pools["defects"] is old:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+        host.handle(main.infer(5, ref))
+        go_on.set()
+        box.wait_for(lambda seen: len(seen) == 8)
+        host.close()
+    labels = {one["request"]: one["predictions"][0]["label"] for one in box.messages if one["op"] == "inferred"}
+    assert labels == {**dict.fromkeys(range(5), "green"), 5: "gruen"}
+
+
 def test_a_frame_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch, colours: Path) -> None:
     go_on = threading.Event()
     box = Box()

@@ -55,6 +55,16 @@ def test_what_does_not_fit_is_counted() -> None:
     assert leftovers(words, NAMES, {})["right"].unnamed == 0
 
 
+def test_a_result_without_a_frame_changes_nothing() -> None:
+    words = _words()
+    recorder = FlightRecorder(words, NAMES)
+    for frame_id in range(1, ENTRIES + 2):
+        recorder.enter("left", frame_id)
+    before = list(words)
+    recorder.leave("left", 0)
+    assert list(words) == before
+
+
 def test_places_are_used_again() -> None:
     words = _words()
     recorder = FlightRecorder(words, NAMES)

@@ -118,6 +118,17 @@ def test_only_boxes_whose_centre_is_in_the_region_count(
     assert judgement.score == (0.9 if inside else None)
 
 
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [((0.3 * W, 0, 0.6 * W, H), Evaluation.OK), ((-0.4 * W, -H, W, 3 * H), Evaluation.NOT_OK)],
+)
+def test_it_is_the_centre_that_counts_and_not_a_corner(
+    box: tuple[float, float, float, float], expected: Evaluation
+) -> None:
+    found = make_prediction("scratch", 0.9, box)
+    assert judge(Recipe(not_ok=(Rule("scratch"),), region=LEFT_HALF), [found], W, H).evaluation is expected
+
+
 def test_what_has_no_box_belongs_to_the_whole_frame() -> None:
     found = make_prediction("scratch", box=None)
     judgement = judge(Recipe(not_ok=(Rule("scratch"),), region=LEFT_HALF), [found], W, H)
