@@ -213,7 +213,7 @@ class Daemon:
         try:
             self._settings = self._reload()
         except ConfigError as error:
-            logger.error("the new configuration is refused, the old one goes on:\n%s", error)  # noqa: TRY400 - for people
+            logger.error("the new configuration is refused, the old one goes on:\n%s", error.report())  # noqa: TRY400 - for people
             self._event(delivery, "config.refused", f"the new configuration is refused: {error.code}")
             self._notifier.send("READY=1")
             return False

@@ -53,9 +53,7 @@ def dispatch(argv: list[str]) -> int:
     try:
         return int(args.run(args))
     except EdgeError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.help:
-            print(f"   = help: {error.help}", file=sys.stderr)
+        print(error.report(), end="", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # the reader of our output went away, as `head` does; nothing of ours failed

@@ -32,9 +32,11 @@ def run(args: argparse.Namespace) -> int:
     path = find_config(args.config, os.environ)
 
     def read() -> Settings:
-        settings = load(path, environ=os.environ).settings
-        configure(style=settings.log.format, level=settings.log.level, journal="JOURNAL_STREAM" in os.environ)
-        return settings
+        loaded = load(path, environ=os.environ)
+        log = loaded.settings.log
+        journal = "JOURNAL_STREAM" in os.environ
+        configure(style=log.format, level=log.level, journal=journal, secrets=loaded.secrets)
+        return loaded.settings
 
     control = Control()
     signal.signal(signal.SIGTERM, lambda *_: control.stop())

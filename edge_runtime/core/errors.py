@@ -42,6 +42,10 @@ class EdgeError(Exception):
         """Message and, after a semicolon, the way out."""
         return self.message if self.help is None else f"{self.message}; {self.help}"
 
+    def report(self) -> str:
+        """The form for a terminal: what, and below it the way out; ends with a newline."""
+        return f"error: {self.message}\n" + (f"   = help: {self.help}\n" if self.help else "")
+
 
 class ConfigError(EdgeError):
     """The configuration is wrong; nothing was started or changed."""

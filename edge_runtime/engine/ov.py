@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 # openvino forks a process at import that posts to an analytics service; this is the documented way around it
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None = "not to be imported"
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None = "not to be imported"
 
 # ruff: noqa: E402 - the line above has to come first
 import numpy as np

@@ -168,12 +168,19 @@ def _prediction(item: object) -> Prediction:
     label_id = item.get("id")
     return Prediction(
         label=text(item, "label"),
-        score=number(item, "score"),
+        score=_score(item),
         box=None
         if box is None
         else (_finite(box[0], "box"), _finite(box[1], "box"), _finite(box[2], "box"), _finite(box[3], "box")),
         id=None if label_id is None else integer(item, "id"),
     )
+
+
+def _score(item: Mapping[str, object]) -> float:
+    score = number(item, "score")
+    if not 0.0 <= score <= 1.0:
+        raise _misfit("score", "0..1", score)
+    return score
 
 
 def _origin(message: Mapping[str, object]) -> str | None:

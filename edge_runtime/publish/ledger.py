@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish import payload
+from edge_runtime.publish.batch import Answers, Batch, Tally
 from edge_runtime.publish.floor import SeqFloor
 from edge_runtime.publish.kept import Kept
 from edge_runtime.publish.notices import Gap, Refusals, evictions, gap_event
@@ -40,43 +40,6 @@ _EVICT_DOWN_TO = 0.95  # of the limit, so that one gap event covers many rows
 _ABSURD_AGE_NS = 10 * 365 * 86_400 * _S  # the clock was not set when the row was written: not an age
 _KEPT_AT_ONCE = 2000
 _SHRINK_PAGES = 256
-
-
-@dataclass(slots=True)
-class Tally:
-    """Running totals, written by the writer only."""
-
-    committed: int = 0
-    acked: int = 0
-    refused: int = 0
-    evicted: int = 0
-    unencodable: int = 0
-    depth: int = 0
-    depth_bytes: int = 0
-    dead: int = 0
-    oldest_utc_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What the broker said about rows that were taken."""
-
-    acked: Sequence[Row] = ()
-    refused: Sequence[tuple[Row, str]] = ()
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction added.
-
-    Attributes:
-        frames: (inspection, frame id) of every result in it.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    streams: dict[str, StreamState] = field(default_factory=dict)
-    frames: list[tuple[str, int]] = field(default_factory=list)
-    unencodable: int = 0
 
 
 class Ledger:
@@ -326,14 +289,17 @@ class Ledger:
 
     def _add_row(self, item: Result | Event, batch: Batch) -> None:
         stream = payload.result_topic(item.inspection) if isinstance(item, Result) else payload.event_topic(item.scope)
-        seq = (batch.streams.get(stream) or self._streams.get(stream) or StreamState(0)).seq + 1
+        last = batch.streams.get(stream) or self._streams.get(stream)
+        seq = (0 if last is None else last.seq) + 1
         stamp = payload.Stamp(seq, self._boot_id)
         row_id = (batch.rows[-1].id if batch.rows else self.last_id) + 1
         if isinstance(item, Result):
             message = payload.encode_result(item, self._identity, stamp)
             utc_ns, mono_ns = item.captured_utc_ns, item.captured_mono_ns
             counters = json.dumps(payload.encode_counters(item.counters))
-            batch.streams[stream] = StreamState(seq, item.frame_id, counters)
+            # a trigger that got no frame has none of its own: the newest frame stays the newest
+            frame_id = item.frame_id or (last.frame_id if last else None)
+            batch.streams[stream] = StreamState(seq, frame_id, counters)
             batch.frames.append((item.inspection, item.frame_id))
         else:
             utc_ns, mono_ns = item.utc_ns, self._clock.mono_ns()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import UnavailableError
@@ -32,13 +31,14 @@ from edge_runtime.publish.link import (
     words,
 )
 from edge_runtime.publish.presence import Presence
+from edge_runtime.publish.session import Sent, Session
 from edge_runtime.publish.store import Row
 from edge_runtime.publish.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge_runtime.publish.link import Dial, Happening, Link
+    from edge_runtime.publish.link import Dial, Happening
     from edge_runtime.publish.spool import Spool
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
@@ -55,32 +55,6 @@ _MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
 _ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
 _NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    item: Row | Outgoing
-    mono_ns: int
-
-
-@dataclass(slots=True)
-class _Session:
-    """One connection while it stands."""
-
-    link: Link
-    window: int = 0
-    opened: int = 1  # slow start: one publish at first, one more with every answer, so that a publish for which the
-    # broker cuts the connection is found alone in flight after a few attempts
-    packet_max: int | None = None
-    ended: Ended | None = None
-    since_ns: int = 0
-    answered: int = 0  # rows that the broker took or refused
-    sent: dict[int, _Sent] = field(default_factory=dict)  # by mid, oldest first
-
-    @property
-    def room(self) -> int:
-        """How many QoS 1 publishes may be sent now."""
-        return min(self.window, self.opened) - len(self.sent)
 
 
 class Publisher:
@@ -174,7 +148,7 @@ class Publisher:
     def _attempt(self, stop: Stop) -> float:
         """Live through one connection; return the pause before the next one."""
         link = self._dial(self._presence.will())
-        session = _Session(link)
+        session = Session(link)
         try:
             link.open()
             self._await_accepted(session, stop)
@@ -192,7 +166,7 @@ class Publisher:
             return 0.0
         return self._after(session)
 
-    def _after(self, session: _Session) -> float:
+    def _after(self, session: Session) -> float:
         ended = session.ended or Ended(None, "the broker does not answer")
         stood_ns = self._clock.mono_ns() - session.since_ns if session.since_ns else 0
         if session.answered or stood_ns > _STABLE_NS:
@@ -201,7 +175,7 @@ class Publisher:
         self._set_state("refused" if slow else "connecting", ended.words)
         return self._dial.settings.slow_retry_s if slow else self._backoff.next()
 
-    def _await_accepted(self, session: _Session, stop: Stop) -> None:
+    def _await_accepted(self, session: Session, stop: Stop) -> None:
         deadline_ns = self._clock.mono_ns() + int(self._dial.settings.connect_timeout_s * _S)
         while session.ended is None and not session.window and not stop.is_set():
             left_ns = deadline_ns - self._clock.mono_ns()
@@ -211,7 +185,7 @@ class Publisher:
             session.link.pump(min(_TURN_S, left_ns / _S), self._waker.descriptor)
             self._digest(session)
 
-    def _greet(self, session: _Session) -> None:
+    def _greet(self, session: Session) -> None:
         self.stats.connects += 1
         session.since_ns = self._clock.mono_ns()
         if self._commands:
@@ -219,7 +193,7 @@ class Publisher:
         self._set_state("online", None)
         self._presence.connected()
 
-    def _serve(self, session: _Session, stop: Stop) -> None:
+    def _serve(self, session: Session, stop: Stop) -> None:
         stopped_ns: int | None = None
         while session.ended is None:
             wait_s = self._fill(session)
@@ -234,7 +208,7 @@ class Publisher:
                     self._farewell(session)
                     return
 
-    def _fill(self, session: _Session) -> float:
+    def _fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
         for document in self._documents.take(session.room):
             self._send_document(session, document)
@@ -247,7 +221,7 @@ class Publisher:
         self.stats.in_flight = len(session.sent)
         return due_s
 
-    def _fill_latest(self, session: _Session) -> float:
+    def _fill_latest(self, session: Session) -> float:
         for stream, row in self._spool.take_newest().items():
             if stream.startswith("result/"):
                 self._latest[stream] = row
@@ -265,11 +239,11 @@ class Publisher:
                 )
         return due_ns / _S
 
-    def _send_document(self, session: _Session, document: Outgoing) -> None:
+    def _send_document(self, session: Session, document: Outgoing) -> None:
         if self._muting(document.topic) is None:
             self._send(session, document, document)
 
-    def _send_row(self, session: _Session, row: Row) -> None:
+    def _send_row(self, session: Session, row: Row) -> None:
         message = self._outgoing(row, row.stream, latest=False)
         if session.packet_max is not None and session.link.size(message) > session.packet_max:
             self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
@@ -278,11 +252,11 @@ class Publisher:
         else:
             self._send(session, message, row)
 
-    def _send(self, session: _Session, message: Outgoing, item: Row | Outgoing) -> None:
+    def _send(self, session: Session, message: Outgoing, item: Row | Outgoing) -> None:
         mid = session.link.publish(message)
         self.stats.published += 1
         if message.qos:
-            session.sent[mid] = _Sent(item, self._clock.mono_ns())
+            session.sent[mid] = Sent(item, self._clock.mono_ns())
 
     def _outgoing(self, row: Row, suffix: str, *, latest: bool) -> Outgoing:
         old = self._spool.is_historical(row, self._dial.settings.historical_after_s)
@@ -292,7 +266,7 @@ class Publisher:
 
     # --- what happened
 
-    def _digest(self, session: _Session) -> None:
+    def _digest(self, session: Session) -> None:
         acked: list[Row] = []
         for happening in session.link.happened():
             if isinstance(happening, Answered):
@@ -304,7 +278,7 @@ class Publisher:
             if self._on_acked is not None:
                 self._on_acked(acked)
 
-    def _answered(self, session: _Session, answer: Answered, acked: list[Row]) -> None:
+    def _answered(self, session: Session, answer: Answered, acked: list[Row]) -> None:
         sent = session.sent.get(answer.mid)
         if sent is None:
             return  # a QoS 0 publish that left
@@ -326,7 +300,7 @@ class Publisher:
             self.stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
             acked.append(item)
 
-    def _other(self, session: _Session, happening: Happening) -> None:
+    def _other(self, session: Session, happening: Happening) -> None:
         if isinstance(happening, Accepted):
             session.window = max(1, min(self._dial.settings.window, happening.receive_maximum))
             session.packet_max = happening.packet_max
@@ -363,7 +337,7 @@ class Publisher:
         until_ns, reason = self._muted.get(topic, (0, None))
         return reason if self._clock.mono_ns() < until_ns else None
 
-    def _watch(self, session: _Session) -> None:
+    def _watch(self, session: Session) -> None:
         """End a connection whose broker does not answer: paho would notice after two keep alives at best."""
         oldest = next(iter(session.sent.values()), None)
         if oldest is None or session.ended is not None:
@@ -372,7 +346,7 @@ class Publisher:
         if age_s > self._dial.settings.ack_timeout_s:
             session.ended = Ended(None, f"the broker has not acknowledged a publish for {age_s:.1f} s")
 
-    def _collect(self, session: _Session) -> None:
+    def _collect(self, session: Session) -> None:
         """Take back what was in flight, in its order, before what already waits to be sent again."""
         items = [sent.item for sent in session.sent.values()]
         self._resend.extendleft(reversed([item for item in items if isinstance(item, Row)]))
@@ -380,7 +354,7 @@ class Publisher:
         session.sent.clear()
         self.stats.in_flight = 0
 
-    def _farewell(self, session: _Session) -> None:
+    def _farewell(self, session: Session) -> None:
         """Say that we stop on purpose, if the broker still listens; otherwise its Will says that we vanished."""
         if session.room <= 0:
             return

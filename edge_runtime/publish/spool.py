@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import BusyError, PermissionDeniedError, StorageError
 from edge_runtime.publish import payload
+from edge_runtime.publish.batch import Answers
 from edge_runtime.publish.handout import PREFETCH, Handout
-from edge_runtime.publish.ledger import Answers, Ledger
+from edge_runtime.publish.ledger import Ledger
 from edge_runtime.publish.limits import Durability, SpoolLimits, SpoolStats
 from edge_runtime.publish.losses import Losses
 from edge_runtime.publish.syncer import Syncer

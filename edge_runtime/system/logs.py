@@ -1,4 +1,4 @@
-"""Log lines on stderr, as text or JSON, with secrets masked and repeats of the same line bounded."""
+"""Log lines on stderr, as text or JSON, with secrets masked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from edge_runtime.system.redact import redact
+from edge_runtime.system.redact import Redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TextIO
 
 # <N> prefixes tell the journal the level of a line (sd-daemon(3), syslog levels of RFC 5424 6.2.1)
@@ -20,14 +21,15 @@ _SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR:
 class TextFormatter(logging.Formatter):
     """``2026-11-22T10:00:00.123Z WARNING edge_runtime.camera: text``, or with a ``<4>`` prefix for the journal."""
 
-    def __init__(self, *, journal: bool) -> None:
+    def __init__(self, redactor: Redactor | None = None, *, journal: bool) -> None:
         """Leave time and level to the journal when it reads our stderr."""
         super().__init__()
+        self._redactor = redactor or Redactor()
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; the lines of a traceback follow it."""
-        text = redact(_message(self, record))
+        text = self._redactor.redact(_message(self, record))
         name = record.name.removeprefix("edge_runtime.")
         if self._journal:
             prefix = f"<{_SYSLOG.get(record.levelno, 6)}>"
@@ -39,19 +41,26 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ts, level, logger, message, process."""
 
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        """Mask what ``redactor`` knows, and passwords in URLs in any case."""
+        super().__init__()
+        self._redactor = redactor or Redactor()
+
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         document = {
             "ts": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact(_message(self, record)),
+            "message": self._redactor.redact(_message(self, record)),
             "process": record.process,
         }
         return json.dumps(document, ensure_ascii=False)
 
 
-def configure(*, style: str, level: str, journal: bool, stream: TextIO | None = None) -> None:
+def configure(
+    *, style: str, level: str, journal: bool, stream: TextIO | None = None, secrets: Iterable[str] = ()
+) -> None:
     """Send all log lines of this process to ``stream`` (stderr when ``None``).
 
     Args:
@@ -59,9 +68,11 @@ def configure(*, style: str, level: str, journal: bool, stream: TextIO | None = 
         level: ``debug``, ``info``, ``warning`` or ``error``.
         journal: stderr is read by the systemd journal (``$JOURNAL_STREAM`` is set).
         stream: where to write.
+        secrets: values that are masked wherever they appear, beside passwords in URLs.
     """
+    redactor = Redactor(secrets)
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(journal=journal))
+    handler.setFormatter(JsonFormatter(redactor) if style == "json" else TextFormatter(redactor, journal=journal))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -35,7 +35,7 @@ with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     print("online", flush=True)
     while True:
         box.put(1, id=uuid7(time.time_ns() // 1_000_000, os.urandom(10)))
-        wait_until(lambda: box.spool.stats().queued <= 500)
+        wait_until(lambda: box.spool.stats().queued + box.spool.stats().depth <= 500)
 """
 
 
@@ -81,7 +81,7 @@ def test_what_was_committed_before_a_kill_is_received_and_nothing_else(tmp_path:
                 wait_until(lambda: len(messages) >= seen + more)  # noqa: B023 - called in this turn of the loop only
                 child.kill()
         with running_box(tmp_path, broker.port) as box:
-            wait_until(lambda: box.spool.stats().depth == 0)
+            wait_until(lambda: box.spool.stats().depth == 0, timeout_s=60.0)
         on_disk = committed(tmp_path)
         received = Received(messages)
         wait_until(lambda: received.count() >= len(on_disk), timeout_s=60.0)

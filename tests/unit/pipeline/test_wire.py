@@ -259,3 +259,16 @@ def test_any_json_object_is_read_or_refused_as_bad_data(message: dict[str, Any])
             refusal = error
         assert refusal.code == "child.message"
         assert len(str(refusal)) < 1000
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1])
+def test_a_score_outside_of_0_to_1_is_not_believed(score: float) -> None:
+    message: dict[str, object] = {
+        "op": "inferred",
+        "predictions": [{"label": "dent", "score": score}],
+        "timings_ms": {"preprocess": 1.0, "infer": 1.0, "postprocess": 1.0},
+        "started_mono_ns": 0,
+        "device": "CPU",
+    }
+    with pytest.raises(DataError, match="score"):
+        wire.verdict(message, 0)

@@ -123,3 +123,17 @@ def test_lines_go_to_stderr_by_default(root: logging.Logger) -> None:
     handler = root.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stderr
+
+
+def test_a_secret_value_never_reaches_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure(style="text", level="info", journal=False, secrets=["correct-horse"])
+        logging.getLogger("edge_runtime.test").error("login with correct-horse failed")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    written = capsys.readouterr().err
+    assert "correct-horse" not in written
+    assert "login with" in written

@@ -628,6 +628,20 @@ def test_stop_ends_everything_within_three_seconds_even_if_a_child_is_stubborn(s
         started.spawn()
 
 
+def test_stop_ends_everything_and_tells_every_owner_even_if_the_zygote_hangs(started: Bench) -> None:
+    polite, stubborn = started.running(name="camera/polite"), started.running("stubborn", name="camera/stubborn")
+    zygote = started.supervisor.zygote_pid
+    assert zygote is not None
+    os.kill(zygote, signal.SIGSTOP)
+    before = time.monotonic()
+    started.supervisor.stop()
+    assert time.monotonic() - before < 6  # 3, on a machine that is not busy
+    for owner in (polite, stubborn):
+        assert [cause.kind for cause in owner.causes] == [ExitKind.RETIRED]
+        assert gone(owner.child.pid)
+    assert gone(zygote)
+
+
 def test_stop_does_not_wait_for_children_that_were_never_born(started: Bench) -> None:
     owner = started.spawn()
     started.supervisor.stop()
