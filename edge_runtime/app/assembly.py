@@ -34,7 +34,13 @@ logger = logging.getLogger(__name__)
 
 CAMERA_ENTRY = "edge_runtime.camera.reader:main"
 ENGINE_ENTRY = "edge_runtime.engine.worker:main"
-PRELOAD = ("edge_runtime.camera.reader", "edge_runtime.engine.worker")
+# the reader comes first: OpenCV reads its limits from the environment when it is loaded
+PRELOAD = (
+    "edge_runtime.camera.reader",
+    "edge_runtime.engine.worker",
+    "edge_runtime.engine.ov",
+    "edge_runtime.engine.ort",
+)
 ENGINE_NAME = "engine"
 RING_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
 BYTES_PER_PIXEL = 3
@@ -63,6 +69,7 @@ class LineService:
         ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again.
         """
         self._plan = plan
+        self._cache_dir = None if cache_dir is None else str(cache_dir)
         self._clock = SystemClock()
         self.loop = Loop(name=self.name, clock=self._clock)
         self._rings = {
@@ -83,7 +90,7 @@ class LineService:
             for item in plan.inspections
         ]
         self.line = Line(self.loop, stations, sink, flight)
-        self.engine = EngineLink(plan.slots, self.line, cache_dir=None if cache_dir is None else str(cache_dir))
+        self.engine = EngineLink(plan.slots, self.line, cache_dir=self._cache_dir)
         self.cameras = {
             camera.id: CameraLink(
                 camera.id,
@@ -159,7 +166,7 @@ class LineService:
         return ChildSpec(
             name=ENGINE_NAME,
             entry=ENGINE_ENTRY,
-            args={},
+            args={"models": [slot.path for slot in self._plan.slots], "cache_dir": self._cache_dir},
             fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
         )
 

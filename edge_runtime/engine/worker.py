@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.frame import SlotRef
 from edge_runtime.engine.bench import bench
+from edge_runtime.engine.confinement import confine
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.pool import InferJob, SlotPool
 from edge_runtime.engine.preprocess import limit_cv2_threads
@@ -66,6 +67,7 @@ def main(context: ChildContext) -> None:
     """Serve until ``stop`` or until main is gone; raises what made a worker fail, so that the process ends badly."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     limit_cv2_threads()
+    confine(context.args)
     sender = MessageSender(context.socket)
     host = EngineHost(sender)
     try:

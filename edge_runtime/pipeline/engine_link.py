@@ -25,6 +25,7 @@ _FAILURES = {
     "stale_slot": Failure.INVALID_FRAME,
     "invalid_output": Failure.INVALID_OUTPUT,
     "no_model": Failure.NO_MODEL,
+    "overrun": Failure.OVERRUN,
 }
 
 

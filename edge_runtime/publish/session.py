@@ -12,23 +12,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
+    """A QoS 1 publish that waits for its answer."""
+
     item: Row | Outgoing
     mono_ns: int
 
 
 @dataclass(slots=True)
 class Session:
-    """One connection while it stands."""
+    """One connection while it stands.
+
+    Attributes:
+        window: most publishes in flight; 0 until the broker let us in.
+        opened: slow start: one publish at first, one more with every answer, so that a publish for which the broker
+            cuts the connection is alone in flight after a few attempts.
+        since_ns: when the broker let us in; 0 before.
+        answered: rows that the broker took or refused.
+        sent: what is in flight by message id, oldest first.
+    """
 
     link: Link
     window: int = 0
-    opened: int = 1  # slow start: one publish at first, one more with every answer, so that a publish for which the
-    # broker cuts the connection is found alone in flight after a few attempts
+    opened: int = 1
     packet_max: int | None = None
     ended: Ended | None = None
     since_ns: int = 0
-    answered: int = 0  # rows that the broker took or refused
-    sent: dict[int, Sent] = field(default_factory=dict)  # by mid, oldest first
+    answered: int = 0
+    sent: dict[int, Sent] = field(default_factory=dict)
 
     @property
     def room(self) -> int:

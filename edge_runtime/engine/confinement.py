@@ -1,0 +1,50 @@
+"""What the engine process gives up before it touches a model: the network, and every file but models and libraries."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.system.sandbox import landlock, rlimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+OPEN_FILES: Final = 512
+_SYSTEM: Final = (
+    *("/lib", "/lib64", "/usr", "/opt/intel", "/proc", "/sys"),  # /proc and /sys: the shape of the processor
+    *("/etc/ld.so.cache", "/etc/OpenCL", "/etc/localtime"),
+)
+_DEVICES: Final = ("/dev/null", "/dev/dri", "/dev/accel", "/dev/shm")  # noqa: S108 - the drivers' own choice
+
+
+def confine(args: Mapping[str, object]) -> None:
+    """Confine this process for good; before it has a second thread.
+
+    Args:
+        args: ``models`` lists the paths of the packages or files that may be read; ``cache_dir`` is the only
+            directory that may be written. Without ``models`` nothing is confined (tests run the worker in a thread).
+
+    Raises:
+        PermissionDeniedError: the kernel has Landlock but refuses.
+    """
+    models, cache_dir = args.get("models"), args.get("cache_dir")
+    if not isinstance(models, list):
+        return
+    # a bare file may have its weights beside it
+    places = {path if path.is_dir() else path.parent for path in map(Path, map(str, models))}
+    read_only = {*_SYSTEM, *sysconfig.get_paths().values(), sys.base_prefix, sys.prefix, *map(str, places)}
+    read_write = [*_DEVICES, *([cache_dir] if isinstance(cache_dir, str) else [])]
+    rlimits(open_files=OPEN_FILES)
+    made = landlock(
+        read_only=[path for path in sorted(read_only) if Path(path).exists()],
+        read_write=[path for path in read_write if Path(path).exists()],
+        connect_ports=(),
+    )
+    if made.reason:
+        logger.warning("the engine is not fully confined: %s", made.reason)
