@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edge_runtime.system.sandbox import landlock_abi
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PROBE_TIMEOUT_S = 60.0
 FREE_MIN_MB = 1024
+LANDLOCK_NETWORK_ABI = 4
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "paho-mqtt", "PyYAML", "pydantic")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
@@ -111,11 +114,15 @@ def _clock() -> Iterator[Finding]:
 
 
 def _kernel() -> Iterator[Finding]:
-    names = _read("/sys/kernel/security/lsm").strip().split(",")
-    if "landlock" in names:
-        yield Finding("ok", "Landlock: cameras and engine are confined")
+    abi = landlock_abi()
+    if abi >= LANDLOCK_NETWORK_ABI:
+        yield Finding("ok", f"Landlock ABI {abi}: cameras and engine are confined to their files and ports")
+    elif abi > 0:
+        yield Finding("warn", f"Landlock ABI {abi}: files are confined, TCP is not", "use a kernel of 6.7 or newer")
     else:
-        yield Finding("warn", "Landlock is not active (or cannot be seen): children are less confined")
+        yield Finding(
+            "warn", "no Landlock: cameras and engine are not confined", "boot with lsm=landlock,... (kernel 5.13)"
+        )
 
 
 def _state_dir(path: Path) -> Iterator[Finding]:

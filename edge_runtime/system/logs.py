@@ -25,13 +25,13 @@ class TextFormatter(logging.Formatter):
         """Leave time and level to the journal when it reads our stderr."""
         super().__init__()
         self._redactor = redactor or Redactor()
-        self._journal = journal
+        self.journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; the lines of a traceback follow it."""
         text = self._redactor.redact(_message(self, record))
         name = record.name.removeprefix("edge_runtime.")
-        if self._journal:
+        if self.journal:
             prefix = f"<{_SYSLOG.get(record.levelno, 6)}>"
             # the journal reads the prefix line by line, and a second line may hold what others wrote
             return f"{prefix}{name}: {text}".replace("\n", f"\n{prefix}")
@@ -78,6 +78,27 @@ def configure(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+
+
+def describe() -> dict[str, object] | None:
+    """Return what ``configure`` was told (style, level, journal) for a child to do the same; ``None`` if it was not."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        formatter = handler.formatter
+        if isinstance(formatter, (TextFormatter, JsonFormatter)):
+            style = "json" if isinstance(formatter, JsonFormatter) else "text"
+            journal = isinstance(formatter, TextFormatter) and formatter.journal
+            return {"style": style, "level": logging.getLevelName(root.level).lower(), "journal": journal}
+    return None
+
+
+def configure_like(description: object) -> None:
+    """Do in this process what ``describe`` found in another; anything else than such a description does nothing."""
+    match description:
+        case {"style": str(style), "level": str(level), "journal": bool(journal)}:
+            configure(style=style, level=level, journal=journal)
+        case _:
+            return
 
 
 def _time(record: logging.LogRecord) -> str:

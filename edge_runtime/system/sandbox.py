@@ -59,6 +59,11 @@ class Confinement:
         return self.applied
 
 
+def landlock_abi() -> int:
+    """Return the version of the kernel's Landlock, 0 without; confines nothing."""
+    return max(0, _syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG))
+
+
 def landlock(
     *,
     read_only: Iterable[str | Path] = (),
@@ -80,7 +85,7 @@ def landlock(
     """
     _require_one_thread()
     _no_new_privileges()
-    abi = _syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
+    abi = landlock_abi()
     if abi < 1:
         return Confinement(applied=False, network=False, abi=0, reason="this kernel has no Landlock (or it is off)")
     handled = next(rights for first_abi, rights in _FILE_RIGHTS_BY_ABI if abi >= first_abi)

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.system import logs
 from edge_runtime.system.child import ForkOrder, die_with_parent, reset_signals, run_child, set_process_name
 from edge_runtime.system.heartbeat import Heartbeat
 from edge_runtime.system.messages import MessageSocket, PeerGone, close_all
@@ -85,6 +86,7 @@ class Zygote:
             self._preload(parcel.message)
 
     def _preload(self, order: dict[str, object]) -> None:
+        logs.configure_like(order.get("log"))
         own = open_fds()
         path, modules = order["path"], order["modules"]
         if isinstance(path, list):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import edge_runtime
 from edge_runtime.core.errors import InvariantError
+from edge_runtime.system import logs
 from edge_runtime.system.heartbeat import Heartbeat, Watchdog
 from edge_runtime.system.messages import MalformedMessage, Parcel, PeerGone, close_all, pair
 
@@ -81,7 +82,8 @@ class ZygoteLink:
         loop.watch(self._control, self._on_control)
         loop.watch(self._pidfd, self._on_ended)
         with contextlib.suppress(PeerGone):  # then it has ended already, which _on_ended will see
-            self._control.send({"op": "preload", "modules": list(preload), "path": sys.path}, timeout_s=0)
+            order = {"op": "preload", "modules": list(preload), "path": sys.path, "log": logs.describe()}
+            self._control.send(order, timeout_s=0)
 
     @property
     def pid(self) -> int:

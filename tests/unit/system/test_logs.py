@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.system.logs import JsonFormatter, TextFormatter, configure
+from edge_runtime.system.logs import JsonFormatter, TextFormatter, configure, configure_like, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,3 +137,22 @@ def test_a_secret_value_never_reaches_the_log(capsys: pytest.CaptureFixture[str]
     written = capsys.readouterr().err
     assert "correct-horse" not in written
     assert "login with" in written
+
+
+@pytest.mark.parametrize(("style", "journal"), [("text", False), ("text", True), ("json", False)])
+def test_a_child_can_be_told_to_log_like_its_parent(style: str, journal: bool) -> None:  # noqa: FBT001
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure(style=style, level="warning", journal=journal)
+        told = describe()
+        configure(style="text", level="debug", journal=False)
+        configure_like(told)
+        assert describe() == told == {"style": style, "level": "warning", "journal": journal}
+        root.handlers[:] = []
+        assert describe() is None
+        configure_like({"style": 1})
+        assert root.handlers == []
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
