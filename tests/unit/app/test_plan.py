@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+from edge_runtime.app.plan import HANG_MIN_MS, plan_line, recipe_ref
+from edge_runtime.config.schema import Settings
+from edge_runtime.pipeline.inspection import Capture
+from edge_runtime.pipeline.recipe import Recipe, Rule
+
+
+def settings(**more: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "version": 1,
+            "cameras": {
+                "top": {"source": "sim:conveyor"},
+                "side": {"source": "sim:bars", "capture": "every", "queue": 3},
+            },
+            "models": {"a": {"path": "a.onnx"}, "b": {"path": "b.onnx", "threads": 3, "device": "onnxruntime:cpu"}},
+            "inspections": {
+                "one": {"camera": "top", "model": "a", "deadline_ms": 200},
+                "two": {"camera": "side", "model": "b", "trigger": {"interval_ms": 50}},
+                "three": {"camera": "side", "model": "a", "trigger": "mqtt"},
+            },
+        }
+        | more
+    )
+
+
+def test_models_share_the_processors_unless_the_operator_says_otherwise() -> None:
+    a, b = plan_line(settings(), cpus=8).slots
+    assert (a.threads, b.threads) == (4, 3)
+    assert plan_line(settings(), cpus=1).slots[0].threads == 1
+
+
+def test_a_device_may_name_its_backend() -> None:
+    a, b = plan_line(settings(), cpus=2).slots
+    assert (a.backend, a.device) == ("auto", "auto")
+    assert (b.backend, b.device) == ("onnxruntime", "cpu")
+
+
+def test_cameras_and_inspections_become_what_the_line_is_made_of() -> None:
+    plan = plan_line(settings(), cpus=2)
+    assert [(c.id, c.capture, c.queue, c.simulated) for c in plan.cameras] == [
+        ("top", Capture.LATEST, 0, True),
+        ("side", Capture.EVERY, 3, True),
+    ]
+    one, two, three = (item.spec for item in plan.inspections)
+    assert (one.deadline_ms, one.interval_ms, one.on_trigger) == (200, None, False)
+    assert (two.interval_ms, two.queue, two.capture) == (50, 3, Capture.EVERY)
+    assert three.on_trigger
+
+
+def test_an_engine_counts_as_hung_only_after_the_longest_deadline_many_times_over() -> None:
+    assert all(slot.hang_ms >= HANG_MIN_MS for slot in plan_line(settings(), cpus=2).slots)
+
+
+def test_a_recipe_is_known_by_its_content() -> None:
+    recipe = Recipe(not_ok=(Rule("scratch", score_min=0.5),))
+    assert recipe_ref(recipe) == recipe_ref(Recipe(not_ok=(Rule("scratch", score_min=0.5),)))
+    assert recipe_ref(recipe).hash != recipe_ref(Recipe(not_ok=(Rule("scratch", score_min=0.6),))).hash
+    assert recipe_ref(recipe).hash.startswith("sha256:")
