@@ -83,6 +83,10 @@ class LocalBroker:
             UnavailableError: there is no broker to start, or it does not come up.
         """
         command = self._command()
+        if _accepts(self.port):
+            raise UnavailableError(
+                "broker.port", f"port {self.port} of 127.0.0.1 is taken", help="leave --port out and a free one is used"
+            )
         logger.debug("starting %s on port %d", self.name, self.port)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command line
         deadline = time.monotonic() + START_S

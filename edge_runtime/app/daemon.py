@@ -23,7 +23,7 @@ from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
 from edge_runtime.control.health import Health
-from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.errors import ConfigError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.files import LockFile, make_directory
@@ -32,6 +32,7 @@ from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Counters
@@ -160,9 +161,7 @@ class Daemon:
         """Run one line until a wish ends it; return whether to go on with the (new) settings."""
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
-        cache_dir = settings.state_dir / CACHE_DIR if settings.engine.cache else None
-        if cache_dir is not None:
-            make_directory(cache_dir)
+        cache_dir = _cache_dir(settings)
         names = [item.spec.id for item in plan.inspections]
         clean = False
         with ExitStack() as stack:
@@ -223,3 +222,16 @@ class Daemon:
 
     def _event(self, delivery: Delivery, kind: str, message: str) -> None:
         delivery.put(Event("system", kind, message, self._clock.utc_ns()))
+
+
+def _cache_dir(settings: Settings) -> Path | None:
+    """Where compiled models are kept; a disk that refuses costs start-up time, not the line."""
+    if not settings.engine.cache:
+        return None
+    path = settings.state_dir / CACHE_DIR
+    try:
+        make_directory(path)
+    except (StorageError, PermissionDeniedError) as error:
+        logger.warning("compiled models cannot be cached: %s", error)
+        return None
+    return path

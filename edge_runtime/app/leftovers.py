@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_runtime.core.errors import PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.pipeline.flight import FlightRecorder, leftovers, words_needed
 from edge_runtime.system.files import MappedWords, read_limited, write_atomic
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from edge_runtime.pipeline.flight import Leftover
+    from edge_runtime.pipeline.flight import Leftover, Words
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +47,29 @@ class FlightFiles:
 
         ``last_committed`` gives (seq, frame id) of the newest committed result of an inspection.
 
-        Raises:
-            StorageError: the files cannot be written.
-            PermissionDeniedError: they may not be written.
+        A disk that refuses (full, read-only) costs the recorder, not the line: what is in flight is then kept in
+        memory only, and a killed main cannot name it.
         """
-        index = state_dir / INDEX_FILE
-        self.previous = _read(index, state_dir / WORDS_FILE, last_committed)
-        self._words = MappedWords.open(state_dir / WORDS_FILE, words_needed(len(inspections)))
-        for place in range(len(self._words)):
-            self._words[place] = 0
-        seqs = {name: (last_committed(name) or (0, 0))[0] for name in inspections}
-        write_atomic(index, json.dumps({"bootId": boot_id, "inspections": seqs}).encode())
-        self.recorder = FlightRecorder(self._words, inspections)
+        index, size = state_dir / INDEX_FILE, words_needed(len(inspections))
+        self.previous = Previous(None, {})
+        self._mapped: MappedWords | None = None
+        words: Words = [0] * size
+        try:
+            self.previous = _read(index, state_dir / WORDS_FILE, last_committed)
+            words = self._mapped = MappedWords.open(state_dir / WORDS_FILE, size)
+            _clear(self._mapped)
+            seqs = {name: (last_committed(name) or (0, 0))[0] for name in inspections}
+            write_atomic(index, json.dumps({"bootId": boot_id, "inspections": seqs}).encode())
+        except (StorageError, PermissionDeniedError) as error:
+            logger.warning("frames in flight cannot be recorded: %s", error)
+        self.recorder = FlightRecorder(words, inspections)
 
     def close(self, *, clean: bool) -> None:
         """Unmap; after a ``clean`` end nothing is in flight, whatever results still wait in the spool."""
-        if clean:
-            for place in range(len(self._words)):
-                self._words[place] = 0
-        self._words.close()
+        if self._mapped is not None:
+            if clean:
+                _clear(self._mapped)
+            self._mapped.close()
 
     def event(self, utc_ns: int, version: str) -> Event:
         """The first event of this boot: it names the frames that the last boot took with it."""
@@ -80,6 +85,11 @@ class FlightFiles:
             },
         }
         return Event("system", "runtime.started", message, utc_ns, fields)
+
+
+def _clear(words: MappedWords) -> None:
+    for place in range(len(words)):
+        words[place] = 0
 
 
 def _read(index: Path, words_file: Path, last_committed: Callable[[str], tuple[int, int] | None]) -> Previous:
