@@ -130,7 +130,10 @@ class CameraDefaults(Section):
         description="most pictures per second that are taken; leave it out for the camera's own rate",
     )
     stall_s: float = Field(
-        default=5.0, ge=0.5, le=600, description="seconds without a picture after which a camera counts as stalled"
+        default=1.8,
+        ge=0.5,
+        le=600,
+        description="seconds without a picture after which a camera counts as stalled; more for slow cameras",
     )
     queue: int = Field(
         default=8, ge=1, le=64, description="pictures that may wait when capture is every; one more is an overrun"

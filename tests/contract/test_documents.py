@@ -1,0 +1,56 @@
+"""What the documents promise exists: files, verbs, configuration keys."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge_runtime.cli import VERBS
+from edge_runtime.config.schema import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "ARCHITECTURE.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+VERB = re.compile(r"edge-runtime ([a-z]+)\b")
+WORDS_AFTER_THE_NAME = {"under", "and", "is", "at", "in", "to"}  # prose, not verbs
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    missing = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_verbs_in_documents_exist(page: str) -> None:
+    named = set(VERB.findall((ROOT / page).read_text())) - WORDS_AFTER_THE_NAME
+    assert named <= set(VERBS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/plant-engineer.md"])
+def test_configuration_examples_are_valid(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    whole = [yaml.safe_load(block) for block in blocks if block.startswith("version:")]
+    assert whole
+    for document in whole:
+        assert Settings.model_validate(document).inspections
+
+
+def test_the_unit_file_is_understood_by_systemd() -> None:
+    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    keys = {line.partition("=")[0] for line in unit.splitlines() if "=" in line and not line.startswith("#")}
+    assert {"Type", "WatchdogSec", "ExecStart", "ExecReload", "RestartPreventExitStatus"} <= keys
+    assert "MemoryDenyWriteExecute" not in keys  # it breaks OpenVINO's code generation
+
+
+def test_no_machine_path_or_registry_host_is_committed() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    wrong = re.compile(r"/work/(?:main|shared)|https?://[^ \"']+/(?:simple|packages)/")
+    texts = [f for f in files if f.endswith((".py", ".md", ".toml", ".sh", ".yaml", ".json")) or "/" not in f]
+    found = [f for f in texts if (ROOT / f).is_file() and wrong.search((ROOT / f).read_text(errors="replace"))]
+    assert [f for f in found if f != str(Path(__file__).relative_to(ROOT))] == []
