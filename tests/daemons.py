@@ -136,6 +136,11 @@ class DaemonProcess:
         """Open descriptors of the main process."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def resident_mb(self) -> float:
+        """Resident memory of the main process and, as part of it, of the rings that it maps."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * 4096 / (1 << 20)
+
     def status(self) -> dict[str, Any]:
         """The daemon's status file, empty before there is one."""
         try:

@@ -68,7 +68,7 @@ class LineService:
 
         ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again.
         """
-        self._plan = plan
+        self.plan = plan
         self._cache_dir = None if cache_dir is None else str(cache_dir)
         self._clock = SystemClock()
         self.loop = Loop(name=self.name, clock=self._clock)
@@ -110,7 +110,7 @@ class LineService:
         self.loop.on_stop(self._end)
         self._supervisor.start()
         self._supervisor.spawn(self._engine_spec(), self.engine)
-        for camera in self._plan.cameras:
+        for camera in self.plan.cameras:
             spec = ChildSpec(
                 name=_camera_name(camera.id),
                 entry=CAMERA_ENTRY,
@@ -166,13 +166,13 @@ class LineService:
         return ChildSpec(
             name=ENGINE_NAME,
             entry=ENGINE_ENTRY,
-            args={"models": [slot.path for slot in self._plan.slots], "cache_dir": self._cache_dir},
+            args={"models": [slot.path for slot in self.plan.slots], "cache_dir": self._cache_dir},
             fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
         )
 
     def _end(self) -> None:
         """End the cameras, let the engine answer what it has, settle the rest, end the engine."""
-        for camera in self._plan.cameras:
+        for camera in self.plan.cameras:
             self._supervisor.retire(_camera_name(camera.id))
         deadline_ns = self._clock.mono_ns() + round(FINISH_S * 1e9)
         while self._clock.mono_ns() < deadline_ns and (self._cameras_alive() or self.line.busy):

@@ -29,16 +29,39 @@ class Overview:
         self._delivery = delivery
         self._clock = SystemClock()
         self._started_ns = self._clock.mono_ns()
+        self._info: dict[str, object] = {}
 
     def snapshot(self) -> Snapshot:
         """See ``control.health.Subject``."""
         now = self._clock.mono_ns()
         reasons = self._line.reasons() + self._delivery.reasons()
+        self._tell_info()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self.document())
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
         """See ``control.health.Subject``."""
         self._delivery.publish_metrics(document)
+
+    def _tell_info(self) -> None:
+        """Keep the retained ``info`` true: what this box is made of, sent again only when it changed."""
+        plan = self._line.plan
+        info: dict[str, object] = {
+            "version": __version__,
+            "cameras": {c.id: {"source": c.source.redacted, "capture": c.capture.value} for c in plan.cameras},
+            "models": {name: _slot(slot) for name, slot in self._line.engine.slots.items()},
+            "inspections": {
+                item.spec.id: {
+                    "camera": item.spec.camera,
+                    "model": item.spec.slot,
+                    "deadline_ms": item.spec.deadline_ms,
+                    "recipe": {"id": item.ref.id, "version": item.ref.version, "hash": item.ref.hash},
+                }
+                for item in plan.inspections
+            },
+        }
+        if info != self._info:
+            self._info = info
+            self._delivery.set_info(info)
 
     def document(self) -> dict[str, object]:
         """Return all figures as JSON-able values."""

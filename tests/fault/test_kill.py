@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KILLS = 4
 SOAK_KILLS = 20
+LEAK_MB = 10  # a lost ring would be 0.7 MB a kill, a lost engine a hundred
 KILLS_PARAM = pytest.mark.parametrize("kills", [KILLS, pytest.param(SOAK_KILLS, marks=pytest.mark.soak)])
 
 
@@ -34,11 +35,13 @@ def test_a_killed_camera_is_back_and_every_frame_is_accounted_for(tmp_path: Path
         with DaemonProcess(tmp_path, config) as daemon:
             listener.wait_for_verdicts(10)
             descriptors, connects = daemon.descriptors(), daemon.status()["broker"]["connects"]
+            resident_mb = daemon.resident_mb()
             gaps = [_kill_and_wait(daemon, listener, "camera/top") for _ in range(kills)]
             wait_until(lambda: daemon.status()["cameras"]["top"]["restarts"] >= kills, 20, "the restarts are counted")
             status = daemon.status()
             assert status["broker"]["connects"] == connects, "the broker connection did not survive"
             assert daemon.descriptors() <= descriptors + 1
+            assert daemon.resident_mb() - resident_mb < LEAK_MB
             assert len(daemon.family()) == 3
             assert daemon.terminate()[0] == 0
         _assert_complete(listener)
@@ -53,11 +56,13 @@ def test_a_killed_engine_is_back_and_its_frames_are_not_decidable(tmp_path: Path
         with DaemonProcess(tmp_path, config) as daemon:
             listener.wait_for_verdicts(10)
             descriptors, connects = daemon.descriptors(), daemon.status()["broker"]["connects"]
+            resident_mb = daemon.resident_mb()
             gaps = [_kill_and_wait(daemon, listener, "engine") for _ in range(kills)]
             wait_until(lambda: daemon.status()["engine"]["restarts"] >= kills, 20, "the restarts are counted")
             status = daemon.status()
             assert status["broker"]["connects"] == connects, "the broker connection did not survive"
             assert daemon.descriptors() <= descriptors + 1
+            assert daemon.resident_mb() - resident_mb < LEAK_MB
             assert len(daemon.family()) == 3
             assert daemon.terminate()[0] == 0
         _assert_complete(listener)

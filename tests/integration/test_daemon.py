@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_sigterm_says_goodbye_in_the_retained_status(tmp_path: Path) -> None:
             assert daemon.terminate()[0] == 0
         status = _retained(broker.port, "vision/plant/line/box/status")
     assert (status["state"], status["reason"]) == ("offline", "shutdown")
+
+
+def test_the_retained_info_says_what_the_box_is_made_of_without_passwords(tmp_path: Path) -> None:
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = line_config(broker.port, tmp_path / "state")
+        config["cameras"]["gate"] = {"source": "rtsp://user:hush-hush@127.0.0.1:1/none"}
+        config["inspections"]["gate"] = {"camera": "gate", "model": "defects"}
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(3)
+            topic = "vision/plant/line/box/info"
+            wait_until(lambda: _retained(broker.port, topic)["models"]["defects"]["state"] == "ready", 10, "the model")
+            info = _retained(broker.port, topic)
+            assert info["models"]["defects"]["device"] == "CPU"
+            assert info["inspections"]["top"]["camera"] == "top"
+            assert "hush-hush" not in json.dumps(info)
+            assert "127.0.0.1:1" in info["cameras"]["gate"]["source"]
+        assert "hush-hush" not in daemon.log.read_text()
 
 
 def test_a_killed_daemon_leaves_its_will_and_no_process_behind(tmp_path: Path) -> None:
@@ -150,7 +168,7 @@ def test_a_daemon_that_is_still_starting_ends_at_once(tmp_path: Path, signal_num
         assert daemon.wait(6) == 0
 
 
-def _retained(port: int, topic: str) -> dict[str, str]:
+def _retained(port: int, topic: str) -> dict[str, Any]:
     done = subprocess.run(
         ["mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-C", "1", "-W", "5"],
         capture_output=True,
@@ -158,7 +176,7 @@ def _retained(port: int, topic: str) -> dict[str, str]:
         timeout=10,
         check=False,
     )
-    found: dict[str, str] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
