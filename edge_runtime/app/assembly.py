@@ -42,7 +42,6 @@ PRELOAD = (
     "edge_runtime.engine.ort",
 )
 ENGINE_NAME = "engine"
-RING_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
 BYTES_PER_PIXEL = 3
 FINISH_S = 0.7  # at the end: for cameras to end and for the engine to answer what it has
 
@@ -75,7 +74,7 @@ class LineService:
         self._rings = {
             camera.id: Ring.create(
                 camera.id,
-                slots=_slots(camera.queue),
+                slots=camera.ring_slots,
                 slot_bytes=MAX_PIXELS * BYTES_PER_PIXEL,
                 frames_begun=(frames_begun or {}).get(camera.id, 0),
             )
@@ -187,7 +186,3 @@ class LineService:
 
 def _camera_name(camera: str) -> str:
     return f"camera/{camera}"
-
-
-def _slots(queue: int) -> int:
-    return min(64, RING_SLOTS + queue)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Self
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.broker import LocalBroker
 from edge_runtime.app.delivery import Delivery
-from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, recipe_ref
+from edge_runtime.app.plan import LATEST_SLOTS, CameraPlan, InspectionPlan, LinePlan, every_slots, recipe_ref
 from edge_runtime.app.waiting import await_model
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import UnavailableError
@@ -242,14 +242,14 @@ def _percentiles(ordered: list[float]) -> dict[str, float | None]:
 
 def _plan(options: BenchOptions, fps: float, capture: Capture) -> LinePlan:
     recipe = Recipe()
-    queue_length = options.streams * 2
+    slots = every_slots(options.streams, options.streams)
     camera = CameraPlan(
         id=NAME,
         source=parse_source(f"sim:conveyor?fps={fps:.1f}&size={options.size}"),
         capture=capture,
         fps=None,
         stall_s=60.0,
-        queue=queue_length,
+        ring_slots=slots if capture is Capture.EVERY else LATEST_SLOTS,
     )
     slot = SlotSpec(
         id=SLOT,
@@ -260,7 +260,7 @@ def _plan(options: BenchOptions, fps: float, capture: Capture) -> LinePlan:
         threads=len(os.sched_getaffinity(0)),
         hang_ms=60_000,
     )
-    spec = InspectionSpec(id=NAME, camera=NAME, slot=SLOT, capture=capture, deadline_ms=60_000, queue=queue_length + 6)
+    spec = InspectionSpec(id=NAME, camera=NAME, slot=SLOT, capture=capture, deadline_ms=60_000, queue=slots)
     return LinePlan((camera,), (slot,), (InspectionPlan(spec, recipe, recipe_ref(recipe)),))
 
 

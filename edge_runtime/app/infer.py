@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.assembly import LineService
-from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, recipe_ref
+from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, every_slots, recipe_ref
 from edge_runtime.app.waiting import await_model
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.core.result import Evaluation, Event, Result
@@ -83,7 +83,7 @@ def _plan(options: InferOptions, images: Sequence[Path]) -> LinePlan:
         capture=Capture.EVERY,
         fps=None,
         stall_s=60.0,
-        queue=QUEUE,
+        ring_slots=every_slots(QUEUE),
         files=tuple(str(path.absolute()) for path in images),
     )
     slot = SlotSpec(
@@ -95,7 +95,7 @@ def _plan(options: InferOptions, images: Sequence[Path]) -> LinePlan:
         hang_ms=DEADLINE_MS,
     )
     spec = InspectionSpec(
-        id=NAME, camera=NAME, slot="model", capture=Capture.EVERY, deadline_ms=DEADLINE_MS, queue=QUEUE
+        id=NAME, camera=NAME, slot="model", capture=Capture.EVERY, deadline_ms=DEADLINE_MS, queue=every_slots(QUEUE)
     )
     return LinePlan((camera,), (slot,), (InspectionPlan(spec, recipe, recipe_ref(recipe)),))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
+LATEST_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
 HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck
 HANG_MIN_MS = 3000
 
@@ -32,7 +33,7 @@ class CameraPlan:
     capture: Capture
     fps: float | None
     stall_s: float
-    queue: int = 0
+    ring_slots: int = LATEST_SLOTS
     files: tuple[str, ...] | None = None
 
     @property
@@ -81,17 +82,26 @@ def plan_line(settings: Settings, *, cpus: int) -> LinePlan:
     )
 
 
+def every_slots(queue: int, workers: int = LATENCY_WORKERS) -> int:
+    """Return the ring slots of a camera none of whose pictures may be skipped: ``queue`` waiting, the rest judged.
+
+    An inspection's own queue has the same bound, so the ring is what fills up first: a live camera then says overrun,
+    and a folder or a clip simply waits.
+    """
+    return queue + workers
+
+
 def plan_inspection(name: str, inspection: Inspection, camera: Camera) -> InspectionPlan:
     """Translate one inspection."""
-    recipe = _recipe(inspection.recipe)
+    recipe, capture = _recipe(inspection.recipe), Capture(camera.capture)
     return InspectionPlan(
         spec=InspectionSpec(
             id=name,
             camera=inspection.camera,
             slot=inspection.model,
-            capture=Capture(camera.capture),
+            capture=capture,
             deadline_ms=inspection.deadline_ms,
-            queue=camera.queue,
+            queue=every_slots(camera.queue) if capture is Capture.EVERY else camera.queue,
             interval_ms=inspection.trigger.interval_ms,
             on_trigger=inspection.trigger.kind == "mqtt",
         ),
@@ -120,7 +130,7 @@ def _camera(name: str, camera: Camera) -> CameraPlan:
         capture=capture,
         fps=camera.fps,
         stall_s=camera.stall_s,
-        queue=camera.queue if capture is Capture.EVERY else 0,
+        ring_slots=every_slots(camera.queue) if capture is Capture.EVERY else LATEST_SLOTS,
     )
 
 

@@ -136,7 +136,7 @@ class CameraDefaults(Section):
         description="seconds without a picture after which a camera counts as stalled; more for slow cameras",
     )
     queue: int = Field(
-        default=8, ge=1, le=64, description="pictures that may wait when capture is every; one more is an overrun"
+        default=8, ge=1, le=60, description="pictures that may wait when capture is every; one more is an overrun"
     )
 
 

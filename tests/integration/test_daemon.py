@@ -140,6 +140,20 @@ def test_status_tells_ready_and_why_not(tmp_path: Path) -> None:
         assert "no daemon runs" in done.stderr
 
 
+def test_a_camera_of_which_no_picture_may_be_skipped_waits_for_the_engine(tmp_path: Path) -> None:
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = line_config(broker.port, tmp_path / "state", "sim:conveyor?fps=0.0&size=448x256")
+        config["cameras"]["top"] |= {"capture": "every", "queue": 2}
+        config["inspections"]["top"]["deadline_ms"] = 20_000
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(100)
+            counters = daemon.counters()
+            assert daemon.terminate()[0] == 0
+        assert (counters["dropped"], counters["failed"]) == (0, 0)
+        frames = [d["frameId"] for d in listener.documents if d["evaluation"] != "NotDecidable"]
+        assert frames == [*range(1, len(frames) + 1)]
+
+
 def test_a_trigger_gets_one_result_with_its_ids(tmp_path: Path) -> None:
     from edge_runtime.publish.link import Outgoing
     from tests.fakes.mqtt_client import send

@@ -74,6 +74,13 @@ def test_infer_prints_one_result_per_image_in_order() -> None:
     assert all(d["model"]["name"] == "surface-defects" for d in found)
 
 
+def test_infer_judges_more_images_than_may_wait() -> None:
+    image = min((MODEL / "golden").glob("frame-*.*"))
+    done = edge("infer", MODEL, *[image] * 60)
+    assert done.returncode == 0, done.stdout[-500:]
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [*range(1, 61)]
+
+
 def test_infer_says_of_a_bad_image_why_it_has_no_verdict(tmp_path: Path) -> None:
     bad, empty = tmp_path / "page.png", tmp_path / "empty.jpg"
     bad.write_text("<html>404</html>")

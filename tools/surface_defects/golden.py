@@ -11,7 +11,7 @@ import numpy as np
 
 from surface_defects.dataset import INPUT_SIZE
 from surface_defects.engines import Detections, Infer, overlap_matrix
-from surface_defects.evaluate import SCORE_MIN, detect
+from surface_defects.evaluate import SCORE_MIN, compare, detect
 from surface_defects.export import to_tensor
 from surface_defects.render import Box, render_scene
 from surface_defects.scene import LABELS, sample_scene
@@ -28,6 +28,8 @@ _WANTED: Final = ("good", "scratch", "dent", "stain", "missing_hole", "chip", "g
 _NARROW_WIDTH: Final = 768
 """The last frame is cut to 4:3, so that the bars of the letterbox are judged too."""
 _TRUE_IOU: Final = 0.7
+_ENGINES_IOU: Final = 0.95
+_ENGINES_SCORE: Final = 0.02
 _SEVERAL: Final = 3
 _DOUBT: Final = 0.12
 """No score of a golden frame may be nearer to the threshold: such a box would come and go with rounding."""
@@ -97,7 +99,9 @@ def _cut(image: NDArray[np.uint8], boxes: tuple[Box, ...]) -> tuple[NDArray[np.u
     return image[:, left:right], moved
 
 
-def _find(infer: Infer, wanted: str, *, seed: int, first: int, narrow: bool) -> tuple[int, bytes, list[dict[str, Any]]]:
+def _find(
+    infer: Infer, other: Infer, wanted: str, *, seed: int, first: int, narrow: bool
+) -> tuple[int, bytes, list[dict[str, Any]]]:
     for index in range(first, first + 600):
         scene = sample_scene(seed, GOLDEN_SPLIT, index)
         picture = render_scene(scene)
@@ -112,18 +116,21 @@ def _find(infer: Infer, wanted: str, *, seed: int, first: int, narrow: bool) -> 
         tensor, fit = letterbox(frame)
         raw = infer(to_tensor(tensor))
         found = detect(raw)
-        if _is_plain(raw, found, boxes, fit):
+        if not _is_plain(raw, found, boxes, fit):
+            continue
+        if compare([raw], [other(to_tensor(tensor))], iou=_ENGINES_IOU, score=_ENGINES_SCORE).images_within:
             return index, packed.tobytes(), predictions(found, fit, (frame.shape[0], frame.shape[1]))
     message = f"no plain golden frame of kind {wanted} among 600 scenes; the model is too weak"
     raise RuntimeError(message)
 
 
-def write_golden(folder: Path, infer: Infer, *, seed: int) -> int:
+def write_golden(folder: Path, infer: Infer, other: Infer, *, seed: int) -> int:
     """Choose golden frames, one for each kind of damage and two good ones, and write them with the trusted answers.
 
     Args:
         folder: Directory `golden` of the package; older frames in it are removed.
-        infer: The trusted engine with the INT8 model.
+        infer: The trusted engine with the INT8 model; its answers are written.
+        other: The second engine; a frame on which it differs by more than a fraction of the tolerance is not chosen.
         seed: Seed of the scenes.
 
     Returns:
@@ -135,7 +142,7 @@ def write_golden(folder: Path, infer: Infer, *, seed: int) -> int:
     frames, first = [], 0
     for number, wanted in enumerate(_WANTED, 1):
         narrow = number == len(_WANTED)
-        index, data, rows = _find(infer, wanted, seed=seed, first=first, narrow=narrow)
+        index, data, rows = _find(infer, other, wanted, seed=seed, first=first, narrow=narrow)
         first = index + 1
         name = f"frame-{number:02d}.jpg"
         (folder / name).write_bytes(data)

@@ -1,6 +1,6 @@
 """Make the `surface-defects` package: `python tools/surface_defects/make.py --work DIR --out models/surface-defects`.
 
-Steps, in this order: data (render), train, export, evaluate, golden, clip, card. Each reads what the earlier ones left
+Steps, in this order: data (render), train, export, evaluate, latency, golden, clip, card. Each reads what the earlier ones left
 in the work directory, so one can be repeated alone with `--steps`.
 """
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from surface_defects.dataset import CALIBRATION, TEST, TRAIN, Dataset, load_or_render
 
-STEPS: Final = ("data", "train", "export", "evaluate", "golden", "clip", "card")
+STEPS: Final = ("data", "train", "export", "evaluate", "latency", "golden", "clip", "card")
 
 logger = logging.getLogger("surface_defects")
 
@@ -142,11 +142,21 @@ def _step_evaluate(options: Options) -> None:
     options.figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
+def _step_latency(options: Options) -> None:
+    from surface_defects.measure import measure_latency
+
+    figures = json.loads(options.figures.read_text("utf-8"))
+    figures["latency_ms"] = measure_latency(options.fp32, options.int8, _data(options, "test"), threads=options.threads)
+    options.figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+
+
 def _step_golden(options: Options) -> None:
-    from surface_defects.engines import onnxruntime_engine
+    from surface_defects.engines import onnxruntime_engine, openvino_engine
     from surface_defects.golden import write_golden
 
-    count = write_golden(options.out / "golden", onnxruntime_engine(options.int8), seed=options.seed)
+    count = write_golden(
+        options.out / "golden", onnxruntime_engine(options.int8), openvino_engine(options.int8), seed=options.seed
+    )
     logger.info("%d golden frames", count)
 
 
@@ -178,6 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         "train": _step_train,
         "export": _step_export,
         "evaluate": _step_evaluate,
+        "latency": _step_latency,
         "golden": _step_golden,
         "clip": _step_clip,
         "card": _step_card,

@@ -67,7 +67,7 @@ def measure(
     emulator: tuple[str, ...],
     emulated_images: int,
 ) -> dict[str, Any]:
-    """Judge both models on both engines, compare the engines, time them, and print the tables.
+    """Judge both models on both engines, compare the engines, and print the tables.
 
     Args:
         fp32: The float model.
@@ -106,9 +106,17 @@ def measure(
     figures = {
         "accuracy": {name: asdict(value) for name, value in accuracy.items()},
         "agreement": {name: asdict(value) for name, value in agreement.items()},
-        "latency_ms": latency_ms(engines, test),
         "counts": counts,
     }
-    for name, table in tables(figures).items():
-        logger.info("%s\n%s", name, table)
+    shown = tables({**figures, "latency_ms": {}})
+    logger.info("%s\n\n%s", shown["accuracy"], shown["agreement"])
     return figures
+
+
+def measure_latency(fp32: Path, int8: Path, test: Dataset, *, threads: int) -> dict[str, tuple[float, float]]:
+    """Time both models on both engines in turn, and print the table."""
+    models = {"fp32": fp32, "int8": int8}
+    engines = {f"{kind}, {e}": open_engine(e, models[kind], threads=threads) for kind in models for e in ENGINES}
+    found = latency_ms(engines, test)
+    logger.info("%s", tables({"accuracy": {}, "agreement": {}, "latency_ms": found})["latency"])
+    return found

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_runtime.app.plan import HANG_MIN_MS, plan_line, recipe_ref
+from edge_runtime.app.plan import HANG_MIN_MS, LATEST_SLOTS, every_slots, plan_line, recipe_ref
 from edge_runtime.config.schema import Settings
 from edge_runtime.pipeline.inspection import Capture
 from edge_runtime.pipeline.recipe import Recipe, Rule
@@ -41,13 +41,13 @@ def test_a_device_may_name_its_backend() -> None:
 
 def test_cameras_and_inspections_become_what_the_line_is_made_of() -> None:
     plan = plan_line(settings(), cpus=2)
-    assert [(c.id, c.capture, c.queue, c.simulated) for c in plan.cameras] == [
-        ("top", Capture.LATEST, 0, True),
-        ("side", Capture.EVERY, 3, True),
+    assert [(c.id, c.capture, c.ring_slots, c.simulated) for c in plan.cameras] == [
+        ("top", Capture.LATEST, LATEST_SLOTS, True),
+        ("side", Capture.EVERY, every_slots(3), True),
     ]
     one, two, three = (item.spec for item in plan.inspections)
     assert (one.deadline_ms, one.interval_ms, one.on_trigger) == (200, None, False)
-    assert (two.interval_ms, two.queue, two.capture) == (50, 3, Capture.EVERY)
+    assert (two.interval_ms, two.queue, two.capture) == (50, every_slots(3), Capture.EVERY)
     assert three.on_trigger
 
 
