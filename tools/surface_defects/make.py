@@ -1,7 +1,7 @@
 """Make the `surface-defects` package: `python tools/surface_defects/make.py --work DIR --out models/surface-defects`.
 
-Steps, in this order: data (render), train, export, evaluate, latency, golden, clip, card. Each reads what the earlier ones left
-in the work directory, so one can be repeated alone with `--steps`.
+Steps, in this order: data (render), train, export, evaluate, latency, golden, clip, card. Each reads what the earlier
+ones left in the work directory, so one can be repeated alone with `--steps`.
 """
 
 # ruff: noqa: PLC0415
