@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import ssl
 import struct
 from collections import deque
@@ -109,6 +110,10 @@ class MqttLink:
             self._client.connect(
                 settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties
             )
+            sock = self._client.socket()
+            if sock is not None:
+                # a result must not wait until the broker has acknowledged the segment before it (40 ms with Nagle)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, ValueError) as error:
             self.close()
             code, msg = "mqtt.unreachable", f"cannot connect to the broker at {where}: {error}"
@@ -131,6 +136,9 @@ class MqttLink:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        # the kernel forgets this by itself (tcp(7)); a broker with Nagle's algorithm would hold back its answer until
+        # ours to the one before: 32 ms instead of 0.3 at 30 results a second
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         ready = dict(poll.poll(timeout_s * 1000))
         if ready.pop(wake, 0):
             with contextlib.suppress(BlockingIOError):

@@ -29,7 +29,7 @@ def test_with_an_empty_home_nobody_else_is_called_and_nothing_else_is_written(
     needs(shutil.which("strace"), "strace: apt-get install strace")
     home, trace = tmp_path / "home", tmp_path / "trace.txt"
     home.mkdir()
-    for name in ("CI", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+    for name in ("CI", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "COVERAGE_PROCESS_CONFIG"):
         monkeypatch.delenv(name, raising=False)  # CI=true would switch OpenVINO's telemetry off by itself
     monkeypatch.setenv("HOME", str(home))
     state_dir = tmp_path / "state"

@@ -161,7 +161,7 @@ def compare(a: list[Floats], b: list[Floats], *, iou: float, score: float) -> Ag
     )
 
 
-def latency_ms(engines: dict[str, Infer], data: Dataset, *, rounds: int = 120) -> dict[str, tuple[float, float]]:
+def latency_ms(engines: dict[str, Infer], data: Dataset, *, rounds: int = 60) -> dict[str, tuple[float, float]]:
     """10th percentile and median of the time per image; the engines take turns so that all see the same machine."""
     tensors = [to_tensor(image) for image in data.images[:8]]
     times: dict[str, list[float]] = {name: [] for name in engines}
