@@ -6,17 +6,20 @@ import logging
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from surface_defects.card import TOLERANCES, tables
-from surface_defects.engines import ENGINES, Floats, open_engine, run_probe
+from surface_defects.engines import ENGINES, Floats, open_engine, openvino_engine, run_probe
 from surface_defects.evaluate import Agreement, compare, judge, latency_ms, run_all
 from surface_defects.export import quantize, to_tensor
 
 if TYPE_CHECKING:
     from surface_defects.dataset import Dataset
+
+_AVX2: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""Keeps OpenVINO's kernels from AVX-512 and VNNI."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +46,14 @@ def _without_vnni(
         fast = run_probe("openvino", control, tensors)
         other = run_probe("openvino", control, tensors, prefix=how)
         found["control with 8-bit weights: openvino / openvino emulated without VNNI"] = _compare(fast, other)
+        other = run_probe("openvino", control, tensors, environment=_AVX2)
+        found["control with 8-bit weights: openvino / openvino limited to AVX2"] = _compare(fast, other)
     return found
 
 
 def _limited_openvino(int8: Path, test: Dataset) -> list[Floats]:
     tensors = np.concatenate([to_tensor(image) for image in test.images])
-    return run_probe("openvino", int8, tensors, environment={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    return run_probe("openvino", int8, tensors, environment=_AVX2)
 
 
 def _cpu() -> str:
@@ -87,6 +92,8 @@ def measure(
         for kind in models
     }
     agreement["onnxruntime: fp32 / int8"] = _compare(raws["fp32, onnxruntime"], raws["int8, onnxruntime"])
+    own = run_all(openvino_engine(int8, threads=threads, own_precision=True), test)
+    agreement["int8: openvino f32 / openvino with the precision it chooses"] = _compare(raws["int8, openvino"], own)
     limited = _limited_openvino(int8, test)
     agreement["int8: openvino / openvino limited to AVX2"] = _compare(raws["int8, openvino"], limited)
     agreement["int8: onnxruntime / openvino limited to AVX2"] = _compare(raws["int8, onnxruntime"], limited)

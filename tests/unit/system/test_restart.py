@@ -18,7 +18,14 @@ def test_the_first_restart_is_at_once_and_later_ones_are_slower_up_to_ten_second
 def test_sixty_good_seconds_make_good_for_everything() -> None:
     policy = RestartPolicy()
     assert policy.decide(7, worked_s=60.0) == Restart(failures=1, delay_s=0.0)
-    assert policy.decide(7, worked_s=59.9) == Restart(failures=8, delay_s=10.0)
+
+
+def test_each_five_good_seconds_make_good_for_one_failure() -> None:
+    policy = RestartPolicy()
+    assert policy.decide(7, worked_s=4.9) == Restart(failures=8, delay_s=10.0)
+    assert policy.decide(7, worked_s=5.0) == Restart(failures=7, delay_s=8.0)
+    assert policy.decide(7, worked_s=34.9) == Restart(failures=2, delay_s=0.2)
+    assert policy.decide(1, worked_s=5.0) == Restart(failures=1, delay_s=0.0)
 
 
 def test_it_never_gives_up() -> None:
