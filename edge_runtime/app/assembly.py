@@ -6,7 +6,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from edge_runtime.app.plan import MAX_PIXELS
+from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
+from edge_runtime.core.result import Event
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
@@ -43,7 +44,7 @@ PRELOAD = (
 )
 ENGINE_NAME = "engine"
 BYTES_PER_PIXEL = 3
-FINISH_S = 0.7  # at the end: for cameras to end and for the engine to answer what it has
+FINISH_S = 0.5  # at the end: for cameras to end and for the engine to answer what it has
 
 
 class LineService:
@@ -68,6 +69,7 @@ class LineService:
         ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again.
         """
         self.plan = plan
+        self._sink = sink
         self._cache_dir = None if cache_dir is None else str(cache_dir)
         self._clock = SystemClock()
         self.loop = Loop(name=self.name, clock=self._clock)
@@ -98,6 +100,7 @@ class LineService:
                 self._clock,
                 simulated=camera.simulated,
                 max_pixels=MAX_PIXELS,
+                side_min=SIDE_MIN,
             )
             for camera in plan.cameras
         }
@@ -124,7 +127,8 @@ class LineService:
 
         def ask() -> None:
             if not self.line.trigger(inspection, ids):
-                logger.warning("trigger for %r refused: there is no such inspection with trigger: mqtt", inspection)
+                message = f"trigger for {inspection}: there is no such inspection with trigger: mqtt"
+                self._sink.put(Event("system", "command.refused", message, self._clock.utc_ns()))
 
         self.loop.post(ask)
 

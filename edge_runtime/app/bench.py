@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 SLOT = NAME = "bench"
 ROUNDS = 5
 PACED_FPS = 30
-FRAME_SIZE = "896x512"
+FRAME_SIZE = "1024x576"
 WARM_UP_S = 0.5
 SETTLE_S = 0.3
 PENDING_MAX = 100_000
@@ -128,7 +128,7 @@ class _Bench:
             )
             self.probe.delivery = delivery
             flight = FlightRecorder([0] * words_needed(1), [NAME])
-            delivery.attach(flight)
+            delivery.attach(flight, lambda: None)
             self.line = LineService(self._plan, self.probe, flight, cache_dir=directory)
             stack.callback(self.line.close)
             self.line.line.listen(self._answers.put)

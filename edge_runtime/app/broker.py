@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -119,8 +120,12 @@ class LocalBroker:
         mosquitto = _mosquitto()
         if mosquitto is not None:
             path = self._directory / "mosquitto.conf"
-            path.write_text(_MOSQUITTO.format(port=self.port))
-            return [mosquitto, "-c", str(path)]
+            # as root it would change to a user of its own, upon which the kernel forgets to end it with us
+            user = "user root\n" if os.geteuid() == 0 else ""
+            path.write_text(_MOSQUITTO.format(port=self.port) + user)
+            # setpriv (util-linux) makes the kernel end it with us, also when we are killed
+            setpriv = shutil.which("setpriv")
+            return [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), mosquitto, "-c", str(path)]
         if importlib.util.find_spec("iotcore") is None:
             raise UnavailableError(
                 "broker.absent",

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 LOCK_FILE = "lock"
 CACHE_DIR = "cache"
 RESULT_STREAM = "result/"
-LINE_STOP_S = 3.0  # of the 5 s that SIGTERM may take; the rest is for delivery
+LINE_STOP_S = 3.7  # of the 5 s that SIGTERM may take; the rest is for delivery
 
 
 class Wish(Enum):
@@ -163,12 +163,11 @@ class Daemon:
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
         cache_dir = _cache_dir(settings)
         names = [item.spec.id for item in plan.inspections]
-        clean = False
         with ExitStack() as stack:
-            flight = FlightFiles(settings.state_dir, names, self.boot_id, delivery.spool.last_committed)
-            stack.callback(lambda: flight.close(clean=clean))
-            delivery.attach(flight.recorder)
-            delivery.put(flight.event(self._clock.utc_ns(), __version__))
+            flight = FlightFiles(settings.state_dir, names, self.boot_id, delivery.last_committed)
+            delivery.attach(flight.recorder, flight.close)
+            if flight.previous.boot_id != self.boot_id:  # otherwise this is a reload
+                delivery.put(flight.event(self._clock.utc_ns(), __version__))
             line = LineService(plan, delivery, flight.recorder, cache_dir=cache_dir, frames_begun=self._frames_begun)
             stack.callback(line.close)
             overview = Overview(line, delivery)
@@ -180,7 +179,6 @@ class Daemon:
                 group.start(health)
                 self._notifier.send("READY=1")
                 running = self._wait(group, delivery)
-            clean = True
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running

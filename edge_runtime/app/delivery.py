@@ -84,6 +84,7 @@ class Delivery:
         )
         self._clock = clock
         self._flight: FlightRecorder | None = None
+        self._closers: list[Callable[[], None]] = []
         self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
         self._group = ServiceGroup(join_timeout_s=STOP_S)
@@ -117,15 +118,29 @@ class Delivery:
             ExceptionGroup: a thread of delivery had failed.
         """
         self.spool.finish()
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        finally:
+            for close in self._closers:
+                close()
 
     @property
     def failed(self) -> bool:
         """Whether a thread of delivery failed; leaving the block raises why."""
         return self._group.stop.is_set()
 
-    def attach(self, flight: FlightRecorder | None) -> None:
-        """Name the recorder whose frames commits settle; ``None`` when its line is over."""
+    @property
+    def last_committed(self) -> Callable[[str], tuple[int, int] | None] | None:
+        """Tells (seq, frame id) of the newest committed result; ``None`` while the spool cannot be read."""
+        return self.spool.last_committed if self.spool.stats().state == "ok" else None
+
+    def attach(self, flight: FlightRecorder, close: Callable[[], None]) -> None:
+        """Name the recorder whose frames commits settle; ``close`` is called when nothing will be committed any more.
+
+        A line that follows in the same process brings its own; what the one before still had in flight is in the
+        queue to the spool by then.
+        """
+        self._closers.append(close)
         self._flight = flight
 
     def on_trigger(self, trigger: Callable[[str, TriggerIds], None] | None) -> None:
@@ -181,11 +196,17 @@ class Delivery:
         try:
             ids = parse_trigger(message.payload, retained=message.retain, correlation=message.correlation)
         except DataError as error:
-            self.put(Event("system", "command.refused", f"trigger for {inspection}: {error}", self._clock.utc_ns()))
+            self._refuse(inspection, str(error))
             return
         trigger = self._trigger
-        if trigger is not None:  # between two lines there is nobody to ask; the sender sees no result and asks again
+        if trigger is None:
+            self._refuse(inspection, "no line runs at this moment; ask again")
+        else:
             trigger(inspection, ids)
+
+    def _refuse(self, inspection: str, why: str) -> None:
+        message = f"trigger for {inspection}: {why}"
+        self.put(Event("system", "command.refused", message, self._clock.utc_ns()))
 
 
 def mqtt_settings(settings: Mqtt, client_id: str) -> MqttSettings:

@@ -32,8 +32,12 @@ SUBSCRIBE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """How to show it: ``seconds`` None runs until interrupted; ``on_result`` sees each result as it arrives."""
+    """How to show it: ``seconds`` None runs until interrupted; ``on_result`` sees each result as it arrives.
 
+    ``started_s`` is when the command began (``time.monotonic``); ``ready_s`` counts from there to the first verdict.
+    """
+
+    started_s: float
     seconds: float | None = None
     port: int | None = None
     on_result: Callable[[dict[str, object]], None] | None = None
@@ -102,7 +106,7 @@ def run_demo(options: DemoOptions, control: Control) -> dict[str, object]:
         if report is None:
             raise UnavailableError("demo.report", "the daemon ended before its line was running")
         _settle(audience, report)
-        return _summary(audience, report, _process_start_s())
+        return _summary(audience, report, options.started_s)
 
 
 def worked(summary: dict[str, object]) -> bool:
@@ -151,13 +155,6 @@ def _summary(audience: Audience, report: Report, started_s: float) -> dict[str, 
         "bad_update": None,
         "ready_s": None if first is None else round(first - started_s, 2),
     }
-
-
-def _process_start_s() -> float:
-    """When this process was started, on the clock of ``time.monotonic`` (proc(5): field 22 of stat, in ticks)."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    since_boot_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -41,11 +41,12 @@ class FlightFiles:
         state_dir: Path,
         inspections: Sequence[str],
         boot_id: str,
-        last_committed: Callable[[str], tuple[int, int] | None],
+        last_committed: Callable[[str], tuple[int, int] | None] | None,
     ) -> None:
         """Read the files of the last boot, then begin those of this one.
 
-        ``last_committed`` gives (seq, frame id) of the newest committed result of an inspection.
+        ``last_committed`` gives (seq, frame id) of the newest committed result of an inspection; ``None`` when the
+        spool cannot tell because its disk refuses.
 
         A disk that refuses (full, read-only) costs the recorder, not the line: what is in flight is then kept in
         memory only, and a killed main cannot name it.
@@ -58,17 +59,17 @@ class FlightFiles:
             self.previous = _read(index, state_dir / WORDS_FILE, last_committed)
             words = self._mapped = MappedWords.open(state_dir / WORDS_FILE, size)
             _clear(self._mapped)
-            seqs = {name: (last_committed(name) or (0, 0))[0] for name in inspections}
+            seqs = {
+                name: None if last_committed is None else (last_committed(name) or (0, 0))[0] for name in inspections
+            }
             write_atomic(index, json.dumps({"bootId": boot_id, "inspections": seqs}).encode())
         except (StorageError, PermissionDeniedError) as error:
             logger.warning("frames in flight cannot be recorded: %s", error)
         self.recorder = FlightRecorder(words, inspections)
 
-    def close(self, *, clean: bool) -> None:
-        """Unmap; after a ``clean`` end nothing is in flight, whatever results still wait in the spool."""
+    def close(self) -> None:
+        """Unmap, after delivery has committed what it could; what is left in the file the next boot will name."""
         if self._mapped is not None:
-            if clean:
-                _clear(self._mapped)
             self._mapped.close()
 
     def event(self, utc_ns: int, version: str) -> Event:
@@ -92,10 +93,13 @@ def _clear(words: MappedWords) -> None:
         words[place] = 0
 
 
-def _read(index: Path, words_file: Path, last_committed: Callable[[str], tuple[int, int] | None]) -> Previous:
+def _read(index: Path, words_file: Path, last_committed: Callable[[str], tuple[int, int] | None] | None) -> Previous:
     try:
         document = json.loads(read_limited(index, LIMIT_BYTES))
-        boot_id, seqs = str(document["bootId"]), {str(k): int(v) for k, v in document["inspections"].items()}
+        boot_id, seqs = (
+            str(document["bootId"]),
+            {str(k): None if v is None else int(v) for k, v in document["inspections"].items()},
+        )
     except FileNotFoundError:
         return Previous(None, {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,7 +110,7 @@ def _read(index: Path, words_file: Path, last_committed: Callable[[str], tuple[i
     words.close()
     committed = {}
     for name, seq_at_boot in seqs.items():
-        last = last_committed(name)
-        if last is not None and last[0] > seq_at_boot:
+        last = None if last_committed is None else last_committed(name)
+        if last is not None and seq_at_boot is not None and last[0] > seq_at_boot:
             committed[name] = last[1]
     return Previous(boot_id, leftovers(content, list(seqs), committed))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.source import Source
 
 MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
+SIDE_MIN = 16  # pixels of the shorter side; smaller images are invalid
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
 LATEST_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
 HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck

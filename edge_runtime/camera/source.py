@@ -43,7 +43,7 @@ OPEN_LIMIT_S: Final = 12.0
 DRIFT: Final = 200e-6
 """Two crystal clocks differ by less than this (typical part: 50 ppm each)."""
 _BURST_S: Final = 0.02
-BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0)
+BACKOFF_S: Final = (0.1, 0.2, 0.5)
 BACKOFF_DENIED_S: Final = 30.0
 """Cameras lock an account after five to ten wrong passwords, so a refused one is not repeated quickly."""
 SETTLED_AFTER_S: Final = 2.0

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_runtime import __version__
@@ -44,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def dispatch(argv: list[str]) -> int:
     """Run one command line and return its exit code; never shows a traceback for an expected error."""
+    started_s = time.monotonic()
     verb = next((word for word in argv if not word.startswith("-")), None)
     parser = _parser(verb)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(argv, argparse.Namespace(started_s=started_s))
     if verb is None:
         parser.print_help(sys.stderr)
         return 2

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import seconds, size
+
 if TYPE_CHECKING:
     import argparse
 
@@ -25,11 +27,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--backend", default="auto", choices=("auto", "openvino", "onnxruntime"), help="inference engine"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, metavar="N", help="how long to measure (default: 20)")
+    parser.add_argument("--seconds", type=seconds, default=20.0, metavar="N", help="how long to measure (default: 20)")
     parser.add_argument(
         "--streams", type=int, default=2, metavar="N", help="frames in the engine at a time (default: 2)"
     )
-    parser.add_argument("--size", default="896x512", metavar="WxH", help="size of the frames (default: 896x512)")
+    parser.add_argument(
+        "--size", type=size, default="1024x576", metavar="WxH", help="size of the frames (default: 1024x576)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 

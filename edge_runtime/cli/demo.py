@@ -8,8 +8,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import port, seconds
+
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    from edge_runtime.app.daemon import Control
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the product, and checks on the other side of the broker that every result arrived.",
     )
     parser.add_argument("--headless", action="store_true", help="print only the summary; ends after --seconds (20)")
-    parser.add_argument("--seconds", type=float, metavar="N", help="end by itself after N seconds")
-    parser.add_argument("--port", type=int, metavar="P", help="port of the broker on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--seconds", type=seconds, metavar="N", help="end by itself after N seconds")
+    parser.add_argument("--port", type=port, metavar="P", help="port of the broker on 127.0.0.1 (default: a free one)")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -35,14 +40,15 @@ def run(args: argparse.Namespace) -> int:
 
     sys.setswitchinterval(0.0005)
     configure(style="text", level="warning" if args.headless else "info", journal="JOURNAL_STREAM" in os.environ)
-    seconds = 20.0 if args.headless and args.seconds is None else args.seconds
+    duration_s = 20.0 if args.headless and args.seconds is None else args.seconds
     control = Control()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: control.stop())
     options = DemoOptions(
-        seconds=seconds,
+        started_s=args.started_s,
+        seconds=duration_s,
         port=args.port,
-        on_result=None if args.headless or args.json else _print_result,
+        on_result=None if args.headless or args.json else _printer(control),
         on_start=None if args.headless else _print_start,
     )
     summary = run_demo(options, control)
@@ -58,6 +64,18 @@ def _print_start(broker: str, port: int) -> None:
     print(f"broker: {broker} on 127.0.0.1:{port}", file=sys.stderr)
     print(f"  see for yourself: mosquitto_sub -V 5 -p {port} -t 'vision/#' -v", file=sys.stderr)
     print("  Ctrl-C ends the demo", file=sys.stderr)
+
+
+def _printer(control: Control) -> Callable[[dict[str, object]], None]:
+    """Print results until nobody reads them any more, which ends the demo."""
+
+    def show(document: dict[str, object]) -> None:
+        try:
+            _print_result(document)
+        except BrokenPipeError:
+            control.stop()
+
+    return show
 
 
 def _print_result(document: dict[str, object]) -> None:

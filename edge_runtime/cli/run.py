@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         daemon.run()
     except ExceptionGroup as failures:
         for failure in failures.exceptions:
-            print(f"error: {failure} ({'; '.join(getattr(failure, '__notes__', []))})", file=sys.stderr)
+            notes = "; ".join(getattr(failure, "__notes__", []))
+            print(f"error: {str(failure).partition(chr(10))[0]}" + (f" ({notes})" if notes else ""), file=sys.stderr)
         return 1
     return 0

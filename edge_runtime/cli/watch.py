@@ -11,6 +11,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import port, seconds, topic_root
+from edge_runtime.core.errors import UnavailableError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -27,9 +30,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--config", metavar="FILE", help="take broker and topics from a configuration")
     parser.add_argument("--host", default=None, help="broker, instead of --config")
-    parser.add_argument("--port", type=int, default=1883, help="its port (default: 1883)")
-    parser.add_argument("--topic-root", default="vision", help="first level of the topics (default: vision)")
-    parser.add_argument("--seconds", type=float, metavar="N", help="end by itself")
+    parser.add_argument("--port", type=port, default=1883, help="its port (default: 1883)")
+    parser.add_argument(
+        "--topic-root", type=topic_root, default="vision", help="first level of the topics (default: vision)"
+    )
+    parser.add_argument("--seconds", type=seconds, metavar="N", help="end by itself")
     parser.add_argument("--prove", action="store_true", help="print only the proof at the end")
     parser.add_argument("--json", action="store_true", help="documents and proof as JSON lines")
     parser.set_defaults(run=run)
@@ -39,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     """Watch; 0 when nothing is missing, 1 when something is, 69 when the broker was never reached."""
     from edge_runtime.app.audience import Audience  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.app.delivery import mqtt_settings  # noqa: PLC0415
-    from edge_runtime.core.errors import UnavailableError  # noqa: PLC0415
     from edge_runtime.publish.mqtt import MqttSettings  # noqa: PLC0415
     from edge_runtime.system.service import ServiceGroup  # noqa: PLC0415
 
@@ -93,6 +97,12 @@ def _prove(audience: Audience, *, as_json: bool) -> int:
         print(json.dumps({"proof": figures}))
     else:
         print("  ".join(f"{key}={value}" for key, value in figures.items()), file=sys.stderr)
+    if not proof.received:
+        raise UnavailableError(
+            "watch.nothing",
+            "nothing arrived, so nothing is proven",
+            help="does the daemon run, is the topic root right?",
+        )
     return 0 if proof.complete else 1
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.checks import Mistake, entries, section
-from edge_runtime.core.errors import ConfigError
-from edge_runtime.core.source import parse_source
+from edge_runtime.core.errors import ConfigError, EdgeError
+from edge_runtime.core.source import SIM_SCENES, parse_source
+from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_runtime.config.checks import Loc
 
 MANIFEST: Final = "edge-model.json"
+MANIFEST_BYTES: Final = 4 << 20
+ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
 PATH_SHOWN: Final = 200  # characters of a path that are repeated
 
@@ -31,6 +37,47 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
         yield from _readable(("mqtt", "tls", name), tls.get(name), base)
     for name, camera in entries(data, "cameras"):
         yield from _source(("cameras", name, "source"), camera.get("source"), base)
+    for name, inspection in entries(data, "inspections"):
+        yield from _labels(("inspections", name, "recipe", "not_ok"), inspection, section(data, "models"), base)
+    yield from _state_dir(("state_dir",), data.get("state_dir"), base)
+
+
+def _labels(loc: Loc, inspection: Mapping[str, object], models: Mapping[str, object], base: Path) -> Iterator[Mistake]:
+    """A rule about a label that the model does not have never applies, and bad parts would pass as OK."""
+    model = models.get(str(inspection.get("model")))
+    text = _usable(model.get("path")) if isinstance(model, Mapping) else None
+    known = _package_labels(base / text) if text is not None else ()
+    rules = section(inspection, "recipe").get("not_ok")
+    if not known or not isinstance(rules, list | tuple):
+        return
+    for place, rule in enumerate(rules):
+        label = rule.get("label") if isinstance(rule, Mapping) else None
+        if isinstance(label, str) and label != ANY_LABEL and label not in known:
+            near = difflib.get_close_matches(label, known, 1)
+            way_out = f'did you mean "{near[0]}"?' if near else f"it has: {_clip(', '.join(known))}"
+            message = f'the model has no label "{_clip(label)}"'
+            yield Mistake((*loc, place, "label"), "config.no_label", message, way_out)
+
+
+def _package_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels of a package; none for bare models and for what the engine will refuse anyway."""
+    try:
+        labels = json.loads(read_limited(path / MANIFEST, MANIFEST_BYTES)).get("labels")
+    except (OSError, ValueError, AttributeError, RecursionError, EdgeError):
+        return ()
+    return tuple(labels) if isinstance(labels, list) and all(isinstance(one, str) for one in labels) else ()
+
+
+def _state_dir(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
+    text = _usable(value)
+    if text is None:
+        return
+    for place in (base / text, *(base / text).parents):
+        if place.exists():
+            if not place.is_dir():
+                message = f"{_clip(text)} cannot be a directory: {_clip(str(place))} is a file"
+                yield Mistake(loc, "config.no_directory", message, "name a directory; it is made if it is missing")
+            return
 
 
 def _usable(value: object) -> str | None:
@@ -95,6 +142,9 @@ def _source(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
         source = parse_source(value)
     except ConfigError:
         return  # validation says it
+    if source.kind == "sim" and source.location not in SIM_SCENES:
+        message = f"there is no simulated camera {_clip(source.location)}"
+        yield Mistake(loc, "config.no_scene", message, f"write one of: {', '.join(f'sim:{s}' for s in SIM_SCENES)}")
     if source.kind in ("file", "images"):
         _, mistake = _look(loc, source.location, base / source.location)
         if mistake is not None:

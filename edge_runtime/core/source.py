@@ -22,6 +22,7 @@ SCHEMES: Final[tuple[str, ...]] = ("rtsp", "rtsps", "http", "https", "v4l2", "fi
 NOT_YET: Final[tuple[str, ...]] = ("gige", "basler")
 TEXT_LIMIT: Final = 2048  # characters; longer URLs are attacks or accidents
 
+SIM_SCENES: Final[tuple[str, ...]] = ("conveyor", "bars")  # what camera.simulated can show
 _EXPECTED = "rtsp://, rtsps://, http://, https://, v4l2:/dev/videoN, file:PATH, images:DIR or sim:NAME"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _NETWORK = re.compile(

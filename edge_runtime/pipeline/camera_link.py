@@ -61,9 +61,21 @@ class CameraLink:
     """
 
     def __init__(
-        self, camera: str, ring: Ring, listener: CameraListener, clock: Clock, *, simulated: bool, max_pixels: int
+        self,
+        camera: str,
+        ring: Ring,
+        listener: CameraListener,
+        clock: Clock,
+        *,
+        simulated: bool,
+        max_pixels: int,
+        side_min: int = 1,
     ) -> None:
-        """Read frames of ``camera`` from ``ring``, whose owner stays the caller."""
+        """Read frames of ``camera`` from ``ring``, whose owner stays the caller.
+
+        Frames of more than ``max_pixels`` are a fault of the child, those with a side below ``side_min`` pixels are
+        invalid: on a sliver any model finds nothing, which would pass as OK.
+        """
         self.camera = camera
         self.ring = ring
         self.state = CameraState("connecting", "starting", "", 0)
@@ -73,6 +85,7 @@ class CameraLink:
         self._clock = clock
         self._simulated = simulated
         self._max_pixels = max_pixels
+        self._side_min = side_min
         self._holds: dict[SlotRef, int] = {}
         self._settled_up_to = ring.frames_begun  # every id up to this one was announced
         self._ahead: set[int] = set()  # announced ids above it
@@ -128,7 +141,11 @@ class CameraLink:
                 frame = wire.frame(message, self.camera, simulated=self._simulated, max_pixels=self._max_pixels)
                 self._announced([frame.frame_id], frame.captured_mono_ns)
                 self.hold(frame.slot)
-                self._listener.on_frame(frame)
+                if min(frame.width, frame.height) < self._side_min:
+                    why = f"{frame.width} x {frame.height} pixels, at least {self._side_min} a side are needed to judge"
+                    self._listener.on_bad_frame(frame, Failure.INVALID_FRAME, why)
+                else:
+                    self._listener.on_frame(frame)
                 self.release(frame.slot)
             case "bad_frame":
                 frame = wire.bad_frame(message, self.camera, simulated=self._simulated)

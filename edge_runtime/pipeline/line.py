@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import Inspection, Settled, TriggerIds, Verdict
-    from edge_runtime.pipeline.results import ResultFactory
+    from edge_runtime.pipeline.results import ModelFacts, ResultFactory
     from edge_runtime.pipeline.slot import ModelSlot
     from edge_runtime.system.loop import Loop, Timer
 
@@ -144,11 +144,21 @@ class Line:
                 "precision": facts.precision,
             }
             self._event("system", "model.ready", text, fields)
+            self._check_recipes(slot.spec.id, facts)
         else:
             text = f"model {slot.spec.id} cannot judge: {slot.message}"
             logger.error("%s", text)
             self._event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
         self.feed(slot.spec.id)
+
+    def _check_recipes(self, slot_id: str, facts: ModelFacts) -> None:
+        for station in self._by_slot.get(slot_id, []):
+            unknown = station.factory.unknown_labels(facts)
+            if unknown:
+                name = station.inspection.spec.id
+                text = f"recipe of {name} names labels that model {slot_id} does not have: {', '.join(unknown)}"
+                logger.error("%s", text)
+                self._event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": list(facts.labels)})
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""

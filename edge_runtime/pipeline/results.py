@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.core.result import Evaluation, ModelRef, RecipeRef, Result, ResultState, Timings
 from edge_runtime.pipeline.inspection import NS_PER_MS, TriggerIds
-from edge_runtime.pipeline.recipe import ANY_LABEL, Rule, judge
+from edge_runtime.pipeline.recipe import ANY_LABEL, Judgement, Rule, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,7 @@ class ResultFactory:
         frame, ids = settled.frame, settled.trigger or TriggerIds()
         verdict = settled.verdict
         if verdict is not None and frame is not None:
-            recipe = self._recipe_for(facts)
-            judgement = judge(recipe, verdict.predictions, frame.width, frame.height)
+            judgement = self._judge(verdict, frame, facts)
             evaluation, reason, score = judgement.evaluation, judgement.reason, judgement.score
             state, predictions = ResultState.COMPLETED, verdict.predictions
         else:
@@ -101,6 +100,18 @@ class ResultFactory:
             product_id=ids.product_id,
             correlation_id=ids.correlation_id,
         )
+
+    def unknown_labels(self, facts: ModelFacts) -> tuple[str, ...]:
+        """Labels of the recipe that the model does not have: its rules can never trip, so nothing may pass as OK."""
+        named = {rule.label for rule in self._recipe.not_ok} - {ANY_LABEL}
+        return tuple(sorted(named - set(facts.labels))) if facts.labels else ()
+
+    def _judge(self, verdict: Verdict, frame: Frame, facts: ModelFacts | None) -> Judgement:
+        unknown = self.unknown_labels(facts) if facts is not None else ()
+        if unknown:
+            reason = f"the recipe names labels that the model does not have: {', '.join(unknown)}"
+            return Judgement(Evaluation.NOT_DECIDABLE, reason, None)
+        return judge(self._recipe_for(facts), verdict.predictions, frame.width, frame.height)
 
     def _recipe_for(self, facts: ModelFacts | None) -> Recipe:
         """Return the recipe, or for a detector without rules the obvious one: whatever it finds is not OK."""

@@ -113,7 +113,7 @@ class MqttLink:
             sock = self._client.socket()
             if sock is not None:
                 # a result must not wait until the broker has acknowledged the segment before it (40 ms with Nagle)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _set(sock, socket.TCP_NODELAY)
         except (OSError, ValueError) as error:
             self.close()
             code, msg = "mqtt.unreachable", f"cannot connect to the broker at {where}: {error}"
@@ -138,7 +138,7 @@ class MqttLink:
         poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         # the kernel forgets this by itself (tcp(7)); a broker with Nagle's algorithm would hold back its answer until
         # ours to the one before: 32 ms instead of 0.3 at 30 results a second
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        _set(sock, socket.TCP_QUICKACK)
         ready = dict(poll.poll(timeout_s * 1000))
         if ready.pop(wake, 0):
             with contextlib.suppress(BlockingIOError):
@@ -167,7 +167,7 @@ class MqttLink:
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """See ``link.Link``."""
-        options = SubscribeOptions(qos=1)
+        options = SubscribeOptions(qos=1, retainAsPublished=True)  # a retained command is known as one also live
         self._client.subscribe([(topic, options) for topic in filters])
 
     def size(self, message: Outgoing) -> int:
@@ -232,6 +232,10 @@ class MqttLink:
                 headers=tuple(getattr(properties, "UserProperty", ())),
             )
         )
+
+
+def _set(sock: Any, option: int) -> None:  # noqa: ANN401 - paho's type for "socket or TLS socket" knows no options
+    sock.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
 class _PackedProperties(Properties):

@@ -147,6 +147,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "camera": result.camera,
         "inspection": result.inspection,
         "frameId": result.frame_id,
+        "origin": result.origin,
         "jobId": result.job_id,
         "partId": result.part_id,
         "measId": result.meas_id,

@@ -244,9 +244,15 @@ class Spool:
                 if now_ns - stopped_ns > _END_NS or (self._drained.is_set() and not self._handout.owned):
                     return
             if self._trouble is not None:
-                failed.wait(min(self._pause_s, _ANSWERS_S) if stop.is_set() else self._pause_s)
+                self._rest(stop, failed)
             elif self._drained.is_set():
                 failed.wait(_ANSWERS_S)  # a closed queue does not make us wait
+
+    def _rest(self, stop: Stop, failed: Stop) -> None:
+        """Leave the disk alone for a pause, but not when there is no time left for one."""
+        until_ns = self._clock.mono_ns() + round(self._pause_s * _S)
+        while not failed.wait(_ANSWERS_S) and not stop.is_set() and self._clock.mono_ns() < until_ns:
+            continue
 
     def _patience(self) -> float:
         if self._handout.wanted() is not None or self._trouble is not None:

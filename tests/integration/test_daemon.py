@@ -105,9 +105,32 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(tmp_path: Pat
             daemon.write(config)
             os.kill(daemon.pid, signal.SIGHUP)
             wait_until(lambda: listener.documents[-1]["recipe"]["id"] == "strict", 20, "results of the new recipe")
+        assert len([e for e in listener.events if e["kind"] == "runtime.started"]) == 1, "a reload is no start"
         frames = [(d["bootId"], d["frameId"]) for d in listener.documents if d["frameId"]]
         assert len(set(frames)) == len(frames), "a frame id was used twice in one boot"
         assert listener.audience.proof().complete
+
+
+def test_what_a_refusing_disk_kept_from_being_numbered_is_named_by_the_next_boot(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = line_config(broker.port, state, "sim:conveyor?fps=5&size=448x256")
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(3)
+            assert daemon.terminate()[0] == 0
+        (state / "spool.db").rename(state / "kept.db")
+        (state / "spool.db").mkdir()
+        with DaemonProcess(tmp_path, config) as daemon:
+            wait_until(lambda: daemon.counters().get("inferred", 0) > 5, 30, "verdicts without a spool")
+            assert daemon.terminate()[0] == 0
+        (state / "spool.db").rmdir()
+        (state / "kept.db").rename(state / "spool.db")
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(3)
+            assert daemon.terminate()[0] == 0
+        assert "Traceback" not in daemon.log.read_text()
+        last = [e for e in listener.events if e["kind"] == "runtime.started"][-1]
+        assert len(last["fields"]["framesInFlight"]["top"]["frameIds"]) > 5
 
 
 def test_results_wait_for_a_broker_that_is_absent_at_the_start(tmp_path: Path) -> None:
@@ -169,7 +192,10 @@ def test_a_trigger_gets_one_result_with_its_ids(tmp_path: Path) -> None:
             wait_until(lambda: len(listener.documents) >= 5, 10, "five results")
             send(broker.port, Outgoing(topic, b"{not json"))
             send(broker.port, Outgoing(topic, b"{}", retain=True))
-            wait_until(lambda: daemon.counters()["inferred"] == 6, 10, "the sixth, unretained delivery")
+            send(broker.port, Outgoing("vision/plant/line/box/cmd/trigger/nobody", b"{}"))
+            refused = [e["message"] for e in listener.events if e["kind"] == "command.refused"]
+            wait_until(lambda: len(_refused(listener)) == 3, 10, f"three refusals, not {refused}")
+            wait_until(lambda: daemon.counters().get("inferred") == 5, 5, "the status shows five verdicts")
         assert [d["partId"] for d in listener.documents[:5]] == [f"P-{n}" for n in range(5)]
         assert listener.documents[-1]["counters"]["dropped"] > 0
 
@@ -180,6 +206,10 @@ def test_a_daemon_that_is_still_starting_ends_at_once(tmp_path: Path, signal_num
         wait_until((tmp_path / "state" / "spool.db").exists, 20, "the state directory")
         os.kill(daemon.pid, signal_number)
         assert daemon.wait(6) == 0
+
+
+def _refused(listener: Listener) -> list[dict[str, Any]]:
+    return [event for event in listener.events if event["kind"] == "command.refused"]
 
 
 def _retained(port: int, topic: str) -> dict[str, Any]:

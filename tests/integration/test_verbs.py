@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,6 @@ from edge_runtime.app import broker as local_broker
 from edge_runtime.cli import VERBS
 from tests.brokers import Broker
 from tests.daemons import MODEL, DaemonProcess, line_config, wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -71,6 +70,7 @@ def test_infer_prints_one_result_per_image_in_order() -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [d["seq"] for d in found] == [1, 2, 3]
     assert {d["schema"] for d in found} == {"vision.result/1"}
+    assert [Path(d["origin"]).name for d in found] == [image.name for image in images]
     assert all(d["model"]["name"] == "surface-defects" for d in found)
 
 
@@ -83,13 +83,17 @@ def test_infer_judges_more_images_than_may_wait() -> None:
 
 def test_infer_says_of_a_bad_image_why_it_has_no_verdict(tmp_path: Path) -> None:
     bad, empty = tmp_path / "page.png", tmp_path / "empty.jpg"
+    sliver = tmp_path / "sliver.bmp"
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 58, 0, 0, 54, 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0)
+    sliver.write_bytes(header + bytes(4))
     bad.write_text("<html>404</html>")
     empty.touch()
     good = min((MODEL / "golden").glob("frame-*.*"))
-    done = edge("infer", MODEL, bad, good, empty, tmp_path / "absent.png")
+    done = edge("infer", MODEL, bad, good, empty, tmp_path / "absent.png", sliver)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 65
-    assert [d["evaluation"] == "NotDecidable" for d in found] == [True, False, True, True]
+    assert [d["evaluation"] == "NotDecidable" for d in found] == [True, False, True, True, True]
+    assert "1 x 1 pixels" in found[-1]["reason"]
     assert all(d["reason"].startswith("invalid_frame: ") for d in found if d["evaluation"] == "NotDecidable")
 
 
@@ -121,6 +125,53 @@ def test_watch_proves_what_arrives(tmp_path: Path) -> None:
         assert edge("watch", "--config", daemon.config, "--seconds", "1").stdout.count("#") > 0
 
 
+def test_watch_proves_nothing_when_nothing_arrives() -> None:
+    with Broker() as broker:
+        done = edge("watch", "--host", "127.0.0.1", "--port", str(broker.port), "--seconds", "0.5", "--prove")
+    assert done.returncode == 69
+    assert "nothing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--seconds", "0"),
+        ("demo", "--seconds", "nan"),
+        ("demo", "--port", "99999"),
+        ("watch", "--port", "0"),
+        ("watch", "--host", "127.0.0.1", "--topic-root", "a/#"),
+        ("bench", "model.onnx", "--size", "0x0"),
+        ("bench", "model.onnx", "--seconds", "-1"),
+    ],
+)
+def test_values_that_make_no_sense_are_a_usage_error(words: tuple[str, ...]) -> None:
+    done = edge(*words)
+    assert done.returncode == 2
+    assert "expected" in done.stderr
+
+
+def test_the_demo_ends_quietly_when_nobody_reads_it() -> None:
+    command = f"{sys.executable} -m edge_runtime demo --seconds 30 | head -2"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=29, check=False)
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_broker_of_a_killed_demo_ends_with_it() -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "edge_runtime", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    with demo.stdout, demo.stderr:
+        demo.stdout.readline()
+        children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+        demo.kill()
+        demo.wait(5)
+    assert children
+    wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), 5, "the broker ends")
+
+
 def test_watch_says_that_the_broker_does_not_answer(free_port: int) -> None:
     done = edge("watch", "--host", "127.0.0.1", "--port", str(free_port), "--seconds", "1")
     assert done.returncode == 69
@@ -140,7 +191,7 @@ def test_the_demo_works_with_either_broker(broker: str, monkeypatch: pytest.Monk
 
     if broker == "iotcore":
         monkeypatch.setattr(local_broker, "MOSQUITTO_PLACES", ())
-    summary = run_demo(DemoOptions(seconds=8), Control())
+    summary = run_demo(DemoOptions(time.monotonic(), seconds=8), Control())
     assert worked(summary), summary
     assert summary["results_acked"] == summary["results_committed"] == summary["results_received"]
 

@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from edge_runtime.camera.simulated import Fault, SimulatedSource, parse_script
+from edge_runtime.camera.simulated import SCENES, Fault, SimulatedSource, parse_script
 from edge_runtime.camera.source import Arrival, Nothing, Shape
 from edge_runtime.camera.stamp import read_stamp
 from edge_runtime.core.errors import ConfigError, DataError, UnavailableError
+from edge_runtime.core.source import SIM_SCENES
 
 SMALL = {"size": "320x240", "fps": "0.0"}
 
@@ -181,3 +182,7 @@ def test_a_camera_with_a_rate_is_live_and_one_without_waits_for_slots() -> None:
     assert (free.nature.live, free.nature.paced) == (False, False)
     assert free.grab() == Arrival()
     assert free.retrieve(np.zeros(10**6, np.uint8)) == Shape(320, 240, 3)
+
+
+def test_every_scene_that_a_configuration_may_name_exists() -> None:
+    assert tuple(SCENES) == SIM_SCENES

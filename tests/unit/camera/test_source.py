@@ -54,7 +54,7 @@ def test_a_stall_is_not_seen_before_the_first_sign_of_life() -> None:
 
 def test_back_off_grows_to_its_cap_and_starts_over_after_success() -> None:
     backoff = Backoff()
-    assert [backoff.next_s() for _ in range(6)] == [*BACKOFF_S, 1.0, 1.0]
+    assert [backoff.next_s() for _ in range(6)] == [*BACKOFF_S, 0.5, 0.5, 0.5]
     backoff.reset()
     assert backoff.next_s() == BACKOFF_S[0]
 

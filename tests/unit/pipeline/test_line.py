@@ -329,6 +329,19 @@ def test_frames_that_wait_for_a_model_are_judged_when_it_is_ready(plants: list[_
     assert plant.sink.events == ["model.ready"]
 
 
+def test_a_recipe_that_names_a_label_the_model_lacks_is_an_event_and_an_error(
+    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = _custom(plants, loaded=False)
+    station = next(iter(plant.line.stations.values()))
+    recipe, ref = Recipe(not_ok=(Rule("scartch"),)), RecipeRef("default", "1", "sha256:00")
+    station.factory = ResultFactory(station.inspection.spec, recipe, ref, clock=plant.clock, random=bytes)
+    plant.engine_starts()
+    plant.engine_loads()
+    assert plant.sink.events == ["model.ready", "recipe.unknown_label"]
+    assert "scartch" in caplog.text
+
+
 def test_a_refused_model_is_an_event_and_an_error(plants: list[_Plant], caplog: pytest.LogCaptureFixture) -> None:
     plant = _custom(plants, loaded=False)
     plant.engine_starts()

@@ -117,3 +117,13 @@ def test_without_rules_a_detector_that_finds_nothing_says_ok() -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
     assert _factory(clock, Recipe()).build(settled, FACTS, COUNTERS, simulated=False).evaluation is Evaluation.OK
+
+
+def test_a_rule_about_a_label_that_the_model_lacks_lets_no_part_pass() -> None:
+    clock = ManualClock()
+    factory = _factory(clock, Recipe(not_ok=(Rule("scartch"), Rule("dent"))))
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(make_prediction("dent")))
+    result = factory.build(settled, FACTS, COUNTERS, simulated=False)
+    assert result.evaluation is Evaluation.NOT_DECIDABLE
+    assert result.reason == "the recipe names labels that the model does not have: scartch"
+    assert factory.unknown_labels(replace(FACTS, labels=())) == ()  # a model that names none cannot lack one
