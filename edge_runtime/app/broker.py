@@ -89,9 +89,9 @@ class LocalBroker:
                 "broker.port", f"port {self.port} of 127.0.0.1 is taken", help="leave --port out and a free one is used"
             )
         logger.debug("starting %s on port %d", self.name, self.port)
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )  # noqa: S603 - our own command line
+        )
         deadline = time.monotonic() + START_S
         while not _accepts(self.port):
             code = self._process.poll()
