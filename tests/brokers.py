@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.required import needs
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -48,9 +50,7 @@ class Broker:
         anonymous: bool = True,
         persistent: bool = True,
     ) -> None:
-        if EXECUTABLE is None:
-            msg = "mosquitto is not installed: apt-get install mosquitto"
-            raise FileNotFoundError(msg)
+        needs(EXECUTABLE, "mosquitto: apt-get install mosquitto")
         self.host = "127.0.0.1"
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None

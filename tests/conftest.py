@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
@@ -13,10 +14,45 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.required import needs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TOOLS = {  # programs of Debian packages that tests start; what is missing is named, see ``needs``
+    "ffmpeg": "ffmpeg",
+    "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_sub": "mosquitto-clients",
+    "mosquitto_passwd": "mosquitto",
+    "openssl": "openssl",
+    "strace": "strace",
+}
 GRACE_S = 3.0  # what was told to end may need a moment on a busy machine
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Name a missing program that a fixture wanted to start."""
+    with _missing_tools_named():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Name a missing program that a test wanted to start."""
+    with _missing_tools_named():
+        yield
+
+
+@contextlib.contextmanager
+def _missing_tools_named() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        package = TOOLS.get(str(error.filename))
+        if package is not None:
+            needs(found=False, what=f"{error.filename}: apt-get install {package}")
+        raise
 
 
 @pytest.fixture(autouse=True)

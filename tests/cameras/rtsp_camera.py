@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import select
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -33,6 +34,8 @@ def what_is_missing() -> str:
     """Return what the RTSP camera lacks on this machine, nothing if it can run."""
     if not Path(INTERPRETER).exists():
         return f"{INTERPRETER} is missing"
+    if shutil.which("ffmpeg") is None:
+        return "ffmpeg is missing"
     done = subprocess.run([INTERPRETER, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
     return (done.stderr.strip().splitlines() or ["GStreamer"])[-1] if done.returncode else ""
 
