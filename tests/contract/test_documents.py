@@ -50,7 +50,7 @@ def test_the_unit_file_is_understood_by_systemd() -> None:
 
 def test_no_machine_path_or_registry_host_is_committed() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    here = re.escape(str(ROOT.parent)) if len(ROOT.parent.parts) > 1 else "(?!)"  # a checkout in / has no telling path
+    here = re.escape(str(ROOT.parent)) if len(ROOT.parent.parts) > 2 else "(?!)"  # "/tmp" tells nothing
     wrong = re.compile(here + r"/|https?://[^ \"']+/(?:simple|packages)/")
     texts = [f for f in files if f.endswith((".py", ".md", ".toml", ".sh", ".yaml", ".json")) or "/" not in f]
     found = [f for f in texts if (ROOT / f).is_file() and wrong.search((ROOT / f).read_text(errors="replace"))]
