@@ -44,7 +44,10 @@ def test_the_first_picture_comes_quickly_and_is_fresh(free_port: int, codec: str
         assert frames[0].at_s - bench.started_s < 3.0  # 0.4 s measured
         assert_fresh(frames)
         numbers = [frame.stamp.number for frame in frames if frame.stamp]
-        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers == sorted(set(numbers))
+        # on a busy machine one that came late is dropped as stale, which is counted
+        skipped = numbers[-1] - numbers[0] + 1 - len(numbers)
+        assert skipped <= sum(len(heard.message["frames"]) for heard in bench.heard if heard.message["op"] == "dropped")
     assert bench.states == ["connecting", "streaming"]
     assert_all_accounted(bench)
 

@@ -39,7 +39,8 @@ def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(tmp
         broker.answer = hold_results
         box.put(500)
         for connection in range(1, 4):
-            broker.wait(lambda b: len(b.peers[-1].unacked) == (10 if len(b.peers) == 1 else 1))
+            # a later connection starts with 1 and grows by what is answered, so any of its states may be seen here
+            broker.wait(lambda b: len(b.peers[-1].unacked) >= (10 if len(b.peers) == 1 else 1))
             broker.drop()
             broker.wait(lambda b: len(b.peers) > connection)  # noqa: B023 - called in this turn only
         broker.answer = lambda _message: 0
