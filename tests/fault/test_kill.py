@@ -92,7 +92,8 @@ def test_a_killed_main_loses_no_committed_result_and_names_what_was_in_flight(tm
             assert daemon.terminate()[0] == 0
         _assert_complete(listener)
         events = listener.events
-    starts = [e for e in events if e["kind"] == "runtime.started"]
+    by_id = {e["id"]: e for e in events if e["kind"] == "runtime.started"}  # at least once: a killed main sends again
+    starts = list(by_id.values())
     assert len(starts) == kills + 1
     boots = [e["bootId"] for e in starts]
     assert len(set(boots)) == kills + 1
