@@ -8,6 +8,7 @@ where it could do bfloat16, so that a model judges alike on every box; a package
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import sys
@@ -38,9 +39,19 @@ _TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with 
 _PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 
+@functools.cache
+def _core() -> Any:  # noqa: ANN401 - openvino ships no types
+    """Return the one Core of this process, which lives as long as it does.
+
+    Each Core gives the thread that first uses its CPU plugin an alternate signal stack, and unmaps it when it goes. Two
+    that go in the order of their making leave the thread with an unmapped one, where the next signal is a SIGSEGV.
+    """
+    return ov.Core()
+
+
 def available_devices() -> tuple[str, ...]:
     """Return the devices OpenVINO sees on this box, `CPU` first when it is there."""
-    return tuple(ov.Core().available_devices)
+    return tuple(_core().available_devices)
 
 
 class OpenVinoEngine:
@@ -55,7 +66,7 @@ class OpenVinoEngine:
             UnavailableError: the device is not on this box, code ``device.missing``.
             DataError: OpenVINO cannot read or compile the model, code ``model.unreadable`` or ``model.not_compiled``.
         """
-        core = ov.Core()
+        core = _core()
         if options.device not in core.available_devices and f"{options.device}.0" not in core.available_devices:
             found = ", ".join(core.available_devices)
             message = f"device {options.device} is not on this box, OpenVINO has: {found}"

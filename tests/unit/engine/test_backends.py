@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.ort import OrtEngine
-from edge_runtime.engine.ov import OpenVinoEngine, ov, reason  # never openvino itself: it would phone home
+from edge_runtime.engine.ov import OpenVinoEngine, _core, ov, reason  # never openvino itself: it would phone home
 from edge_runtime.engine.preprocess import Preprocessor
 from tests.assets.make_models import COLOURS, SIDE, colours, write_bare, write_package
 from tests.unit.engine.specs import input_spec
@@ -27,7 +29,7 @@ GREEN = np.full((48, 64, 3), (10, 250, 20), np.uint8)
 
 def write_ir(folder: Path, name: str = "colours", **info: str) -> Path:
     """Write `name` as an OpenVINO IR with `model_info` keys and return the path of its XML."""
-    network = ov.Core().read_model(str(write_bare(folder, name)))
+    network = _core().read_model(str(write_bare(folder, name)))
     for key, value in info.items():
         network.set_rt_info(value, ["model_info", key])
     ov.save_model(network, str(folder / "model.xml"), compress_to_fp16=False)
@@ -82,8 +84,30 @@ def test_bfloat16_is_used_only_when_the_package_asks_for_it(tmp_path: Path) -> N
     asked = OpenVinoEngine((root / "colours.onnx").read_bytes(), b"", input_spec(), "bf16", _options())
     name = "INFERENCE_PRECISION_HINT"
     assert plain._compiled.get_property(name) == ov.Type.f32
-    capable = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert asked._compiled.get_property(name) == (ov.Type.bf16 if capable else ov.Type.f32)
+
+
+SIGNAL_AFTER_ENGINES = """
+import os, signal, sys
+from edge_runtime.engine.base import EngineOptions
+from edge_runtime.engine.ov import OpenVinoEngine
+from tests.unit.engine.specs import input_spec
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+content = open(sys.argv[1], "rb").read()
+engines = [OpenVinoEngine(content, b"", input_spec(), None, EngineOptions(threads=1)) for _ in range(2)]
+while engines:
+    engines.pop(0).close()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_thread_that_has_loaded_and_closed_models_survives_its_next_signal(tmp_path: Path) -> None:
+    model = write_package(tmp_path, "colours") / "colours.onnx"
+    command = [sys.executable, "-c", SIGNAL_AFTER_ENGINES, str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def _options() -> Any:
