@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seconds", type=seconds, default=20.0, metavar="N", help="how long to measure (default: 20)")
     parser.add_argument(
-        "--streams", type=int, default=2, metavar="N", help="frames in the engine at a time (default: 2)"
+        "--streams", type=int, default=3, metavar="N", help="frames in the engine at a time (default: 3)"
     )
     parser.add_argument(
         "--size", type=size, default="1024x576", metavar="WxH", help="size of the frames (default: 1024x576)"
