@@ -18,6 +18,7 @@ from edge_runtime.config.tree import Entry, Node, Origin, Place, Scalar
 
 LIMIT_BYTES: Final = 256 * 1024
 LIMIT_DEPTH: Final = 32
+_TOO_DEEP: Final = ("yaml.depth", f"nested deeper than {LIMIT_DEPTH} levels")
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
@@ -188,7 +189,7 @@ class _Builder:
     def _start(self, event: yaml.CollectionStartEvent) -> None:
         origin = self._origin(event)
         if len(self._stack) >= LIMIT_DEPTH:
-            self._refuse("yaml.depth", f"nested deeper than {LIMIT_DEPTH} levels", origin, "no setting is that deep")
+            self._refuse(*_TOO_DEEP, origin, "no setting is that deep")
             self._dead = True
             return
         broken = event.tag not in _TAGS
@@ -315,6 +316,9 @@ def _syntax(error: yaml.MarkedYAMLError, lines: list[str], name: str) -> Problem
     said = f"{error.problem} {error.context}"
     opened = error.context_mark is not None and any(words in said for words in _OPENED)
     line, column = _position(error.context_mark if opened else error.problem_mark)
+    if "maximum nesting depth" in said:  # libyaml of PyYAML 6.0.4 looks so far ahead that its own limit comes first
+        code, message = _TOO_DEEP
+        return _at(code, message, "no setting is that deep", (name, line, column))
     text = lines[line - 1] if line <= len(lines) else ""
     tab = text.find("\t")
     if 0 <= tab < column and not text[: column - 1].strip():

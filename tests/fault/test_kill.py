@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 import statistics
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ def test_a_killed_engine_is_back_and_its_frames_are_not_decidable(tmp_path: Path
             listener.wait_for_verdicts(10)
             descriptors, connects = daemon.descriptors(), daemon.status()["broker"]["connects"]
             resident_mb = daemon.resident_mb()
-            gaps = [_kill_and_wait(daemon, listener, "engine") for _ in range(kills)]
+            # every other one in the middle of a frame for certain, however fast the machine judges
+            gaps = [_kill_and_wait(daemon, listener, "engine", busy=n % 2 == 0) for n in range(kills)]
             wait_until(lambda: daemon.status()["engine"]["restarts"] >= kills, 20, "the restarts are counted")
             status = daemon.status()
             assert status["broker"]["connects"] == connects, "the broker connection did not survive"
@@ -101,10 +103,16 @@ def test_a_killed_main_loses_no_committed_result_and_names_what_was_in_flight(tm
     _assert_frames_named(listener, starts)
 
 
-def _kill_and_wait(daemon: DaemonProcess, listener: Listener, child: str) -> float:
-    """Kill a child and return the seconds until the next verdict about a frame captured after the kill."""
+def _kill_and_wait(daemon: DaemonProcess, listener: Listener, child: str, *, busy: bool = False) -> float:
+    """Kill a child and return the seconds until the next verdict about a frame captured after the kill.
+
+    With ``busy`` it is frozen until a frame must be in it.
+    """
     pid = daemon.child(child)
     assert pid is not None, f"{child} does not run: {daemon.family()}"
+    if busy:
+        os.kill(pid, signal.SIGSTOP)
+        threading.Event().wait(3 / FPS)
     killed = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     os.kill(pid, signal.SIGKILL)
 

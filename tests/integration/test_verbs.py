@@ -208,8 +208,11 @@ def test_bench_states_both_sides_of_the_ratio() -> None:
     done = edge("bench", MODEL, "--seconds", "4", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["bare"]["throughput_fps"] > 0
-    assert found["product"]["throughput_fps"] > 0
+    shares = [one["engine_threads"] for one in found["throughput"]]
+    assert shares == sorted({max(1, found["cpus"] - 1), found["cpus"]})
+    for one in found["throughput"]:
+        assert one["bare_fps"] > 0
+        assert one["product_fps"] > 0
     paced = found["paced"]
     assert paced["capture_to_puback_minus_infer_ms"]["p99"] > 0
     assert paced["failed"] == 0
