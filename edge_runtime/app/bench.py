@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from edge_runtime.publish.store import Row
 
 SLOT = NAME = "bench"
-ROUNDS = 9  # of half a second or more: short turns, so that both get the same share of a neighbour's noise
+ROUNDS = 9  # short turns, so that both get the same share of a neighbour's noise
 PACED_FPS = 30
 FRAME_SIZE = "1024x576"
 WARM_UP_S = 0.5
-SETTLE_S = 0.3
+SETTLE_S = 0.15
 PENDING_MAX = 100_000
 NS_PER_MS = 1e6
 
@@ -222,7 +222,7 @@ def run_bench(options: BenchOptions) -> dict[str, object]:
 
 def _throughput(options: BenchOptions, threads: int, seconds: float) -> dict[str, object]:
     """Let the bare engine and the product take turns, both with ``threads`` processors for inference."""
-    turn_s = max(0.5, seconds / (2 * ROUNDS))
+    turn_s = max(0.2, seconds / (2 * ROUNDS))
     bare, product = [], []
     with _Bench(options, 0.0, Capture.EVERY, threads) as bench:
         bench.wait(WARM_UP_S)
