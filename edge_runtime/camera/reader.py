@@ -148,7 +148,8 @@ class Reader:
         now_s = time.monotonic()
         self._opened_s = now_s
         self._stall.fresh(now_s)
-        self._lateness.reset(now_s, doubtful=now_s - started_s > STALE_AFTER_S)
+        clocked = self._source.nature.clocked  # such a server may begin with what it has in store, seconds old
+        self._lateness.reset(now_s, doubtful=clocked or now_s - started_s > STALE_AFTER_S)
         fps = None if self._source.nature.live else self._args.fps
         self._pacer = Pacer(fps or self._source.fps)
 

@@ -20,6 +20,7 @@ ends the connection and is retried for ever, ``DataError`` from ``retrieve`` con
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -40,9 +41,13 @@ OPEN_TIMEOUT_S: Final = 2.0
 """Longest time to connect, per attempt."""
 OPEN_LIMIT_S: Final = 12.0
 """Longest time of a whole ``open``: two or three attempts, and name servers that do not answer."""
-DRIFT: Final = 200e-6
-"""Two crystal clocks differ by less than this (typical part: 50 ppm each)."""
+DRIFT: Final = 2000e-6
+"""A camera's clock differs from ours by less than this; crystals do by 100 ppm, cameras that count frames by more."""
 _BURST_S: Final = 0.02
+_PACE: Final = 0.75
+"""Frames that need less than this part of the time in which they were taken come out of a queue."""
+_PACE_WINDOW_S: Final = 0.25
+"""So much of the stream is looked at together, because single frames jitter."""
 BACKOFF_S: Final = (0.1, 0.2, 0.5)
 BACKOFF_DENIED_S: Final = 30.0
 """Cameras lock an account after five to ten wrong passwords, so a refused one is not repeated quickly."""
@@ -194,15 +199,32 @@ class StallDetector:
         return self.silent_s(now_s) >= self._stall_s
 
 
+class _Pace:
+    """Tells whether the latest frames came as slowly as they were taken, rather than out of a queue."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float]] = deque()
+
+    def is_live(self, pause_s: float, taken_s: float) -> bool:
+        """Add a frame that came ``pause_s`` and was taken ``taken_s`` after the one before; judge the latest ones."""
+        self._steps.append((min(pause_s, 2 * taken_s), taken_s))  # one long pause must not pay for a burst
+        taken_s = sum(taken for _, taken in self._steps)
+        while taken_s - self._steps[0][1] >= _PACE_WINDOW_S:
+            taken_s -= self._steps.popleft()[1]
+        return taken_s >= _PACE_WINDOW_S and sum(came for came, _ in self._steps) >= _PACE * taken_s
+
+
 class LatenessTracker:
-    """Tells pictures from before a stall from live ones. Pure: the caller passes the time.
+    """Tells pictures from the past from live ones. Pure: the caller passes the time.
 
     With a clock in the stream: a frame's arrival minus its position is a constant plus its delay, so that the smallest
     difference seen so far is the live one and everything above it is lateness. The smallest may creep up by ``DRIFT``
-    because the two clocks do not agree for ever.
+    because the two clocks do not agree for ever. In a new connection that is doubtful (a server may begin with what it
+    has in store, seconds old) there is no live difference before the frames come as slowly as they were taken.
 
-    Without one, the rhythm has to do: after a pause that is out of rhythm the frames that come in a burst are old; the
-    first one that keeps its distance and has nothing queued behind it is live.
+    Without one, the rhythm has to do: after a pause that is out of rhythm the frames of the backlog are old, however
+    slowly the network lets it come; live are those that keep the camera's pace and have nothing queued behind them.
+    A camera that became much faster during the pause looks like a backlog until the reader connects anew.
     """
 
     def __init__(self, limit_s: float = STALE_AFTER_S) -> None:
@@ -213,13 +235,14 @@ class LatenessTracker:
     def reset(self, now_s: float, *, doubtful: bool = False) -> None:
         """Forget the old connection: the new one has its own zero and rhythm.
 
-        ``doubtful`` says that connecting took so long that the first pictures may be old already.
+        ``doubtful`` says that the first pictures may be old already.
         """
         self._least_s: float | None = None
         self._position_s: float | None = None
         self._arrived_s = now_s
         self._interval_s: float | None = None
         self._frames = 0
+        self._pace = _Pace()
         self._doubtful = doubtful
 
     def is_stale(self, arrival: Arrival, now_s: float, *, clocked: bool) -> bool:
@@ -233,19 +256,27 @@ class LatenessTracker:
         pause_s = now_s - self._arrived_s
         self._arrived_s = now_s
         if arrival.suspect:
-            self._doubtful = True
+            self._doubt()
             return True
         if clocked:
-            return self._is_late(arrival.position_s, now_s, pause_s)
+            return self._is_late(arrival, now_s, pause_s)
         return self._is_out_of_rhythm(arrival, pause_s)
 
-    def _is_late(self, position_s: float | None, now_s: float, pause_s: float) -> bool:
-        if not position_s:  # FFmpeg reports 0 for frames without a timestamp: no evidence in either direction
-            return self._doubtful
-        before_s, self._position_s = self._position_s, position_s
-        zero_doubtful = self._least_s is None and self._doubtful
-        if zero_doubtful and (before_s is None or pause_s < (position_s - before_s) / 2):
-            return True  # frames that come in faster than they were taken come out of a queue
+    def _doubt(self) -> None:
+        self._doubtful = True
+        self._pace = _Pace()
+
+    def _is_late(self, arrival: Arrival, now_s: float, pause_s: float) -> bool:
+        position_s, before_s = arrival.position_s, self._position_s
+        if not position_s or position_s == before_s:  # FFmpeg reports 0 for frames without a timestamp: no evidence
+            self._position_s = position_s if before_s is None else before_s
+            known = self._least_s is not None and not self._doubtful
+            return not known and self._is_out_of_rhythm(arrival, pause_s)
+        self._position_s = position_s
+        if self._least_s is None and self._doubtful:
+            taken_s = 0.0 if before_s is None else max(0.0, position_s - before_s)
+            if not self._pace.is_live(pause_s, taken_s):
+                return True
         difference_s = now_s - position_s
         least_s = difference_s if self._least_s is None else self._least_s + pause_s * DRIFT
         self._least_s = min(least_s, difference_s)
@@ -257,9 +288,9 @@ class LatenessTracker:
         if self._interval_s is None:
             return self._is_first_late(arrival, pause_s)
         if pause_s > max(self._limit_s, 3 * self._interval_s):
-            self._doubtful = True
+            self._doubt()
             return True
-        if self._doubtful and (arrival.queued or pause_s < self._interval_s / 2):
+        if self._doubtful and (not self._pace.is_live(pause_s, self._interval_s) or arrival.queued):
             return True
         self._doubtful = False
         self._interval_s += (pause_s - self._interval_s) / 8

@@ -124,7 +124,7 @@ def test_a_frame_without_position_is_accepted_while_all_is_well() -> None:
 def test_clocks_that_drift_apart_do_not_make_pictures_stale() -> None:
     stream = Stream(clocked=True)
     for second in range(1, 100_000, 10):
-        assert not stream.stale(second * (1 + 100e-6), float(second))
+        assert not stream.stale(second * (1 + 1900e-6), float(second))
 
 
 def test_lateness_that_lasts_is_never_forgotten() -> None:
@@ -133,11 +133,32 @@ def test_lateness_that_lasts_is_never_forgotten() -> None:
     assert all(stream.stale(now + 2 + n * 0.1, now + n * 0.1) for n in range(1, 600))
 
 
-def test_after_a_slow_start_the_queue_is_stale_and_the_first_live_frame_is_not() -> None:
+def test_what_a_server_had_in_store_is_stale_until_frames_come_as_they_are_taken() -> None:
     stream = Stream(clocked=True, doubtful=True)
-    verdicts = [stream.stale(0.01 * n, 0.1 * n) for n in range(1, 8)]
-    assert verdicts == [True] * 7
-    assert not stream.stale(0.17, 0.8)
+    assert [stream.stale(0.01 * n, 0.1 * n) for n in range(1, 8)] == [True] * 7
+    assert [stream.stale(0.17 + 0.1 * n, 0.8 + 0.1 * n) for n in range(5)] == [True, True, False, False, False]
+
+
+def test_what_a_server_had_in_store_is_stale_however_slowly_it_comes() -> None:
+    stream = Stream(clocked=True, doubtful=True)
+    assert all(stream.stale(0.065 * n, 0.1 * n) for n in range(1, 100))
+
+
+@pytest.mark.parametrize(("interval_s", "lost"), [(1 / 25, 7), (0.1, 3), (1.0, 1)])
+def test_a_server_that_has_nothing_in_store_loses_a_quarter_of_a_second(interval_s: float, lost: int) -> None:
+    stream = Stream(clocked=True, doubtful=True)
+    jitter = (0.0, 0.2, -0.2, 0.1, -0.1)  # of an interval
+    verdicts = [stream.stale((n + jitter[n % 5]) * interval_s, (n + 100) * interval_s) for n in range(40)]
+    assert verdicts == [True] * lost + [False] * (40 - lost)
+
+
+@pytest.mark.parametrize("position_s", [None, 0.0, 7.5])
+def test_a_stream_that_never_says_its_position_is_not_in_doubt_for_ever(position_s: float | None) -> None:
+    stream = Stream(clocked=True, doubtful=True)
+    verdicts = [stream.stale(0.001 * n, position_s) for n in range(10)]  # from the server's store
+    verdicts += [stream.stale(0.1 * n, position_s) for n in range(1, 10)]
+    assert verdicts[:10] == [True] * 10
+    assert verdicts[11:] == [False] * 8
 
 
 def test_without_a_clock_a_burst_after_a_pause_is_stale() -> None:
@@ -146,7 +167,22 @@ def test_without_a_clock_a_burst_after_a_pause_is_stale() -> None:
     assert stream.stale(now + 1.5, queued=True)
     assert all(stream.stale(now + 1.5 + n * 0.001, queued=True) for n in range(1, 14))
     assert stream.stale(now + 1.515)  # the last of the burst has nothing behind it, and is as old
-    assert not stream.stale(now + 1.6)
+    assert [stream.stale(now + 1.6 + n * 0.1) for n in range(4)] == [True, True, False, False]
+
+
+def test_without_a_clock_a_backlog_that_comes_slowly_is_stale_too() -> None:
+    stream = Stream(clocked=False)
+    now = stream.live()
+    assert all(stream.stale(now + 1.5 + n * 0.067) for n in range(30))
+    assert not [stream.stale(now + 3.5 + n * 0.1) for n in range(10)][-1]
+
+
+def test_without_a_clock_live_frames_that_come_in_pairs_are_not_in_doubt_for_ever() -> None:
+    stream = Stream(clocked=False)
+    now = stream.live()
+    verdicts = [stream.stale(now + 1.5 + n // 2 * 0.2 + n % 2 * 0.01) for n in range(10)]
+    assert verdicts[0]
+    assert verdicts[-4:] == [False] * 4
 
 
 def test_without_a_clock_a_slow_camera_is_not_taken_for_a_stalled_one() -> None:
