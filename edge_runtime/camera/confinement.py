@@ -11,6 +11,7 @@ was replaced later (a camera plugged in again) needs a new process, which the re
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sysconfig
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def grants_for(args: ReaderArgs) -> Grants:
         ConfigError: there is no such kind of source.
     """
     if args.source is None:
-        return Grants(targets=tuple(sorted({Path(name).resolve().parent for name in args.files})))
+        return Grants(targets=tuple(sorted({_real(name).parent for name in args.files})))
     source = parse_source(args.source)
     path = Path(source.location)
     match source.kind:
@@ -74,9 +75,9 @@ def grants_for(args: ReaderArgs) -> Grants:
             return Grants(targets=(path,), read_write=(path,), read_only=("/sys/class/video4linux", "/sys/devices"))
         case "file":
             # the directory, because a file that is replaced by another is no longer the one that was granted
-            return Grants(targets=(path.resolve().parent,))
+            return Grants(targets=(_real(path).parent,))
         case "images":
-            return Grants(targets=(path.resolve(),))
+            return Grants(targets=(_real(path),))
         case "sim":
             return Grants()
 
@@ -101,7 +102,7 @@ class Confinement:
             ConfigError: the source vanished this very moment.
             PermissionDeniedError: the kernel has Landlock but refuses.
         """
-        if self.is_made or not all(path.exists() for path in self._grants.targets):
+        if self.is_made or not all(_is_there(path) for path in self._grants.targets):
             return  # opening will fail too and say what is missing
         grants = self._grants
         system = {*_LIBRARIES, *sysconfig.get_paths().values(), *grants.read_only}
@@ -121,3 +122,11 @@ class Confinement:
 def _address_space_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * resource.getpagesize()
+
+
+def _real(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for a link that leads to itself
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises PermissionError behind a closed directory

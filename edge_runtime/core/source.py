@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from edge_runtime.core.errors import ConfigError
 
@@ -155,6 +156,12 @@ def _network(scheme: str, rest: str) -> Source:
             f"the URL is not of the form {scheme}://[USER:PASSWORD@]HOST[:PORT]/PATH",
             "write @ / ? # inside a user name or password as %40 %2F %3F %23",
         )
+    if not _can_be_split(f"{scheme}:{rest}"):
+        raise _refuse(
+            "url",
+            "user and password, or the address in [ ], cannot be read",
+            "write [ ] and signs that no keyboard has as %5B %5D and so on",
+        )
     port = match["port"]
     if port is not None and not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the range of TCP ports
         raise _refuse("port", f"the port must be from 1 to 65535, got {port}")
@@ -169,6 +176,14 @@ def _network(scheme: str, rest: str) -> Source:
     tail = _SECRET_PARAMETER.sub(r"\1***", match["rest"] or "")
     redacted = f"{scheme}://{masked}{match['host']}" + (f":{port}" if port else "") + tail
     return Source(scheme, f"{scheme}:{rest}", MappingProxyType({}), redacted)  # type: ignore[arg-type] # one of SCHEMES
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:  # its text repeats the password: it must not become the cause of ours
+        return False
+    return True
 
 
 def _options(scheme: str, query: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,22 @@ def test_a_source_that_does_not_exist_yet_is_not_confined_to_nothing(tmp_path: P
 def test_an_unknown_source_is_refused() -> None:
     with pytest.raises(ConfigError):
         Confinement(ReaderArgs("top", "ftp://x"))
+
+
+def test_a_link_to_itself_is_missing_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    confinement = Confinement(ReaderArgs("top", f"images:{tmp_path}/loop"))
+    confinement.make()
+    assert not confinement.is_made
+
+
+def test_a_directory_behind_a_closed_one_is_no_crash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    confinement = Confinement(ReaderArgs("top", f"images:{tmp_path}"))
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", denied)
+        confinement.make()
+    assert not confinement.is_made

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+import traceback
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -197,3 +199,20 @@ def test_what_passes_can_be_parsed_again_and_holds_no_control_characters(scheme:
         return
     assert parse_source(source.text) == source
     assert not any(ord(char) < 0x20 or char == "|" for char in source.text)
+
+
+@pytest.mark.parametrize("authority", ["line:pa[ss@h", "line:pa]ss@h", "line:hunter2\uff1aXY@h", "[1:2]", "[::1]x"])
+def test_what_the_standard_library_cannot_split_is_refused_without_its_error(authority: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_source(f"rtsp://{authority}/cam")
+    assert caught.value.code == "source.url"
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@given(st.sampled_from(["rtsp://", "http://u:p@"]), st.text(alphabet="abz019/.:?&=%@#-_[]\uff1a\u2100", max_size=30))
+def test_what_passes_as_an_address_can_be_taken_apart(scheme: str, rest: str) -> None:
+    try:
+        source = parse_source(scheme + rest)
+    except ConfigError:
+        return
+    assert urlsplit(source.location).hostname
