@@ -7,6 +7,9 @@ from typing import Final
 BEHIND_LIMIT_S: Final = 1.0
 """Falling behind by more than this moves the schedule instead of running after it."""
 
+JUMP_LIMIT_S: Final = 10.0
+"""A longer step from frame to frame, or one back, is a break in the file's clock and not a pause in its pictures."""
+
 
 class Pacer:
     """Turns positions in a file into moments on our clock, so that it plays at its own speed."""
@@ -15,7 +18,7 @@ class Pacer:
         """Play frames without usable positions at ``fallback_fps``."""
         self._step_s = 1.0 / fallback_fps if fallback_fps > 0 else 0.0
         self._start_s: float | None = None
-        self._position_s = 0.0
+        self._position_s = self._seen_s = 0.0
 
     def reset(self) -> None:
         """Let the next frame start a new schedule."""
@@ -28,12 +31,12 @@ class Pacer:
         """
         if self._start_s is None:
             self._start_s = now_s - (position_s or 0.0)
-            self._position_s = position_s or 0.0
+            self._position_s = self._seen_s = position_s or 0.0
             return now_s
-        if position_s is None or position_s <= self._position_s:
-            position_s = self._position_s + self._step_s
-        self._position_s = position_s
-        due_s = self._start_s + position_s
+        step_s = 0.0 if position_s is None else position_s - self._seen_s
+        self._seen_s = self._seen_s if position_s is None else position_s
+        self._position_s += step_s if 0 < step_s <= JUMP_LIMIT_S else self._step_s
+        due_s = self._start_s + self._position_s
         if now_s - due_s > BEHIND_LIMIT_S:
             self._start_s += now_s - due_s
             due_s = now_s

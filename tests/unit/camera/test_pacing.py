@@ -18,6 +18,19 @@ def test_positions_that_do_not_grow_are_replaced_by_the_rate() -> None:
     assert pacer.due_s(None, 50.0) == pytest.approx(50.3)
 
 
+@pytest.mark.parametrize("jump_s", [3600.0, -7200.0])
+def test_a_jump_in_the_clock_of_a_file_does_not_stop_the_line(jump_s: float) -> None:
+    pacer = Pacer(10)
+    positions = (0.0, 0.1, 0.1 + jump_s, 0.2 + jump_s)
+    assert [pacer.due_s(position, 50.0) for position in positions] == pytest.approx([50.0, 50.1, 50.2, 50.3])
+
+
+def test_a_file_that_starts_again_keeps_its_own_clock() -> None:
+    pacer = Pacer(25)
+    due = [pacer.due_s(position, 50.0) for position in (0.0, 0.5, 1.0, 0.0, 0.5)]
+    assert due == pytest.approx([50.0, 50.5, 51.0, 51.04, 51.54])
+
+
 def test_a_reader_that_fell_far_behind_does_not_run_after_its_schedule() -> None:
     pacer = Pacer(10)
     pacer.due_s(0.0, 50.0)
