@@ -7,6 +7,7 @@ Sources: PNG ISO/IEC 15948, JPEG ITU-T T.81 annex B, TIFF 6.0, BigTIFF, WebP con
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _JPEG_SIZE_MARKERS: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_SCAN: Final = 0xDA
+_JPEG_START: Final = 0xD8
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_SCANS_MAX: Final = 32  # ten are usual; each costs a decoder a pass over the whole picture
 _JPEG_END: Final = 0xD9
 _TIFF_TYPES: Final = {3: "H", 4: "I", 16: "Q"}
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
@@ -76,6 +80,14 @@ def check_complete(data: bytes, header: PictureHeader) -> None:
         raise bad_picture(f"the {header.format} file is cut off: {missing}")
 
 
+def is_whole_jpeg(data: bytes) -> bool:
+    """Tell whether ``data`` begins with a JPEG that has its end."""
+    try:
+        return data.startswith(b"\xff\xd8\xff") and _jpeg_end(data) is None
+    except DataError:
+        return False
+
+
 def bad_picture(message: str) -> DataError:
     """Return the error for a picture that cannot be judged."""
     return DataError("camera.bad_picture", message)
@@ -121,18 +133,28 @@ def _jpeg_marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _jpeg_end(data: bytes) -> str | None:
-    at = 2
-    try:
-        while True:
+    at, scans = 2, 0
+    while True:
+        try:
             marker, at = _jpeg_marker(data, at)
-            if marker == _JPEG_SCAN:
-                break
-            if marker not in _JPEG_BARE_MARKERS:
-                at += struct.unpack_from(">H", data, at)[0]
-    except (struct.error, IndexError, OverflowError):
-        return "there is no picture data"
-    # In entropy-coded data an FF is always followed by 00 or a restart marker, so FF D9 is the real end.
-    return None if data.rfind(b"\xff\xd9", at) >= 0 else "the end-of-image marker is missing"
+            if marker == _JPEG_END:
+                return None
+            if marker == _JPEG_START:
+                return f"another picture starts inside it, at byte {at - 2}"
+            if marker in _JPEG_BARE_MARKERS:
+                continue
+            at += struct.unpack_from(">H", data, at)[0]
+        except (struct.error, IndexError, OverflowError):
+            return "the end-of-image marker is missing" if scans else "there is no picture data"
+        if marker == _JPEG_SCAN:
+            scans += 1
+            if scans > _JPEG_SCANS_MAX:
+                raise bad_picture(f"the jpeg has more than {_JPEG_SCANS_MAX} scans")
+            # in entropy-coded data an FF is always followed by 00 or a restart marker
+            found = _JPEG_MARKER.search(data, at)
+            if found is None:
+                return "the end-of-image marker is missing"
+            at = found.start()
 
 
 def _bmp(data: bytes) -> tuple[int, int]:

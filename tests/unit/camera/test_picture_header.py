@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.camera.picture_header import PictureHeader, check_complete, read_header
+from edge_runtime.camera.picture_header import PictureHeader, check_complete, is_whole_jpeg, read_header
 from edge_runtime.core.errors import DataError
 
 IMAGES = Path(__file__).parents[2] / "assets" / "images"
@@ -89,3 +89,24 @@ def test_extended_webp_sizes_are_read() -> None:
     data = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0)
     data += (47).to_bytes(3, "little") + (31).to_bytes(3, "little")
     assert read_header(data) == PictureHeader("webp", 48, 32)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_a_decoder_goes_through_it_as_often() -> None:
+    jpeg = (IMAGES / "good-progressive.jpg").read_bytes()
+    last = jpeg.rindex(b"\xff\xda")
+    check_complete(jpeg[:-2] + jpeg[last:-2] * 20 + jpeg[-2:], PictureHeader("jpeg", 48, 32))
+    with pytest.raises(DataError, match="more than 32 scans"):
+        check_complete(jpeg[:-2] + jpeg[last:-2] * 1000 + jpeg[-2:], PictureHeader("jpeg", 48, 32))
+
+
+def test_half_a_jpeg_with_another_behind_it_is_no_picture() -> None:
+    jpeg = (IMAGES / "good-colour.jpg").read_bytes()
+    with pytest.raises(DataError, match="another picture starts inside it"):
+        check_complete(jpeg[:-20] + jpeg, PictureHeader("jpeg", 48, 32))
+
+
+def test_a_jpeg_is_whole_with_its_last_byte() -> None:
+    jpeg = (IMAGES / "good-colour.jpg").read_bytes()
+    assert [is_whole_jpeg(jpeg[:length]) for length in range(len(jpeg) + 1)] == [False] * len(jpeg) + [True]
+    assert is_whole_jpeg(jpeg + b"\r\n")
+    assert not is_whole_jpeg(b"\x89PNG" + jpeg)
