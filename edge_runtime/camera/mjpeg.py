@@ -4,7 +4,8 @@ OpenCV's reader shows JPEGs that were cut in half as good pictures, scales pictu
 size, gives neither time nor reason, and follows playlists to other hosts (all measured). This one hands every part to
 ``pictures.decode``, which sees missing ends, and knows whether a newer part is already waiting.
 
-HTTP/1.0 is asked for on purpose: a 1.0 answer is never chunked. Redirects are not followed.
+HTTP/1.0 is asked for on purpose: a 1.0 answer is never chunked. Cameras that send chunks all the same are understood.
+Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from edge_runtime.camera.network import Address, authorization, connect, parse_address, refusal, unavailable
+from edge_runtime.camera.network import (
+    Address,
+    Answer,
+    ask,
+    authorization,
+    connect,
+    parse_address,
+    refusal,
+    unavailable,
+)
+from edge_runtime.camera.picture_header import is_whole_jpeg
 from edge_runtime.camera.pictures import decode, store
 from edge_runtime.camera.source import OPEN_TIMEOUT_S, READ_WAIT_S, Arrival, Nature, Nothing, Pixels, Shape
 
@@ -28,6 +39,9 @@ PART_BYTES_MAX: Final = 32 << 20
 _CHUNK_BYTES: Final = 256 << 10
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,\s]{1,200})', re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"^content-length:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;|$)")
+_CHUNK_LINE_BYTES_MAX: Final = 4096
+_TRAILER_BYTES: Final = 6  # an end-of-image marker and what may follow it before the boundary
 _BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
 _OK, _UNAUTHORIZED, _REDIRECTS = 200, 401, range(300, 400)
 
@@ -67,6 +81,8 @@ class PartParser:
                 return None
         else:
             found = self._buffer.find(self._delimiter, max(start, self._searched))
+            if found < 0 and self._ends_with_a_picture(start):
+                found = len(self._buffer)
             if found < 0:
                 self._searched = max(start, len(self._buffer) - len(self._delimiter))
                 self._limit(PART_BYTES_MAX, "a picture")
@@ -90,15 +106,64 @@ class PartParser:
         self._head_end = blank.end()
         return True
 
+    def _ends_with_a_picture(self, start: int) -> bool:
+        # without a length a part ends at the next boundary, which many cameras send with the next picture only
+        if b"\xff\xd9" not in self._buffer[max(start, len(self._buffer) - _TRAILER_BYTES) :]:
+            return False
+        return is_whole_jpeg(bytes(self._buffer[start:]))
+
     def _limit(self, limit: int, what: str) -> None:
         if len(self._buffer) > limit:
             raise _not_multipart(f"{what} has no end within {limit} bytes")
+
+
+class Dechunker:
+    """Takes the content out of ``Transfer-Encoding: chunked`` (RFC 9112 7.1). Pure: bytes in, bytes out."""
+
+    def __init__(self) -> None:
+        """Expect the size of the first chunk."""
+        self._buffer = bytearray()
+        self._left = 0  # bytes of the present chunk that are still to come
+
+    def feed(self, data: bytes) -> bytes:
+        """Add received bytes and return the content among them.
+
+        Raises:
+            UnavailableError: this is not chunked.
+        """
+        self._buffer += data
+        content = bytearray()
+        while True:
+            taken = self._buffer[: self._left]
+            content += taken
+            self._left -= len(taken)
+            del self._buffer[: len(taken)]
+            if self._left or not self._read_size():
+                return bytes(content)
+
+    def _read_size(self) -> bool:
+        line, newline, rest = self._buffer.partition(b"\r\n")
+        if not newline:
+            if len(line) > _CHUNK_LINE_BYTES_MAX:
+                raise _not_multipart("a chunk has no size")
+            return False
+        self._buffer = rest
+        if line:  # else it is the end of the chunk before
+            size = _CHUNK_SIZE.match(line)
+            if size is None:
+                raise _not_multipart("a chunk has no size")
+            self._left = int(size[1], 16)
+        return True
 
 
 @dataclass(slots=True)
 class _Connection:
     sock: socket.socket
     parser: PartParser
+    dechunker: Dechunker | None
+
+    def feed(self, data: bytes) -> None:
+        self.parser.feed(data if self.dechunker is None else self.dechunker.feed(data))
 
 
 class MjpegSource:
@@ -123,21 +188,21 @@ class MjpegSource:
             PermissionDeniedError: user or password are missing or wrong.
         """
         authorized: str | None = None
-        for _ in range(2):
+        while True:
             sock = connect(self._address, OPEN_TIMEOUT_S)
             try:
-                status, head, rest = _request(sock, self._address, authorized)
-                if status == _OK:
-                    self._start(sock, head, rest)
+                answer = _request(sock, self._address, authorized)
+                if answer.status == _OK:
+                    self._start(sock, answer)
                     return
             except BaseException:
                 sock.close()
                 raise
             sock.close()
-            authorized = authorization(_values(head, "www-authenticate"), "GET", self._address.target, self._address)
-            if status != _UNAUTHORIZED or authorized is None:
-                _refuse(status, head, self._address)
-        _refuse(_UNAUTHORIZED, [], self._address)
+            tried, challenges = authorized, answer.values("www-authenticate")
+            authorized = authorization(challenges, "GET", self._address.target, self._address)
+            if answer.status != _UNAUTHORIZED or authorized is None or tried is not None:
+                _refuse(answer, self._address)
 
     def grab(self) -> Arrival | Nothing:
         """Wait, at most ``READ_WAIT_S``, for the next part.
@@ -181,8 +246,8 @@ class MjpegSource:
             raise unavailable("closed", "the source is not open", None)
         return self._connection
 
-    def _start(self, sock: socket.socket, head: list[str], rest: bytes) -> None:
-        kind = "".join(_values(head, "content-type")[:1])
+    def _start(self, sock: socket.socket, answer: Answer) -> None:
+        kind = "".join(answer.values("content-type")[:1])
         boundary = _BOUNDARY.search(kind)
         if not kind.lower().startswith("multipart/") or boundary is None:
             raise unavailable(
@@ -190,8 +255,9 @@ class MjpegSource:
                 f"{self._address.where} answers with {kind[:80] or 'no content type'}, expected multipart (MJPEG)",
                 "look up the camera's MJPEG path; single pictures and playlists are not streams",
             )
-        self._connection = _Connection(sock, PartParser(boundary[1]))
-        self._connection.parser.feed(rest)
+        chunked = "chunked" in " ".join(answer.values("transfer-encoding")).lower()
+        self._connection = _Connection(sock, PartParser(boundary[1]), Dechunker() if chunked else None)
+        self._connection.feed(answer.rest)
 
     def _receive(self, timeout_s: float, *, at_end: bool = True) -> bool:
         """Take what has come into the parser; return whether anything has.
@@ -212,14 +278,14 @@ class MjpegSource:
                 "closed", f"{self._address.where} broke the connection ({error.strerror})", None
             ) from error
         if data:
-            connection.parser.feed(data)
+            connection.feed(data)
         elif at_end:
             raise unavailable("closed", f"{self._address.where} ended the stream", None)
         return bool(data)
 
 
-def _request(sock: socket.socket, address: Address, authorized: str | None) -> tuple[int, list[str], bytes]:
-    """Send the request; return status, header lines and the first bytes of the body.
+def _request(sock: socket.socket, address: Address, authorized: str | None) -> Answer:
+    """Ask for the stream.
 
     Raises:
         UnavailableError: no answer in time, or none that is HTTP.
@@ -228,42 +294,24 @@ def _request(sock: socket.socket, address: Address, authorized: str | None) -> t
     lines = [f"GET {address.target} HTTP/1.0", f"Host: {host}", "User-Agent: edge-runtime", "Accept: */*"]
     if authorized is not None:
         lines.append(f"Authorization: {authorized}")
-    deadline_s = time.monotonic() + OPEN_TIMEOUT_S
-    answer = b""
     try:
-        sock.sendall("\r\n".join([*lines, "", ""]).encode())
-        while b"\r\n\r\n" not in answer and len(answer) < _HEAD_BYTES_MAX:
-            sock.settimeout(max(0.01, deadline_s - time.monotonic()))
-            chunk = sock.recv(4096)
-            if not chunk:
-                break
-            answer += chunk
+        answer = ask(sock, lines, address, time.monotonic() + OPEN_TIMEOUT_S)
         sock.settimeout(READ_WAIT_S)
     except TimeoutError as error:
         raise unavailable("timeout", f"{address.where} takes the connection but does not answer", None) from error
     except OSError as error:
         raise unavailable("closed", f"{address.where} broke the connection ({error.strerror})", None) from error
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    first, *others = head.decode("latin-1").split("\r\n")
-    words = first.split(" ", 2)
-    if not words[0].startswith("HTTP/") or len(words) == 1 or not words[1].isdigit():
-        raise unavailable("protocol", f"{address.where} does not speak HTTP", "is this the camera's web port?")
-    return int(words[1]), others, rest
+    return answer
 
 
-def _values(head: list[str], name: str) -> list[str]:
-    prefix = name + ":"
-    return [line[len(prefix) :].strip() for line in head if line.lower().startswith(prefix)]
-
-
-def _refuse(status: int, head: list[str], address: Address) -> NoReturn:
-    if status in _REDIRECTS:
+def _refuse(answer: Answer, address: Address) -> NoReturn:
+    if answer.status in _REDIRECTS:
         raise unavailable(
             "redirect",
             f"{address.where} sends us to another address, which is not followed",
-            f"use that address if it is right: {''.join(_values(head, 'location')[:1])[:200].split('?')[0]}",
+            f"use that address if it is right: {''.join(answer.values('location')[:1])[:200].split('?')[0]}",
         )
-    raise refusal(status, address)
+    raise refusal(answer.status, address)
 
 
 def _not_multipart(why: str) -> Exception:

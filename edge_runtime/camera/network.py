@@ -10,17 +10,28 @@ import re
 import secrets
 import socket
 import ssl
+import time
 from base64 import b64encode
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from edge_runtime.camera.source import CONNECT_TIMEOUT_S
 from edge_runtime.core.errors import PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PORTS: Final = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_HEAD_BYTES_MAX: Final = 64 << 10
+_STATUS: Final = re.compile(r"[1-5][0-9]{2}")  # str.isdigit takes signs that int refuses
+_AUTHORITIES: Final = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian, Ubuntu
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),  # Fedora, Red Hat
+    Path("/etc/ssl/ca-bundle.pem"),  # SUSE
+    Path("/etc/ssl/cert.pem"),  # Alpine
+)
 _CHALLENGE_FIELD: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^",\s]+))')
 _HASHES: Final = {"MD5": "md5", "SHA-256": "sha256"}
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
@@ -68,12 +79,14 @@ def parse_address(url: str) -> Address:
 def connect(address: Address, timeout_s: float) -> socket.socket:
     """Return a connected TCP (for ``https`` and ``rtsps``: TLS) socket with ``timeout_s`` set.
 
+    Whom TLS trusts are the authorities of the operating system.
+
     Raises:
         UnavailableError: code ``camera.unresolved``, ``refused``, ``unreachable``, ``timeout`` or ``tls``.
     """
     where = address.where
     try:
-        sock = socket.create_connection((address.host, address.port), timeout_s)
+        sock = socket.create_connection((address.host, address.port), min(timeout_s, CONNECT_TIMEOUT_S))
     except socket.gaierror as error:
         raise unavailable("unresolved", f"the name {address.host} is not known to the name server", None) from error
     except ConnectionRefusedError as error:
@@ -85,9 +98,17 @@ def connect(address: Address, timeout_s: float) -> socket.socket:
         raise unavailable("timeout", f"{where} does not answer", way_out) from error
     except OSError as error:
         raise unavailable("unreachable", f"{where} cannot be reached ({error.strerror})", None) from error
-    if address.scheme == "https":
+    sock.settimeout(timeout_s)
+    if address.scheme in ("https", "rtsps"):
         return _secure(sock, address)
     return sock
+
+
+def authorities_file() -> Path | None:
+    """Return the file that holds the certificate authorities of the operating system, if there is one."""
+    told = ssl.get_default_verify_paths().cafile
+    places = (Path(told),) if told else _AUTHORITIES
+    return next((place for place in places if place.is_file()), None)
 
 
 def _secure(sock: socket.socket, address: Address) -> socket.socket:
@@ -99,8 +120,51 @@ def _secure(sock: socket.socket, address: Address) -> socket.socket:
         raise unavailable(
             "tls",
             f"no secure connection to {address.where} ({reason})",
-            "install the camera's certificate authority on this box, or use http:// in a closed network",
+            "install the camera's certificate authority on this box, or do without the s in a closed network",
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a camera answers to a request: status, the lines of the header, and what came behind it already."""
+
+    status: int
+    head: list[str]
+    rest: bytes
+
+    def values(self, name: str) -> list[str]:
+        """Return the values of all header lines with this name, which is given in lower case."""
+        prefix = name + ":"
+        return [line[len(prefix) :].strip() for line in self.head if line.lower().startswith(prefix)]
+
+
+def ask(sock: socket.socket, lines: list[str], address: Address, deadline_s: float) -> Answer:
+    """Send a request of HTTP or RTSP, whichever the address is of, and return its answer.
+
+    Raises:
+        TimeoutError: it is not all there at ``deadline_s``, monotonic.
+        OSError: the connection failed.
+        UnavailableError: the answer is of another protocol.
+    """
+    protocol = "RTSP" if address.scheme.startswith("rtsp") else "HTTP"
+    sock.sendall("\r\n".join([*lines, "", ""]).encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer and len(answer) < _HEAD_BYTES_MAX:
+        remaining_s = deadline_s - time.monotonic()
+        if remaining_s <= 0:  # a camera that sends byte by byte would never let a single read end
+            raise TimeoutError
+        sock.settimeout(remaining_s)
+        chunk = sock.recv(4096)
+        if not chunk:
+            break
+        answer += chunk
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    first, *others = head.decode("latin-1").split("\r\n")
+    words = first.split(" ", 2)
+    if not words[0].startswith(protocol + "/") or len(words) == 1 or not _STATUS.fullmatch(words[1]):
+        way_out = "is this the right port of the camera?"
+        raise unavailable("protocol", f"{address.where} does not speak {protocol}", way_out)
+    return Answer(int(words[1]), others, rest)
 
 
 def unavailable(reason: str, message: str, way_out: str | None) -> UnavailableError:

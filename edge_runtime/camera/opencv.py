@@ -12,6 +12,7 @@ Facts this module rests on, all measured with opencv 4.14 (FFmpeg) against a rea
   old.
 - H.264 and H.265 pictures come one frame interval late, because FFmpeg sees the end of one by the start of the next.
 - FFmpeg opens local files, playlists and other hosts from a URL unless protocols *and* formats are allow-listed.
+- FFmpeg takes any certificate unless told to check it; then it checks authority and name, but an address not at all.
 - The size of a stream that changes its size is scaled back to the first one inside OpenCV; nobody is told.
 """
 
@@ -29,7 +30,7 @@ import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads i
 import cv2  # isort: skip
 
 from edge_runtime.camera import rtsp
-from edge_runtime.camera.network import parse_address, unavailable
+from edge_runtime.camera.network import authorities_file, parse_address, unavailable
 from edge_runtime.camera.picture_header import bad_picture
 from edge_runtime.camera.source import OPEN_TIMEOUT_S, Arrival, Nature, Nothing, Pixels, Shape
 from edge_runtime.core.errors import EdgeError, PermissionDeniedError
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _RTSP_OPTIONS: Final = (
-    "rtsp_transport;tcp|flags;low_delay|{probing}|protocol_whitelist;{protocols}|format_whitelist;rtsp"
+    "rtsp_transport;tcp|flags;low_delay|{probing}|protocol_whitelist;rtp,udp,tcp,rtsp{secure}|format_whitelist;rtsp"
 )
+_SECURE: Final = ",tls|tls_verify;1|ca_file;{authorities}"
 _PROBE_LITTLE: Final = "probesize;32|analyzeduration;1|fpsprobesize;0"
 _PROBE_MUCH: Final = "probesize;2000000|analyzeduration;1000000|fpsprobesize;0"
 _FILE_OPTIONS: Final = (
@@ -145,8 +147,7 @@ class RtspSource(VideoSource):
             PermissionDeniedError: user or password are missing or wrong.
         """
         rtsp.check_reachable(self._address, OPEN_TIMEOUT_S)
-        protocols = "rtp,udp,tcp,rtsp" + (",tls" if self._address.scheme == "rtsps" else "")
-        os.environ[_OPTIONS] = _RTSP_OPTIONS.format(protocols=protocols, probing=self._probing)
+        os.environ[_OPTIONS] = _RTSP_OPTIONS.format(secure=self._secure_options(), probing=self._probing)
         started_s = time.monotonic()
         settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_TIMEOUT_S * 1000)]
         settings += [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(self._read_timeout_s * 1000)]
@@ -158,6 +159,18 @@ class RtspSource(VideoSource):
                 "timeout", f"{self._address.where} takes the connection but does not answer", "restart the camera"
             )
         raise rtsp.explain(self._address, OPEN_TIMEOUT_S)
+
+    def _secure_options(self) -> str:
+        if self._address.scheme != "rtsps":
+            return ""
+        authorities = authorities_file()
+        if authorities is None:
+            raise unavailable(
+                "tls",
+                "this box has no file of certificate authorities, so that no rtsps:// camera can be trusted",
+                "install the package ca-certificates",
+            )
+        return _SECURE.format(authorities=authorities)
 
     def _check_description(self, settings: list[int]) -> None:
         """Adapt to what the camera says it sends, which is known only now."""

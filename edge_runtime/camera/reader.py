@@ -25,6 +25,7 @@ from edge_runtime.camera.pacing import Pacer, RateLimit
 from edge_runtime.camera.pulse import Pulse
 from edge_runtime.camera.source import (
     BACKOFF_DENIED_S,
+    BACKOFF_S,
     OPEN_LIMIT_S,
     SETTLED_AFTER_S,
     STALE_AFTER_S,
@@ -52,7 +53,7 @@ BEAT_S: Final = 0.5
 BLOCK_S: Final = 1.0
 """A call that blocks longer than this needs somebody else to beat."""
 _STALLS: Final = frozenset({"camera.stalled", "camera.late"})
-_STILL_STALLED: Final = "camera.timeout"
+_TIMEOUT: Final = "camera.timeout"
 _NEEDS_NEW_GRANTS: Final = frozenset({"camera.permission", "camera.missing", "camera.unresolved"})
 """What a source that was replaced looks like from inside the confinement; only a new process can see the new one."""
 
@@ -156,6 +157,8 @@ class Reader:
     def _wait_after(self, error: EdgeError) -> float:
         if self._delivered and time.monotonic() - self._opened_s > SETTLED_AFTER_S:
             self._backoff.reset()
+        if error.code == _TIMEOUT:
+            return BACKOFF_S[0]  # that was a wait already
         return BACKOFF_DENIED_S if error.code == "camera.unauthorized" else self._backoff.next_s()
 
     def _lost(self, error: EdgeError) -> None:
@@ -163,7 +166,7 @@ class Reader:
         was = self._announce.state
         if was is SourceState.STREAMING and error.code in _STALLS:
             state = SourceState.STALLED
-        elif was is SourceState.STALLED and error.code in _STALLS | {_STILL_STALLED}:
+        elif was is SourceState.STALLED and error.code in _STALLS | {_TIMEOUT}:
             return
         self._announce.change(state, error.code.partition(".")[2], str(error))
 

@@ -38,7 +38,9 @@ STALE_AFTER_S: Final = 0.6
 READ_WAIT_S: Final = 0.5
 """Longest wait of one ``grab`` of a source that can wait in small steps."""
 OPEN_TIMEOUT_S: Final = 2.0
-"""Longest time to connect, per attempt."""
+"""Longest time to open a stream, per attempt."""
+CONNECT_TIMEOUT_S: Final = 0.8
+"""Of it for the TCP connection: a lost SYN is sent again after a second, a new attempt sends one sooner."""
 OPEN_LIMIT_S: Final = 12.0
 """Longest time of a whole ``open``: two or three attempts, and name servers that do not answer."""
 DRIFT: Final = 2000e-6

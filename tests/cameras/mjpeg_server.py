@@ -1,8 +1,9 @@
 """A real MJPEG-over-HTTP camera for tests, every frame stamped (camera.stamp); run as a program or as a class.
 
 Paths: /cam; /stall (10 frames, then silence); /close (10 frames, then the end); /trunc (every 5th JPEG is cut in half);
-/resize (another size after 20 frames); /nolength (parts without Content-Length); /jpeg (one picture, no stream);
-/moved (redirect); /basic and /digest (user "line", password "s3cret:@/"); anything else is 404.
+/resize (another size after 20 frames); /nolength (parts without Content-Length); /chunked (in chunks, although HTTP/1.0
+was asked for); /jpeg (one picture, no stream); /moved (redirect); /basic and /digest (user "line", password
+"s3cret:@/"); anything else is 404.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 USER, PASSWORD = "line", "s3cret:@/"
 NONCE = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
 FRAMES_BEFORE_FAULT = 10
-STREAMS = ("/cam", "/stall", "/close", "/trunc", "/resize", "/nolength", "/basic", "/digest")
+STREAMS = ("/cam", "/stall", "/close", "/trunc", "/resize", "/nolength", "/chunked", "/basic", "/digest")
 
 
 def picture(number: int, width: int, height: int) -> np.ndarray:
@@ -85,6 +86,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        if self.path == "/chunked":
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for number in range(1_000_000):
             large = self.path == "/resize" and number > 2 * FRAMES_BEFORE_FAULT
@@ -93,7 +96,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.path == "/trunc" and number % 5 == 4:
                 jpeg = jpeg[: len(jpeg) // 2]
             length = "" if self.path == "/nolength" else f"Content-Length: {len(jpeg)}\r\n"
-            self.wfile.write(f"--frame\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + jpeg + b"\r\n")
+            part = f"--frame\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + jpeg + b"\r\n"
+            if self.path == "/chunked":
+                part = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (part[:1000], part[1000:]))
+            self.wfile.write(part)
             self.wfile.flush()
             if number == FRAMES_BEFORE_FAULT:
                 if self.path == "/stall":

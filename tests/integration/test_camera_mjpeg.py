@@ -22,7 +22,7 @@ def assert_all_accounted(reader: CameraBench) -> None:
     assert ids == list(range(1, len(ids) + 1))
 
 
-@pytest.mark.parametrize("path", ["/cam", "/nolength"])
+@pytest.mark.parametrize("path", ["/cam", "/nolength", "/chunked"])
 def test_every_picture_comes_once_and_fresh(free_port: int, path: str) -> None:
     with MjpegServer(free_port), bench(free_port, path) as reader:
         frames = reader.wait_frames(15)
@@ -83,6 +83,16 @@ def test_a_backlog_from_a_stall_of_the_network_is_dropped_as_stale(free_port: in
     assert reader.states == ["connecting", "streaming"]
     assert sum(len(heard.message["frames"]) for heard in reader.of("dropped")) >= 10
     assert_all_accounted(reader)
+
+
+def test_a_backlog_that_the_network_lets_through_slowly_is_stale_too(free_port: int) -> None:
+    with MjpegServer(free_port), FaultProxy(free_port) as proxy, bench(proxy.port, "/cam", stall_s=6.0) as reader:
+        before = len(reader.wait_frames(10))
+        proxy.command("stall")
+        reader.wait(lambda b: b.silent_s() > 2.5)
+        proxy.command("throttle 100000")  # 15 pictures a second of a camera that takes 10
+        reader.wait_frames(5, 20, after=before)
+        assert max(frame.age_ms or 0 for frame in reader.of("frame")) <= AGE_MAX_MS
 
 
 def test_a_reset_connection_is_a_loss(free_port: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.camera.mjpeg import PART_BYTES_MAX, PartParser
+from edge_runtime.camera.mjpeg import PART_BYTES_MAX, Dechunker, PartParser
 from edge_runtime.core.errors import UnavailableError
 
 BODIES = [b"\xff\xd8first\xff\xd9", b"\xff\xd8\r\n\r\nsecond\xff\xd9", b"\xff\xd8third" * 50]
@@ -69,3 +71,33 @@ def test_a_part_without_end_is_refused() -> None:
     parser.feed(b"--frame\r\n\r\n" + bytes(PART_BYTES_MAX + 1))
     with pytest.raises(UnavailableError, match="no end within"):
         parser.next_part()
+
+
+JPEG = (Path(__file__).parents[2] / "assets" / "images" / "good-colour.jpg").read_bytes()
+
+
+def test_a_whole_picture_without_a_length_does_not_wait_for_the_next_boundary() -> None:
+    parser = PartParser("frame")
+    for end in (b"", b"\r\n", b"\r\n"):
+        parser.feed(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG[:-1])
+        assert parser.next_part() is None
+        parser.feed(JPEG[-1:] + end)
+        assert parser.next_part() == JPEG
+    parser.feed(b"--frame--\r\n")
+    assert parser.next_part() is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40)), st.lists(st.integers(1, 9)))
+def test_chunks_are_joined_however_the_bytes_are_cut(chunks: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(b"%X;name=value\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    dechunker, content = Dechunker(), b""
+    for cut in cuts:
+        content += dechunker.feed(data[:cut])
+        data = data[cut:]
+    assert content + dechunker.feed(data) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("data", [b"--frame\r\n", bytes(5000)])
+def test_what_is_not_chunked_is_refused(data: bytes) -> None:
+    with pytest.raises(UnavailableError, match="a chunk has no size"):
+        Dechunker().feed(data)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import re
 import socket
+import threading
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.camera.network import Address, authorization, connect, parse_address, refusal
+from edge_runtime.camera import network
+from edge_runtime.camera.network import (
+    Address,
+    Answer,
+    ask,
+    authorities_file,
+    authorization,
+    connect,
+    parse_address,
+    refusal,
+)
+from edge_runtime.camera.source import BACKOFF_S
 from edge_runtime.core.errors import PermissionDeniedError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 CAMERA = Address("rtsp", "10.0.0.5", 554, "/s", user="line", password='s3"cret')
 
@@ -137,3 +157,70 @@ def test_the_example_of_the_standard_gives_the_answer_of_the_standard(monkeypatc
     )
     answer = authorization([challenge], "GET", "/dir/index.html", camera)
     assert 'response="6629fae49393a05397450978507c4ef1"' in str(answer)
+
+
+def asked(answer: Iterable[bytes], within_s: float = 2.0) -> Answer:
+    """Ask a camera that sends the pieces of ``answer`` until we hang up."""
+    address = Address("http", "127.0.0.1", 80, "/")
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs, contextlib.suppress(OSError):
+            theirs.recv(4096)
+            for piece in answer:
+                theirs.sendall(piece)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        return ask(ours, ["GET / HTTP/1.0"], address, time.monotonic() + within_s)
+    finally:
+        ours.close()
+        thread.join()
+
+
+def test_an_answer_is_taken_apart() -> None:
+    answer = asked([b"HTTP/1.1 401 No\r\nX-Y: 1\r\nx-y:2\r\n", b"Z: 3\r\n\r\nrest"])
+    assert (answer.status, answer.values("x-y"), answer.rest) == (401, ["1", "2"], b"rest")
+
+
+@pytest.mark.parametrize("status", [b"20\xb2", b"2" * 5000, b"-1", b"", b"0200"])
+def test_a_strange_status_is_a_reason_and_no_crash(status: bytes) -> None:
+    with pytest.raises(UnavailableError, match="does not speak HTTP") as caught:
+        asked([b"HTTP/1.0 " + status + b" OK\r\n\r\n"])
+    assert caught.value.code == "camera.protocol"
+
+
+def test_a_camera_that_answers_drop_by_drop_has_no_more_time_than_others() -> None:
+    pause, started_s = threading.Event(), time.monotonic()
+    drops = (piece for piece in itertools.repeat(b"H") if not pause.wait(0.02))
+    with pytest.raises(TimeoutError):
+        asked(drops, 0.2)
+    assert time.monotonic() - started_s < 2
+
+
+def test_a_connection_is_tried_for_less_than_a_lost_packet_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def swallowed(_address: object, timeout_s: float) -> None:
+        limits.append(timeout_s)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", swallowed)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        connect(CAMERA, 2.0)
+    assert limits[0] + BACKOFF_S[0] < 1.0
+
+
+def test_the_authorities_are_those_of_python_or_of_a_known_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(b"")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert authorities_file() == bundle
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "no.pem"))
+    monkeypatch.setattr(network, "_AUTHORITIES", (tmp_path / "no.pem", bundle))
+    assert authorities_file() == bundle
+    monkeypatch.setattr(network, "_AUTHORITIES", ())
+    assert authorities_file() is None

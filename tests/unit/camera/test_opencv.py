@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -11,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.camera import opencv, rtsp
 from edge_runtime.camera.opencv import DeviceSource, FileSource, RtspSource, prepare
 from edge_runtime.camera.source import Arrival, Nothing, Shape
 from edge_runtime.core.errors import DataError, UnavailableError
@@ -248,3 +252,71 @@ def test_a_silent_device_is_asked_again_and_an_unplugged_one_is_gone(tmp_path: P
     with pytest.raises(UnavailableError, match="was it unplugged") as caught:
         device(tmp_path, 0).grab()
     assert caught.value.code == "camera.closed"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificate and key of "localhost", signed by itself, in one PEM file."""
+    path = tmp_path_factory.mktemp("tls") / "camera.pem"
+    key = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(path), "-out", f"{path}.crt"]
+    name = ["-subj", "/CN=camera", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", *key, *name], check=True, capture_output=True, timeout=60)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def open_secure(certificate: Path) -> tuple[UnavailableError, str]:
+    """Open a camera that hangs up on each request; return our error and what the camera was sent inside TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    heard: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                peer, _ = server.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), peer, context.wrap_socket(peer, server_side=True) as secure:
+                heard.append(secure.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(UnavailableError) as caught:
+            RtspSource(f"rtsps://line:s3cret@localhost:{server.getsockname()[1]}/cam", LIMIT, 1.8).open()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    return caught.value, b"".join(heard).decode()
+
+
+def test_a_camera_whose_certificate_nobody_vouches_for_is_told_nothing(certificate: Path) -> None:
+    error, heard = open_secure(certificate)
+    assert error.code == "camera.tls"
+    assert "self-signed certificate" in str(error)
+    assert heard == ""
+
+
+def test_ffmpeg_checks_the_certificate_of_its_own_connection(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rtsp, "check_reachable", lambda *_: None)
+    monkeypatch.setattr(rtsp, "explain", lambda *_: UnavailableError("camera.no_stream", "no reason"))
+    error, heard = open_secure(certificate)
+    assert (error.code, heard) == ("camera.no_stream", "")
+
+
+def test_a_camera_that_an_authority_of_this_box_vouches_for_is_asked(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    _, heard = open_secure(certificate)
+    assert heard.startswith("OPTIONS rtsp")
+
+
+def test_without_authorities_no_camera_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "check_reachable", lambda *_: None)
+    monkeypatch.setattr(opencv, "authorities_file", lambda: None)
+    with pytest.raises(UnavailableError, match="install the package ca-certificates") as caught:
+        RtspSource("rtsps://localhost/cam", LIMIT, 1.8).open()
+    assert caught.value.code == "camera.tls"

@@ -84,7 +84,14 @@ def test_a_right_password_leads_to_the_real_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.0 400 Bad\r\n\r\n", b"RTSP/1.0\r\n\r\n", b"RTSP/1.0 abc\r\n\r\n", b"\0" * 20000]
+    "answer",
+    [
+        b"HTTP/1.0 400 Bad\r\n\r\n",
+        b"RTSP/1.0\r\n\r\n",
+        b"RTSP/1.0 abc\r\n\r\n",
+        b"RTSP/1.0 20\xb2 OK\r\n\r\n",
+        b"\0" * 20000,
+    ],
 )
 def test_something_else_at_the_port_is_told(answer: bytes) -> None:
     assert reason(answer)[0] == "camera.protocol"
@@ -99,5 +106,7 @@ def test_a_camera_that_vanished_meanwhile_is_refused(free_port: int) -> None:
     assert explain(Address("rtsp", "127.0.0.1", free_port, "/"), 1).code == "camera.refused"
 
 
-def test_a_secure_camera_is_not_asked_in_the_clear(free_port: int) -> None:
-    assert explain(Address("rtsps", "127.0.0.1", free_port, "/"), 1).code == "camera.no_stream"
+def test_a_secure_camera_is_not_asked_in_the_clear() -> None:
+    with camera(None) as (port, requests):
+        assert explain(Address("rtsps", "127.0.0.1", port, "/s", user="line"), 1).code == "camera.tls"
+    assert b"DESCRIBE" not in requests[0]
