@@ -72,14 +72,19 @@ class ReaderArgs:
         )
 
 
-def make_source(args: ReaderArgs, begun: Callable[[], int] = lambda: 0) -> Source:
+def make_source(
+    args: ReaderArgs, begun: Callable[[], int] = lambda: 0, begun_here: Callable[[], int] = lambda: 0
+) -> Source:
     """Return the unopened source that ``args`` describe.
+
+    ``begun`` and ``begun_here`` count the frames that were begun under this id, and in this ring; earlier processes
+    took part in both.
 
     Raises:
         ConfigError: there is no such kind of source, or its options are wrong.
     """
     if args.source is None:
-        return PictureSource(files=[Path(name) for name in args.files], max_pixels=args.max_pixels)
+        return PictureSource(files=[Path(name) for name in args.files], max_pixels=args.max_pixels, begun=begun_here)
     parsed = parse_source(args.source)
     path, limit = Path(parsed.location), args.max_pixels
     makers: dict[SourceKind, Callable[[], Source]] = {
@@ -87,7 +92,7 @@ def make_source(args: ReaderArgs, begun: Callable[[], int] = lambda: 0) -> Sourc
         "http": lambda: MjpegSource(parsed.location, limit),
         "v4l2": lambda: DeviceSource(path, limit),
         "file": lambda: FileSource(path, limit, loop=parsed.loop, realtime=parsed.realtime),
-        "images": lambda: PictureSource(directory=path, max_pixels=limit, loop=parsed.loop),
+        "images": lambda: PictureSource(directory=path, max_pixels=limit, loop=parsed.loop, begun=begun_here),
         "sim": lambda: SimulatedSource(parsed.location, parsed.options, max_pixels=limit, begun=begun),
     }
     makers |= {"rtsps": makers["rtsp"], "https": makers["http"]}

@@ -24,7 +24,7 @@ from edge_runtime.camera.source import Arrival, Nature, Nothing, Pixels, Shape
 from edge_runtime.core.errors import ConfigError, PermissionDeniedError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FILE_BYTES_MAX: Final = 256 << 20
@@ -134,15 +134,20 @@ class PictureSource:
         files: Sequence[Path] = (),
         max_pixels: int = MAX_PIXELS_DEFAULT,
         loop: bool = False,
+        begun: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Read ``files`` in their order, or else what ``directory`` holds when it is opened, sorted by name."""
+        """Read ``files`` in their order, or else what ``directory`` holds when it is opened, sorted by name.
+
+        ``begun`` tells how many of them earlier processes took: what killed one is not tried again.
+        """
         self._directory = directory
         self._given = tuple(files)
         self._max_pixels = max_pixels
         self._loop = loop
         self._files: tuple[Path, ...] = ()
         self._next = 0
-        self._data: bytes | None = None
+        self._begun: Callable[[], int] | None = begun
+        self._usable = True
         self._current = Path()
 
     def open(self) -> None:
@@ -153,17 +158,31 @@ class PictureSource:
             PermissionDeniedError: the directory may not be read.
         """
         self._files = self._given if self._directory is None else list_pictures(self._directory)
-        self._next = 0
+        self._next, self._usable = 0, False
+        if self._begun is not None:
+            begun, self._begun = self._begun(), None
+            self._next = begun % len(self._files) if self._loop else begun
+            self._usable = self._next > 0  # nothing is known of those before
 
     def grab(self) -> Arrival | Nothing:
-        """Go to the next file; nothing is read before ``retrieve``."""
-        if self._next == len(self._files):
+        """Go to the next file; nothing is read before ``retrieve``.
+
+        Raises:
+            UnavailableError: a whole round gave no usable picture, or the directory cannot be read any more.
+            PermissionDeniedError: the directory may not be read any more.
+        """
+        if self._next >= len(self._files):
             if not self._loop:
                 return Nothing.LEFT
+            if not self._usable:
+                message = f"none of the {len(self._files)} pictures in {self._directory} can be used"
+                raise UnavailableError("camera.no_picture", message)
             self.open()  # what was added meanwhile takes part
         self._current = self._files[self._next]
         self._next += 1
-        return Arrival(origin=str(self._current) if self._directory is None else self._current.name)
+        name = str(self._current) if self._directory is None else self._current.name
+        # names are bytes and messages are text: what is no UTF-8 is shown as \xfc
+        return Arrival(origin=os.fsencode(name).decode(errors="backslashreplace"))
 
     def retrieve(self, target: Pixels) -> Shape:
         """Read and decode the file.
@@ -171,7 +190,9 @@ class PictureSource:
         Raises:
             DataError: it is not a usable picture, in plain words.
         """
-        return store(decode(read_file(self._current), self._max_pixels), target)
+        shape = store(decode(read_file(self._current), self._max_pixels), target)
+        self._usable = True
+        return shape
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 SLOT_POLL_S: Final = 0.002
 """How often a source that waits for slots looks for one; five others are being worked on meanwhile."""
+BAD_PICTURE_S: Final = 0.02
+"""A source that waits for slots is slowed down by the engine; bad pictures take no slot and no engine."""
 BEAT_S: Final = 0.5
 BLOCK_S: Final = 1.0
 """A call that blocks longer than this needs somebody else to beat."""
@@ -233,9 +235,11 @@ class Reader:
             reason = str(error)
             self._announce.change(SourceState.STREAMING, "bad_picture", reason)
             self._announce.bad_frame(frame_id, reason, utc_ns=utc_ns, mono_ns=arrived_ns, origin=arrival.origin)
-            if isinstance(error, DataError):
-                return
-            raise
+            if not isinstance(error, DataError):
+                raise
+            if not self._source.nature.live:
+                self._pause(BAD_PICTURE_S)
+            return
         ref = slot.publish()
         read_ms = (time.monotonic_ns() - started_ns) / 1e6
         if not self._source.nature.live:
@@ -324,7 +328,7 @@ def read(context: ChildContext, *, confined: bool) -> None:
     ring = Ring.attach(context.fds["ring"], name=args.camera)
     try:
         try:
-            source = make_source(args, lambda: ring.frames_begun)
+            source = make_source(args, lambda: ring.frames_begun, lambda: ring.frames_begun_here)
             confinement = Confinement(args) if confined else None
         except ConfigError as error:
             _refuse(context, error)

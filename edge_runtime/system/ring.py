@@ -37,8 +37,10 @@ _VERSION = 1
 _PAGE_BYTES = 4096
 _WORD_BYTES = 8
 _LINE_WORDS = 8  # one 64-byte cache line for each thing that is written by itself
-# words of the header: magic, version, slots, slot_bytes; line 1: frame counter; from line 2: one line per slot
+# words of the header: magic, version, slots, slot_bytes; line 1: frame counter and what it began with; from line 2: one
+# line per slot
 _COUNTER = _LINE_WORDS
+_COUNTER_START = _COUNTER + 1
 _GENERATION, _FRAME_ID, _HELD = range(3)
 _WRAP = (1 << 64) - 1
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -120,7 +122,7 @@ class Ring:
             os.close(fd)
             raise
         ring._words[:4] = memoryview(_header(slots, slot_bytes)).cast("Q")
-        ring._words[_COUNTER] = frames_begun
+        ring._words[_COUNTER] = ring._words[_COUNTER_START] = frames_begun
         return ring
 
     @classmethod
@@ -240,6 +242,11 @@ class Ring:
     def frames_begun(self) -> int:
         """The last frame id that the writer took. It is the writer's word: do not loop up to it."""
         return self._words[_COUNTER]
+
+    @property
+    def frames_begun_here(self) -> int:
+        """Frames begun in this ring, also by earlier writers; those of a ring that it replaces are not counted."""
+        return (self._words[_COUNTER] - self._words[_COUNTER_START]) & _WRAP
 
     @property
     def held(self) -> int:

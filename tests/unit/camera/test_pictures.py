@@ -220,6 +220,7 @@ def test_a_directory_ends_or_starts_again_and_sees_new_files(tmp_path: Path) -> 
     again = PictureSource(directory=tmp_path, loop=True)
     again.open()
     again.grab()
+    again.retrieve(np.zeros(10_000, np.uint8))
     (tmp_path / "b.png").write_bytes(b"")
     assert [again.grab() for _ in range(2)] == [Arrival(origin="a.png"), Arrival(origin="b.png")]
     again.close()
@@ -235,3 +236,48 @@ def test_given_files_keep_their_order_and_are_named_as_given() -> None:
     assert source.grab() == Arrival(origin=str(names[1]))
     assert source.retrieve(slot) == Shape(48, 32, 3)
     assert source.grab() is Nothing.LEFT
+
+
+def folder(path: Path, *names: str) -> Path:
+    for name in names:
+        (path / name).write_bytes((IMAGES / "good-colour.png").read_bytes())
+    return path
+
+
+def origins(source: PictureSource, count: int) -> list[str | None]:
+    source.open()
+    found, slot = [], np.zeros(10_000, np.uint8)
+    while len(found) < count and isinstance(arrival := source.grab(), Arrival):
+        found.append(arrival.origin)
+        source.retrieve(slot)
+    return found
+
+
+def test_a_file_name_that_is_no_utf8_is_shown_escaped(tmp_path: Path) -> None:
+    folder(tmp_path, os.fsdecode(b"Pr\xfcfung.png"))
+    assert origins(PictureSource(directory=tmp_path), 2) == ["Pr\\xfcfung.png"]
+    given = PictureSource(files=list_pictures(tmp_path))
+    assert origins(given, 2) == [f"{tmp_path}/Pr\\xfcfung.png"]
+
+
+def test_pictures_that_earlier_processes_took_are_not_taken_again(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "b.png", "c.png")
+    assert origins(PictureSource(directory=tmp_path, begun=lambda: 2), 9) == ["c.png"]
+    assert origins(PictureSource(directory=tmp_path, begun=lambda: 3), 9) == []
+    assert origins(PictureSource(files=list_pictures(tmp_path), begun=lambda: 2), 9) == [str(tmp_path / "c.png")]
+    looping = PictureSource(directory=tmp_path, loop=True, begun=lambda: 7)
+    assert origins(looping, 3) == ["b.png", "c.png", "a.png"]
+    assert origins(looping, 2) == ["a.png", "b.png"]  # opened again by the same process, which did not die of one
+
+
+def test_a_round_without_a_usable_picture_is_told_instead_of_run_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    source = PictureSource(directory=tmp_path, loop=True)
+    for _ in range(2):
+        source.open()
+        source.grab()
+        with pytest.raises(DataError):
+            source.retrieve(np.zeros(10, np.uint8))
+        with pytest.raises(UnavailableError, match="none of the 1 pictures") as caught:
+            source.grab()
+        assert caught.value.code == "camera.no_picture"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import socket
 import subprocess
 import threading
 import time
@@ -198,6 +201,49 @@ def test_every_picture_of_a_directory_gets_a_frame_or_a_reason(tmp_path: Path) -
     assert_all_accounted(bench)
 
 
+def test_a_folder_with_a_name_that_is_no_utf8_is_read_to_its_end(tmp_path: Path) -> None:
+    for name in (b"a.png", b"Pr\xfcfung.png", b"z.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes((IMAGES / "good-colour.png").read_bytes())
+    with CameraBench({"source": f"images:{tmp_path}"}) as bench:
+        bench.wait_state("ended")
+    assert [frame.message["origin"] for frame in bench.of("frame")] == ["Pr\\xfcfung.png", "a.png", "z.png"]
+    assert_all_accounted(bench)
+
+
+def test_a_folder_of_bad_pictures_in_a_loop_does_not_flood_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes((IMAGES / "bad-cut.jpg").read_bytes())
+    with CameraBench({"source": f"images:{tmp_path}?loop=1"}) as bench:
+        told = bench.wait_state("lost", reason="no_picture")
+        threading.Event().wait(0.5)
+        assert len(bench.of("bad_frame")) < 10
+        (tmp_path / "b.png").write_bytes((IMAGES / "good-colour.png").read_bytes())
+        bench.wait_frames(2)
+    assert "none of the 1 pictures" in told.message["detail"]
+    assert_all_accounted(bench)
+
+
+def test_bad_pictures_come_no_faster_than_good_ones_could(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").write_bytes((IMAGES / "bad-cut.jpg").read_bytes())
+    with CameraBench({"source": f"images:{tmp_path}"}) as bench:
+        bench.wait_state("ended")
+    first, *_, last = bench.of("bad_frame")
+    assert last.message["mono_ns"] - first.message["mono_ns"] > 9 * 0.02e9 * 0.9
+
+
+def test_a_picture_that_was_begun_by_a_process_that_died_is_not_begun_again(tmp_path: Path) -> None:
+    directory, later = tmp_path / "pictures", tmp_path / "later"
+    later.mkdir()
+    for name in ("a.png", "b.png"):
+        (later / name).write_bytes((IMAGES / "good-colour.png").read_bytes())
+    with CameraBench({"source": f"images:{directory}"}) as bench:
+        bench.wait_state("lost")
+        bench.ring.next_frame_id()  # all that is left of a process that a picture killed
+        later.rename(directory)
+        bench.wait_state("ended")
+    assert [frame.message["origin"] for frame in bench.of("frame")] == ["b.png"]
+
+
 def test_a_list_of_files_is_read_in_its_order() -> None:
     files = [str(IMAGES / name) for name in ("good-grey.png", "bad-cut.jpg", "good-colour.png", "missing.png")]
     with CameraBench({"files": files}) as bench:
@@ -243,3 +289,24 @@ def test_the_slot_of_an_announced_frame_holds_its_picture() -> None:
             ref = SlotRef(heard.message["slot"], heard.message["generation"])
             assert bench.ring.is_current(ref)
     assert len({heard.message["slot"] for heard in bench.of("frame")}) == 6
+
+
+def test_a_camera_that_swallows_connections_is_asked_again_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[float] = []
+    connect = socket.create_connection
+
+    def noted(address: tuple[str, int], timeout_s: float) -> socket.socket:
+        began.append(time.monotonic())
+        return connect(address, timeout_s)
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # until the kernel drops what more comes
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0)
+            filler.connect_ex(server.getsockname())
+        monkeypatch.setattr(socket, "create_connection", noted)
+        with CameraBench({"source": f"rtsp://127.0.0.1:{server.getsockname()[1]}/cam"}) as bench:
+            bench.wait(lambda _: len(began) >= 4, 15)
+    assert bench.states == ["connecting", "lost"]
+    assert min(second - first for first, second in itertools.pairwise(began)) <= 1.0  # a busy machine may delay some

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -379,3 +380,10 @@ class RingMachine(RuleBasedStateMachine):
 
 RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestRingMachine = RingMachine.TestCase
+
+
+def test_a_ring_that_replaces_another_counts_its_own_frames_apart() -> None:
+    with contextlib.closing(Ring.create("test", slots=1, slot_bytes=100, frames_begun=40)) as ring:
+        assert (ring.frames_begun, ring.frames_begun_here) == (40, 0)
+        assert ring.next_frame_id() == 41
+        assert (ring.frames_begun, ring.frames_begun_here) == (41, 1)
