@@ -39,6 +39,7 @@ from edge_runtime.camera.source import (
 )
 from edge_runtime.core.errors import ConfigError, DataError, EdgeError, InvariantError
 from edge_runtime.core.result import Drop
+from edge_runtime.system.logs import silence_libraries
 from edge_runtime.system.messages import PeerBusy, PeerGone
 from edge_runtime.system.ring import Ring, WriteSlot
 
@@ -310,6 +311,7 @@ def main(context: ChildContext) -> None:
     Raises:
         EdgeError: see ``read``.
     """
+    silence_libraries()
     read(context, confined=True)
 
 

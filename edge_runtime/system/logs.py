@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.system.redact import Redactor
@@ -99,6 +101,22 @@ def configure_like(description: object) -> None:
             configure(style=style, level=level, journal=journal)
         case _:
             return
+
+
+def silence_libraries() -> None:
+    """Take descriptor 2 away from native libraries for good; log lines and tracebacks go where they went before.
+
+    What image and video decoders write there has no time, no level and no camera, and somebody who sends pictures could
+    fill the journal with it. For a process of its own, before it has a second thread.
+    """
+    before = sys.stderr
+    ours = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = ours
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+            handler.setStream(ours)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -146,6 +147,20 @@ def test_a_confined_child_reads_its_pictures_but_not_those_of_others(line: Calla
     top.until(lambda: ("ended", "end") in top.states())
     outcomes = {message["origin"]: message["op"] for message in top.messages if message["op"] != "state"}
     assert outcomes == {"a.png": "frame", "b.png": "bad_frame"}
+
+
+def test_what_decoders_write_to_stderr_is_not_passed_on(
+    line: Callable[..., Line], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jpeg = (IMAGES / "good-progressive.jpg").read_bytes()
+    twice = jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") :]
+    (tmp_path / "a.jpg").write_bytes(twice)
+    assert cv2.imdecode(np.frombuffer(twice, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert "progression" in capfd.readouterr().err
+    top = line({"source": f"images:{tmp_path}"})
+    top.until(lambda: ("ended", "end") in top.states())
+    assert len(top.frames()) == 1
+    assert "progression" not in capfd.readouterr().err
 
 
 def test_a_confined_child_waits_for_a_directory_that_does_not_exist_yet(

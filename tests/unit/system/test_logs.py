@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -156,3 +157,22 @@ def test_a_child_can_be_told_to_log_like_its_parent(style: str, journal: bool) -
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+SILENT = """
+import logging, os
+from edge_runtime.system.logs import configure, silence_libraries
+configure(style="text", level="info", journal=True)
+silence_libraries()
+os.write(2, b"Corrupt JPEG data\\n")
+logging.getLogger("edge_runtime.camera").warning("ours")
+raise ValueError("theirs")
+"""
+
+
+def test_native_libraries_are_not_heard_and_our_lines_and_tracebacks_are() -> None:
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=50, check=False)
+    lines = done.stderr.splitlines()
+    assert lines[0] == "<4>camera: ours"
+    assert lines[-1] == "ValueError: theirs"
+    assert "JPEG" not in done.stderr
