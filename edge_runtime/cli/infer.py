@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge the images; 0 when each got a verdict from the model, 65 when one could not be used."""
+    """Judge the images; 0 when each got a verdict from the model, 65 when one could not be used.
+
+    Raises:
+        DataError: the name of an image is not UTF-8, which no result could hold.
+    """
     from edge_runtime.app.infer import InferOptions, infer  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.core.errors import DataError  # noqa: PLC0415
     from edge_runtime.core.result import Evaluation  # noqa: PLC0415
     from edge_runtime.system.logs import configure  # noqa: PLC0415
 
     configure(style="text", level="critical", journal=False)
+    for image in args.images:
+        shown = os.fsencode(image).decode(errors="backslashreplace")
+        if shown != str(image):  # it was escaped
+            message = f"the name of the image {shown} is not UTF-8"
+            raise DataError("infer.file_name", message, help="rename it, or judge its folder as a camera: images:DIR")
     unusable = 0
     for body, evaluation in infer(InferOptions(args.model, args.device, args.backend), args.images):
         sys.stdout.buffer.write(body + b"\n")
