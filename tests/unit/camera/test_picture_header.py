@@ -110,3 +110,5 @@ def test_a_jpeg_is_whole_with_its_last_byte() -> None:
     assert [is_whole_jpeg(jpeg[:length]) for length in range(len(jpeg) + 1)] == [False] * len(jpeg) + [True]
     assert is_whole_jpeg(jpeg + b"\r\n")
     assert not is_whole_jpeg(b"\x89PNG" + jpeg)
+    assert is_whole_jpeg(jpeg[:2] + b"\xff\x01" + jpeg[2:])  # a marker that stands alone
+    assert not is_whole_jpeg(jpeg[:2] + b"\xff\x01damage" + jpeg[2:])
