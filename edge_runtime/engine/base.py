@@ -12,7 +12,7 @@ thread at a time and owns the canvas its frames are written to. Rules that hold 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from edge_runtime.core.errors import DataError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BACKENDS: Final = ("openvino", "onnxruntime")
+RUN_TIMEOUT_S: Final = 10.0
+"""A frame that takes longer than this in the model has no answer."""
 INSTALL: Final = {"openvino": 'pip install "openvino>=2026.1"', "onnxruntime": 'pip install "onnxruntime>=1.24,<2"'}
 
 
@@ -108,6 +110,16 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the model; no request may be running."""
         ...
+
+
+def refuse_endless(backend: str, cause: Exception | None = None) -> NoReturn:
+    """Raise: the model did not answer within `RUN_TIMEOUT_S`.
+
+    Raises:
+        DataError: code ``model.run_failed``.
+    """
+    message = f"{backend} did not finish a frame within {RUN_TIMEOUT_S:g} s"
+    raise DataError("model.run_failed", message, help="the device hangs or the model has a loop without end") from cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import EngineInfo, EngineOptions, TensorInfo
+from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 from edge_runtime.engine.onnxgate import OWN_DOMAINS, inspect_onnx
 from edge_runtime.engine.preprocess import TensorWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,7 @@ _ERRORS: Final = (
     *(ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf),
     *(ort_errors.NotImplemented, ort_errors.RuntimeException, ort_errors.NoModel, ort_errors.EngineError),
 )
-_NUMPY: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+_OTHER_FLOATS: Final = (np.float16, np.float64)
 _FATAL = 4
 
 
@@ -55,7 +55,7 @@ class OrtEngine:
 
         Raises:
             UnavailableError: another device than the CPU was asked for, code ``device.missing``.
-            DataError: ONNX Runtime cannot load the model, code ``model.not_compiled``.
+            DataError: ONNX Runtime cannot load the model, code ``model.not_compiled``, or run it, ``model.run_failed``.
         """
         if options.device != "CPU":
             message = f"device {options.device} is not available with onnxruntime, it has: CPU"
@@ -95,7 +95,7 @@ class OrtEngine:
         floating = sum(graph.operators[one] for one in _FLOAT)
         wide = "fp16" if graph.weight_types["float16"] > graph.weight_types["float32"] else "fp32"
         notes = (f"compute layers by precision: {integer} int8, {floating} {wide}",) if integer and floating else ()
-        probe = self._session.run(None, {self._spec.name: np.zeros(self._spec.shape, self._spec.dtype)})
+        probe = _run_bounded(self._session, {self._spec.name: np.zeros(self._spec.shape, self._spec.dtype)})
         return EngineInfo(
             backend="onnxruntime",
             backend_version=ort.__version__,
@@ -141,12 +141,46 @@ class OrtRequest:
         self._run()
 
     def _run(self) -> Sequence[NDArray[np.float32]]:
-        try:
-            with self._running:
-                outputs: Sequence[NDArray[np.float32]] = self._session.run(None, self._feed)
-        except _ERRORS as error:
-            raise DataError("model.run_failed", f"onnxruntime: {reason(error)}", help="load the model again") from error
-        return outputs
+        with self._running:
+            return _run(self._session, self._feed)
+
+
+def _run(
+    session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]], options: ort.RunOptions | None = None
+) -> list[NDArray[np.float32]]:
+    """Run the model; what it answers in another precision becomes float32, as in OpenVINO.
+
+    numpy counts in the type it is given: the area of a box of 256 x 256 pixels is infinite in float16.
+
+    Raises:
+        DataError: code ``model.run_failed``.
+    """
+    try:
+        outputs: list[NDArray[np.float32]] = session.run(None, feed, options)
+    except _ERRORS as error:
+        raise DataError("model.run_failed", f"onnxruntime: {reason(error)}", help="load the model again") from error
+    return [one.astype(np.float32, copy=False) if one.dtype in _OTHER_FLOATS else one for one in outputs]
+
+
+def _run_bounded(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+    """Run the model for the first time: one that never ends would hold the loader up until the process is replaced.
+
+    Raises:
+        DataError: code ``model.run_failed``, also when it takes longer than `RUN_TIMEOUT_S`.
+    """
+    options = ort.RunOptions()
+    timer = threading.Timer(RUN_TIMEOUT_S, setattr, (options, "terminate", True))
+    timer.name = "engine/first-run"
+    timer.start()
+    try:
+        return _run(session, feed, options)
+    except DataError as error:
+        if options.terminate:
+            refuse_endless("onnxruntime", error)
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class _Capture:

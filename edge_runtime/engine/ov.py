@@ -24,7 +24,7 @@ import openvino as ov  # type: ignore[import-untyped]  # ships no types
 from openvino.preprocess import ColorFormat, PrePostProcessor  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import EngineInfo, EngineOptions, TensorInfo
+from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.engine.spec import InputSpec
 
-RUN_TIMEOUT_MS: Final = 10_000
 _COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
 _TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
 _PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
@@ -126,13 +125,12 @@ class OpenVinoRequest:
         """See `engine.base.Request`."""
         try:
             self._request.start_async()
-            done = self._request.wait_for(RUN_TIMEOUT_MS)
+            done = self._request.wait_for(round(RUN_TIMEOUT_S * 1000))
         except RuntimeError as error:
             raise DataError("model.run_failed", f"openvino: {reason(error)}", help="load the model again") from error
         if not done:
             self._request.cancel()
-            message = f"openvino did not finish a frame within {RUN_TIMEOUT_MS} ms"
-            raise DataError("model.run_failed", message, help="the device hangs or the model has a loop without end")
+            refuse_endless("openvino")
 
 
 def _with_preprocessing(network: Any, spec: InputSpec) -> Any:  # noqa: ANN401 - openvino ships no types
@@ -152,7 +150,7 @@ def _with_preprocessing(network: Any, spec: InputSpec) -> Any:  # noqa: ANN401 -
     if set(spec.pixel_std) != {1.0}:
         port.preprocess().scale(list(spec.pixel_std))
     for index, output in enumerate(network.outputs):
-        if output.get_element_type() in (ov.Type.f16, ov.Type.bf16):
+        if output.get_element_type() in (ov.Type.f16, ov.Type.bf16, ov.Type.f64):
             steps.output(index).tensor().set_element_type(ov.Type.f32)
     return steps.build()
 

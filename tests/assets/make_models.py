@@ -120,6 +120,76 @@ def end2end() -> onnx.ModelProto:
     return _constant(FINISHED_BOXES)
 
 
+LARGE_BOXES = np.array(
+    [[320, 320, 400, 400, 0.9, 0.1], [322, 321, 402, 398, 0.8, 0.1], [318, 322, 396, 404, 0.7, 0.1], *[[0] * 6] * 13]
+)
+"""cx cy w h and two scores: one thing three times, of more square pixels than float16 can count."""
+
+
+def large_boxes(kind: int) -> onnx.ModelProto:
+    """A raw head for 640 x 640 that answers `LARGE_BOXES` in the precision ``kind``."""
+    array = np.ascontiguousarray(LARGE_BOXES.T)[None].astype(helper.tensor_dtype_to_np_dtype(kind))
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["nothing"], ["offset"], to=kind),
+        helper.make_node("Add", ["rows", "offset"], ["output0"]),
+    ]
+    weights = {"zero": np.float32(0), "rows": array}
+    return _model(nodes, [_tensor("x", [1, 3, 640, 640])], [_tensor("output0", array.shape, kind)], weights)
+
+
+def _fails_when_run() -> onnx.ModelProto:
+    """It compiles, and asks for the sixth row of three when it is run."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["whole"], ["most"], keepdims=0),
+        helper.make_node("Add", ["most", "five"], ["place"]),
+        helper.make_node("Gather", ["table", "place"], ["row"], axis=0),
+        helper.make_node("Unsqueeze", ["row", "axis"], ["y"]),
+    ]
+    weights = {"five": np.int64(5), "table": np.eye(3, dtype=np.float32), "axis": np.array([0])}
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, 3])], weights)
+
+
+def _open_output() -> onnx.ModelProto:
+    """As many rows as it found, like suppression inside the graph: nobody knows how many before it ran."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["scores", "nothing"], ["found"]),
+        helper.make_node("NonZero", ["found"], ["where"]),
+        helper.make_node("Cast", ["where"], ["place"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["place"], ["rows"], perm=[1, 0]),
+        helper.make_node("Concat", ["rows", "rows"], ["wide"], axis=1),
+        helper.make_node("Unsqueeze", ["wide", "axis"], ["y"]),
+    ]
+    scores = np.array([[[0.9, 0.1], [0.1, 0.8]]], np.float32)
+    weights = {"zero": np.float32(0), "scores": scores, "axis": np.array([0])}
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, "n", 6])], weights)
+
+
+def _endless_loop() -> onnx.ModelProto:
+    """A `Loop` without a count whose condition stays true."""
+    shape = [1, 3, SIDE, SIDE]
+    flag = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go_on", "still")]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go_on"], ["still"]), helper.make_node("Relu", ["before"], ["after"])],
+        "body",
+        [helper.make_tensor_value_info("turn", TensorProto.INT64, []), flag[0], _tensor("before", shape)],
+        [flag[1], _tensor("after", shape)],
+    )
+    nodes = [
+        helper.make_node("Loop", ["", "true", "x"], ["looped"], body=body),
+        helper.make_node("GlobalAveragePool", ["looped"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["y"], axis=1),
+    ]
+    return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], {"true": np.ones((), bool)})
+
+
 def _custom_domain() -> onnx.ModelProto:
     nodes = [helper.make_node("Magic", ["x"], ["y"], domain="vendor.custom")]
     opsets = [helper.make_opsetid("vendor.custom", 1)]
@@ -201,7 +271,13 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "brightness": brightness,
     "yolo": yolo,
     "end2end": end2end,
+    "large_boxes": lambda: large_boxes(TensorProto.FLOAT),
+    "large_boxes_half": lambda: large_boxes(TensorProto.FLOAT16),
+    "large_boxes_double": lambda: large_boxes(TensorProto.DOUBLE),
     "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
+    "fails_when_run": _fails_when_run,
+    "open_output": _open_output,
+    "endless_loop": _endless_loop,
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
     "int_input": lambda: colours((1, 3, SIDE, SIDE), TensorProto.INT64),
@@ -235,6 +311,10 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "colours_open_size": {**_CLASSIFIER, "input": {**_RGB, "size": [SIDE, SIDE]}},
     "yolo": {**_DETECTOR, "decoder": "yolo", "input": {**_RGB, "resize": "letterbox"}},
     "nan_scores": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "large_boxes": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "large_boxes_half": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},

@@ -224,6 +224,19 @@ def test_a_run_that_onnxruntime_refuses_is_an_error() -> None:
     assert caught.value.code == "model.run_failed"
 
 
+def test_a_model_whose_first_run_fails_in_onnxruntime_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"onnxruntime: .*Gather") as caught:
+        load_engine(write_package(tmp_path, "fails_when_run"), backend="onnxruntime")
+    assert caught.value.code == "model.run_failed"
+
+
+def test_a_first_run_that_never_ends_in_onnxruntime_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.engine.ort.RUN_TIMEOUT_S", 0.2)
+    with pytest.raises(DataError, match="onnxruntime did not finish a frame within") as caught:
+        load_engine(write_package(tmp_path, "endless_loop"), backend="onnxruntime")
+    assert caught.value.code == "model.run_failed"
+
+
 def test_a_model_that_cannot_be_compiled_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_runtime.engine.ov._properties", lambda *_: {"INFERENCE_NUM_THREADS": "many"})
     with pytest.raises(DataError, match="openvino cannot compile the model for CPU") as caught:

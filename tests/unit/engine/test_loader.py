@@ -82,6 +82,16 @@ def test_finished_heads_work(tmp_path: Path, backend: str) -> None:
     model.close()
 
 
+@pytest.mark.parametrize("name", ["large_boxes", "large_boxes_half", "large_boxes_double"])
+def test_large_boxes_are_suppressed_in_every_precision(tmp_path: Path, backend: str, name: str) -> None:
+    model = load_engine(write_package(tmp_path, name), backend=backend)
+    (output,) = model.info.outputs
+    assert output.dtype == "float32"
+    found = model.lanes[0].predict(np.zeros((640, 640, 3), np.uint8)).predictions
+    assert [(one.label, one.box) for one in found] == [("scratch", (120, 120, 400, 400))]
+    model.close()
+
+
 def test_one_pixel_is_a_frame(tmp_path: Path, backend: str) -> None:
     model = load_engine(write_package(tmp_path, "colours"), backend=backend)
     assert best(model, picture(PICTURES["green"], 1, 1)) == "green"
