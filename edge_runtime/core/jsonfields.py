@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard
 
 from edge_runtime.core.errors import DataError
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Mapping, Sequence
+
+
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 def load_object(raw: bytes, where: str, *, limit_bytes: int) -> dict[str, object]:
@@ -146,7 +149,7 @@ class Section:
         value = self.get(key)
         if value is None:
             return None
-        if not _is_number(value) or not low <= value <= high:
+        if not _is_number(value, low, high):
             self.wrong(key, f"a number from {low:g} to {high:g}", value)
             return None
         return float(value)
@@ -180,11 +183,11 @@ class Section:
         return tuple(float(v) for v in value)
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """Return a list of non-empty texts."""
+        """Return a list of non-empty texts, each of which can be written as UTF-8."""
         value = self.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
+        if not isinstance(value, list) or not all(_is_written(v) for v in value):
             self.wrong(key, "a list of non-empty texts", value)
             return None
         return tuple(value)
@@ -198,6 +201,10 @@ class Section:
                 self.problems.append(f"{self.path}{key}: unknown key (did you mean {close[0]!r}?)")
             elif key not in known:
                 self.ignored.append(f"{self.path}{key}")
+
+
+def _is_written(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and not _HALF_PAIR.search(value)
 
 
 def _is_number(value: object, low: float = -math.inf, high: float = math.inf) -> TypeGuard[float]:

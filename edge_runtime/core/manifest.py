@@ -12,12 +12,14 @@ model's own colour order.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.core.result import PREDICTIONS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +42,11 @@ BOXES: Final = ("cxcywh", "xyxy")
 BACKENDS: Final = ("openvino", "onnxruntime")
 SIDE_LIMIT_PX: Final = 8192
 LABEL_LIMIT: Final = 100_000
+LABEL_BYTES_LIMIT: Final = 256
+"""Of one label, written as JSON: `PREDICTIONS_LIMIT` predictions fit one message between two processes (1 MiB)."""
+LABELS_BYTES_LIMIT: Final = 640 << 10
+"""Of all of them: they fit one message beside `BY_LABEL_LIMIT` thresholds; the 21 843 names of ImageNet-21k do, too."""
+BY_LABEL_LIMIT: Final = 1000
 SCORE_TOLERANCE: Final = 0.02
 IOU_TOLERANCE: Final = 0.9
 
@@ -114,9 +121,9 @@ class OutputFields:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the decoder keeps: scores and IoU 0..1, `max_predictions` 1..10000 best first; ``None`` = not stated.
+    """What the decoder keeps: scores and IoU 0..1, `max_predictions` 1..1000 best first; ``None`` = not stated.
 
-    `by_label` holds the score from which on the publisher calls a label present; `score` is the floor for all.
+    `by_label` holds the score from which on the publisher calls a label present; `score` is the floor for all others.
     """
 
     score: float | None = None
@@ -211,6 +218,21 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
     return replace(manifest, ignored=tuple(ignored))
 
 
+def wrong_values(values: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what is wrong with ``values``, wherever they were read: each ``dotted.name: expected ..., found ...``.
+
+    Args:
+        values: `labels`, `input`, `output` and `thresholds` as they would stand in a manifest.
+    """
+    problems: list[str] = []
+    top = Section(values, "", problems, [])
+    _labels(top)
+    _input(top.section("input"))
+    _output(top.section("output"))
+    _thresholds(top.section("thresholds"))
+    return tuple(problems)
+
+
 def bare_digest(sha256: Sequence[str]) -> str:
     """Return the identity of weights that came without a manifest.
 
@@ -299,15 +321,22 @@ def _labels(top: Section) -> tuple[str, ...] | None:
         return None
     if not 1 <= len(labels) <= LABEL_LIMIT:
         top.wrong("labels", f"1 to {LABEL_LIMIT} labels", list(labels))
+    sizes = [len(json.dumps(label, ensure_ascii=False).encode()) for label in labels]
+    if max(sizes, default=0) > LABEL_BYTES_LIMIT:
+        top.wrong("labels", f"labels of at most {LABEL_BYTES_LIMIT} bytes", labels[sizes.index(max(sizes))])
+    if sum(sizes) + len(sizes) > LABELS_BYTES_LIMIT:
+        top.wrong("labels", f"labels of at most {LABELS_BYTES_LIMIT} bytes in all", list(labels))
     return labels
 
 
 def _thresholds(section: Section) -> Thresholds:
     by_label = section.section("by_label")
+    if len(by_label.data) > BY_LABEL_LIMIT:
+        section.wrong("by_label", f"at most {BY_LABEL_LIMIT} labels", by_label.data)
     found = Thresholds(
         score=section.number("score", 0, 1),
         iou=section.number("iou", 0, 1),
-        max_predictions=section.integer("max_predictions", 1, 10_000),
+        max_predictions=section.integer("max_predictions", 1, PREDICTIONS_LIMIT),
         by_label={key: value for key in by_label.data if (value := by_label.number(key, 0, 1)) is not None},
     )
     section.close()

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Final
+
+PREDICTIONS_LIMIT: Final = 1000
+"""Predictions about one frame; the message that brings them and the result that keeps them are bounded."""
 
 
 class Evaluation(IntEnum):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME
+from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
+from edge_runtime.core.result import PREDICTIONS_LIMIT
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def resolve(
         where: name of the model for messages.
 
     Raises:
-        DataError: code ``model.wrong_input`` (not a model of one picture), ``model.ambiguous`` (with what to write).
+        DataError: code ``model.wrong_input`` (not a model of one picture), ``model.ambiguous`` (with what to write),
+            ``model.wrong_value`` (stated, but not a value that may stand in a manifest).
     """
     image = _image_input(inputs, where)
     layers: list[Layer] = [
@@ -87,9 +89,29 @@ def resolve(
         message = f"{where}: not stated anywhere: {', '.join(missing)}"
         wanted = _what_to_write(missing)
         raise DataError("model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, like {wanted}")
+    _check_values(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
-    return _spec(stated.found, image), stated.found
+    spec = _spec(stated.found, image)
+    if image.dtype == "uint8" and not spec.input.is_raw:
+        message = f"{where}: the input is of uint8 and takes pixels as they are, but scale, mean or std are stated"
+        help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
+        raise DataError("model.wrong_input", message, help=help_)
+    return spec, stated.found
+
+
+def _check_values(found: Mapping[str, Sourced], where: str) -> None:
+    """Hold what a model says about itself to the limits of a manifest: with a floor above 1 it would find nothing."""
+    sections: dict[str, dict[str, object]] = {}
+    for key, one in found.items():
+        section, _, name = key.rpartition(".")
+        sections.setdefault(section, {})[name] = list(one.value) if isinstance(one.value, tuple) else one.value
+    values = {**sections.pop(""), **sections}
+    problems = [f"{text} (from {found[text.partition(':')[0]].source})" for text in wrong_values(values)]
+    if problems:
+        message = f"{where}: {'; '.join(problems)}"
+        help_ = f"correct the model, or write the right value in {MANIFEST_NAME} beside it"
+        raise DataError("model.wrong_value", message, help=help_)
 
 
 class _Stated:
@@ -190,7 +212,11 @@ def _add_defaults(stated: _Stated) -> None:
     stated.take("output.normalized", default=False)
 
 
-_DECODER_THRESHOLDS: Final = {("end2end", "thresholds.iou"): 1.0, ("sigmoid", "thresholds.score"): 0.5}
+_DECODER_THRESHOLDS: Final = {
+    ("end2end", "thresholds.iou"): 1.0,
+    ("sigmoid", "thresholds.score"): 0.5,
+    ("sigmoid", "thresholds.max_predictions"): PREDICTIONS_LIMIT,  # any number is present, none may be left out
+}
 
 
 def _from_manifest(manifest: Manifest | None) -> dict[str, object]:
@@ -211,11 +237,11 @@ def _from_ultralytics(metadata: Mapping[str, str]) -> dict[str, object]:
     task, head = metadata.get("task"), metadata.get("head")
     values: dict[str, object] = {"input.color": "RGB", "input.scale": 255.0}
     names = _literal(metadata.get("names"))
-    if isinstance(names, dict):
+    if isinstance(names, dict) and all(isinstance(key, int) for key in names):
         values["labels"] = tuple(str(names[key]) for key in sorted(names))
     size = _literal(metadata.get("imgsz"))
-    if isinstance(size, list) and len(size) == 2:  # noqa: PLR2004 - height, width
-        values["input.size"] = (int(size[0]), int(size[1]))
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):  # noqa: PLR2004 - height, width
+        values["input.size"] = (size[0], size[1])
     arguments = _literal(metadata.get("args"))
     suppressed = isinstance(arguments, dict) and arguments.get("nms") is True
     if task == "classify":
@@ -240,10 +266,10 @@ def _from_model_info(metadata: Mapping[str, str], outputs: Sequence[TensorInfo])
     # Model API: (pixel - mean) / scale, both in pixels
     values["input.std"] = _floats(info.get("scale_values"))
     values["input.mean"] = _floats(info.get("mean_values"))
-    values["input.pad"] = int(info["pad_value"]) if info.get("pad_value", "").isdecimal() else None
-    for ours, theirs in (("score", "confidence_threshold"), ("iou", "iou_threshold")):
-        numbers = _floats(info.get(theirs))
-        values[f"thresholds.{ours}"] = numbers[0] if numbers else None
+    pad = _first(info.get("pad_value"))
+    values["input.pad"] = int(pad) if pad is not None and pad.is_integer() else pad
+    values["thresholds.score"] = _first(info.get("confidence_threshold"))
+    values["thresholds.iou"] = _first(info.get("iou_threshold"))
     shapes = [one.shape for one in outputs if one.shape is not None and len(one.shape) == 3]  # noqa: PLR2004 - [1, a, b]
     if info.get("model_type", "").lower() in ("yolo", "yolov8", "yolo11") and len(shapes) == 1:
         values |= {"task": "detection", "decoder": "end2end" if shapes[0][2] == 6 else "yolo"}  # noqa: PLR2004 - x1 y1 x2 y2 score class
@@ -276,6 +302,11 @@ def _floats(text: str | None) -> tuple[float, ...] | None:
     except ValueError:
         return None
     return numbers or None
+
+
+def _first(text: str | None) -> float | None:
+    numbers = _floats(text)
+    return numbers[0] if numbers else None
 
 
 def _spec(found: Mapping[str, Sourced], image: TensorInfo) -> ModelSpec:

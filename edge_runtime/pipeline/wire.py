@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame, SlotRef
-from edge_runtime.core.result import ModelRef, Prediction
+from edge_runtime.core.result import PREDICTIONS_LIMIT, ModelRef, Prediction
 from edge_runtime.pipeline.inspection import NS_PER_MS, Verdict
 from edge_runtime.pipeline.results import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_PREDICTIONS = 1000
 MAX_TEXT = 4096
 _INT_MAX = 1 << 63
 
@@ -147,8 +146,8 @@ def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
     timings, predictions = message.get("timings_ms"), message.get("predictions")
     if not isinstance(timings, dict):
         raise _misfit("timings_ms", "an object", timings)
-    if not isinstance(predictions, list) or len(predictions) > MAX_PREDICTIONS:
-        raise _misfit("predictions", f"a list of at most {MAX_PREDICTIONS}", type(predictions).__name__)
+    if not isinstance(predictions, list) or len(predictions) > PREDICTIONS_LIMIT:
+        raise _misfit("predictions", f"a list of at most {PREDICTIONS_LIMIT}", type(predictions).__name__)
     return Verdict(
         predictions=tuple(_prediction(item) for item in predictions),
         preprocess_ms=number(timings, "preprocess"),

@@ -17,6 +17,7 @@ from edge_runtime.core.manifest import (
     WeightsFile,
     bare_digest,
     parse_manifest,
+    wrong_values,
 )
 
 SHA = "ab" * 32
@@ -177,7 +178,19 @@ def test_every_problem_is_said_at_once() -> None:
         ({"labels": "scratch"}, "labels: expected a list of non-empty texts, found 'scratch'"),
         ({"labels": ["a", " "]}, "labels: expected a list of non-empty texts, found a list"),
         ({"labels": []}, "labels: expected 1 to 100000 labels, found a list"),
+        ({"labels": ["a", "ä" * 128]}, "labels: expected labels of at most 256 bytes, found 'äää"),
+        ({"labels": ["\n" * 127 + "a"] * 2 + ["\n" * 127 + "ab"]}, "labels: expected labels of at most 256 bytes"),
+        ({"labels": ["x" * 200] * 4000}, "labels: expected labels of at most 655360 bytes in all, found a list"),
+        (
+            {"thresholds": {"max_predictions": 1001}},
+            "thresholds.max_predictions: expected a whole number from 1 to 1000",
+        ),
+        (
+            {"thresholds": {"by_label": {f"label {i}": 0.5 for i in range(1001)}}},
+            "thresholds.by_label: expected at most 1000 labels, found an object",
+        ),
         ({"thresholds": {"score": 25}}, "thresholds.score: expected a number from 0 to 1, found the number 25"),
+        ({"thresholds": {"score": 10**400}}, "thresholds.score: expected a number from 0 to 1, found the number 1000"),
         ({"thresholds": {"score": False}}, "thresholds.score: expected a number from 0 to 1, found false"),
         ({"thresholds": {"by_label": {"dent": 2}}}, "thresholds.by_label.dent: expected a number from 0 to 1"),
         ({"golden": {"tolerances": {"iou": 2}}}, "golden.tolerances.iou: expected a number from 0 to 1"),
@@ -196,6 +209,20 @@ def test_infinity_written_as_a_huge_number_is_refused() -> None:
     text = raw().replace(b'"scale": 255', b'"scale": 1e999').replace(b"[0.25]", b"[1e999]")
     found = problems(text)
     assert {line.partition(":")[0] for line in found} == {"input.scale", "input.std"}
+
+
+def test_values_from_elsewhere_are_held_to_the_same_limits() -> None:
+    values = {"labels": ["a"], "input": {"pad": 999, "size": [8, 8]}, "thresholds": {"score": float("nan")}}
+    assert wrong_values(values) == (
+        "input.pad: expected a whole number from 0 to 255, found the number 999",
+        "thresholds.score: expected a number from 0 to 1, found the number nan",
+    )
+
+
+def test_a_label_that_cannot_be_sent_is_none() -> None:
+    assert wrong_values({"labels": ["half a pair: \ud800"]}) == (
+        "labels: expected a list of non-empty texts, found a list",
+    )
 
 
 def test_keys_of_a_later_version_are_kept_by_name() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import parse_manifest
+from edge_runtime.core.result import PREDICTIONS_LIMIT
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.metadata import Sourced, resolve
 
@@ -88,24 +89,75 @@ def test_an_ir_made_from_an_ultralytics_model_keeps_its_keys_and_normalises_once
     assert sources["input.std"].source == "model_info"
 
 
+MODEL_INFO = {
+    "model_info/model_type": "YOLO",
+    "model_info/labels": "deep_scratch dent",
+    "model_info/reverse_input_channels": "YES",
+    "model_info/scale_values": "[255]",
+    "model_info/mean_values": "1 2 3",
+    "model_info/pad_value": "114",
+    "model_info/resize_type": "fit_to_window_letterbox",
+    "model_info/confidence_threshold": "0.4",
+    "model_info/iou_threshold": "0.6",
+}
+
+
 def test_model_info_alone_describes_a_detector() -> None:
-    metadata = {
-        "model_info/model_type": "YOLO",
-        "model_info/labels": "deep_scratch dent",
-        "model_info/reverse_input_channels": "YES",
-        "model_info/scale_values": "[255]",
-        "model_info/mean_values": "1 2 3",
-        "model_info/pad_value": "114",
-        "model_info/resize_type": "fit_to_window_letterbox",
-        "model_info/confidence_threshold": "0.4",
-        "model_info/iou_threshold": "0.6",
-    }
-    spec, _ = resolved(metadata=metadata)
+    spec, _ = resolved(metadata=MODEL_INFO)
     assert (spec.decoder, spec.labels) == ("yolo", ("deep scratch", "dent"))
     assert (spec.input.color, spec.input.resize, spec.input.pixel_mean) == ("RGB", "letterbox", (1, 2, 3))
     assert (spec.thresholds.score, spec.thresholds.iou) == (0.4, 0.6)
-    finished, _ = resolved(metadata=metadata, head=TensorInfo("o", "float32", (1, 300, 6)))
+    finished, _ = resolved(metadata=MODEL_INFO, head=TensorInfo("o", "float32", (1, 300, 6)))
     assert finished.decoder == "end2end"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("confidence_threshold", "50", "thresholds.score: expected a number from 0 to 1, found the number 50.0"),
+        ("confidence_threshold", "nan", "thresholds.score: expected a number from 0 to 1, found the number nan"),
+        ("iou_threshold", "-1", "thresholds.iou: expected a number from 0 to 1"),
+        ("pad_value", "999", "input.pad: expected a whole number from 0 to 255, found the number 999"),
+        ("pad_value", "9" * 5000, "input.pad: expected a whole number from 0 to 255, found the number inf"),
+        ("pad_value", "0.5", "input.pad: expected a whole number from 0 to 255, found the number 0.5"),
+        ("scale_values", "0", "input.std: expected a list of 1 or 3 numbers from 1e-06"),
+        ("mean_values", "1 2", "input.mean: expected a list of 1 or 3 numbers"),
+    ],
+)
+def test_values_that_a_model_states_are_held_to_the_limits_of_a_manifest(key: str, value: str, expected: str) -> None:
+    with pytest.raises(DataError) as caught:
+        resolved(metadata={**MODEL_INFO, f"model_info/{key}": value})
+    assert caught.value.code == "model.wrong_value"
+    assert expected in caught.value.message
+    assert "(from model_info)" in caught.value.message
+    assert "edge-model.json" in str(caught.value)
+
+
+def test_labels_of_a_model_are_held_to_the_limits_of_a_manifest() -> None:
+    stated = {key: value for key, value in FULL.items() if key != "labels"}
+    for listed in ("[]", "['\\ud800']", "a\n" + "b" * 300):
+        with pytest.raises(DataError, match=r"labels: expected .*\(from metadata\)"):
+            resolved(stated, {"labels": listed})
+
+
+def test_a_picture_that_is_too_large_is_refused() -> None:
+    with pytest.raises(DataError, match=r"input\.size: expected .* from 1 to 8192, found a list \(from graph\)"):
+        resolved(FULL, image=TensorInfo("images", "float32", (1, 3, 1 << 20, 640)))
+
+
+def test_channels_of_the_graph_bound_the_normalisation_of_the_manifest() -> None:
+    stated = {**FULL, "input": {"resize": "fit", "mean": [1, 2, 3]}}
+    with pytest.raises(DataError, match=r"input\.mean: expected one number for a grey model"):
+        resolved(stated, image=TensorInfo("x", "float32", (1, 1, 480, 640)))
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"), [({"names": "{0: 'a', '1': 'b'}"}, "labels"), ({"imgsz": "[None, 'a']"}, "input.size")]
+)
+def test_metadata_of_other_types_than_expected_states_nothing(change: dict[str, str], missing: str) -> None:
+    image = TensorInfo("images", "float32", (1, 3, None, None))
+    with pytest.raises(DataError, match=rf"not stated anywhere: {missing}"):
+        resolved(metadata={**ULTRALYTICS, **change}, image=image)
 
 
 def test_the_manifest_wins_over_the_model() -> None:
@@ -157,13 +209,21 @@ def test_a_decoder_tells_its_task() -> None:
 
 def test_multi_label_classifiers_have_a_threshold_by_default() -> None:
     spec, _ = resolved({**FULL, "task": "classification", "decoder": "sigmoid"})
-    assert spec.thresholds.score == 0.5
+    assert (spec.thresholds.score, spec.thresholds.max_predictions) == (0.5, PREDICTIONS_LIMIT)
 
 
 def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     image = TensorInfo("x", "uint8", (1, 480, 640, 3))
     spec, _ = resolved({**FULL, "input": {"color": "BGR", "resize": "fit"}}, image=image)
     assert (spec.input.layout, spec.input.is_raw, spec.input.shape) == ("NHWC", True, (1, 480, 640, 3))
+
+
+@pytest.mark.parametrize("stated", [{"scale": 255}, {"mean": [127]}, {"std": [2, 2, 2]}])
+def test_a_uint8_input_takes_no_normalisation(stated: dict[str, Any]) -> None:
+    image = TensorInfo("x", "uint8", (1, 480, 640, 3))
+    with pytest.raises(DataError, match="takes pixels as they are") as caught:
+        resolved({**FULL, "input": {"color": "BGR", "resize": "fit", **stated}}, image=image)
+    assert caught.value.code == "model.wrong_input"
 
 
 def test_one_channel_means_grey() -> None:

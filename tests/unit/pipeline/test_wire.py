@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import SlotRef
-from edge_runtime.core.result import Prediction
+from edge_runtime.core.result import PREDICTIONS_LIMIT, Prediction
 from edge_runtime.pipeline import wire
 from tests.fakes.values import FACTS
 
@@ -173,7 +173,7 @@ def test_an_inference_that_claims_to_begin_before_the_capture_waited_for_no_time
     "fields",
     [
         {"predictions": None},
-        {"predictions": [INFERRED["predictions"]] * (wire.MAX_PREDICTIONS + 1)},
+        {"predictions": [INFERRED["predictions"]] * (PREDICTIONS_LIMIT + 1)},
         {"predictions": ["scratch"]},
         {"predictions": [{"label": "a", "score": float("nan")}]},
         {"predictions": [{"label": "a", "score": float("inf")}]},
