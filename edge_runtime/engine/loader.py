@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
 from edge_runtime.engine.base import BACKENDS, INSTALL, Engine, EngineOptions, parse_device
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
@@ -21,13 +22,16 @@ from edge_runtime.engine.tasks import make_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge_runtime.core.result import ModelRef, Prediction
     from edge_runtime.engine.base import EngineInfo
     from edge_runtime.engine.spec import ModelSpec
+
+
+UNFORESEEN: Final = "model.unforeseen"
+"""Code of a load that failed in a way nobody wrote down: the log has the traceback."""
 
 
 class StaleFrameError(Exception):
@@ -155,9 +159,23 @@ def load_engine(
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
 
     Raises:
-        DataError: the model, or the wish, is wrong.
+        DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
         UnavailableError: backend or device are not on this box; codes ``backend.missing``, ``device.missing``.
     """
+    try:
+        return _load(path, device, backend, threads, workers, cache_dir)
+    except EdgeError:
+        raise
+    except Exception as error:  # what native libraries raise about the files of strangers is not written down anywhere
+        first = next(iter(str(error).strip().splitlines()), "")[:300]
+        message = f"{Path(path).name}: loading it failed in an unforeseen way: {type(error).__name__}: {first}"
+        help_ = "try the other backend, or export the model again with static shapes; the log has the traceback"
+        raise DataError(UNFORESEEN, message, help=help_) from error
+
+
+def _load(
+    path: str | Path, device: str, backend: str, threads: int, workers: int, cache_dir: str | None
+) -> LoadedModel:
     started_ns = time.perf_counter_ns()
     if threads < 1 or workers < 1:
         message = f"threads and workers must be at least 1, got {threads} and {workers}"

@@ -186,11 +186,17 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         precision=_PRECISIONS.get(used, used),
         threads=options.threads if options.device == "CPU" else 0,
         outputs=tuple(
-            TensorInfo(_name(port), port.get_element_type().to_dtype().name, tuple(port.get_shape()))
-            for port in compiled.outputs
+            TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port)) for port in compiled.outputs
         ),
         notes=notes,
     )
+
+
+def _shape(port: Any) -> tuple[int | None, ...] | None:  # noqa: ANN401 - openvino ships no types
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(axis.get_length() if axis.is_static else None for axis in shape)
 
 
 def _name(port: Any) -> str:  # noqa: ANN401 - openvino ships no types

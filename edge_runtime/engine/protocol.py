@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_runtime.core.errors import EdgeError
     from edge_runtime.core.result import Prediction
     from edge_runtime.engine.bench import BenchFigures
     from edge_runtime.engine.loader import Answer, LoadedModel
 
 Reply = dict[str, object]
+TEXT_LIMIT: Final = 2000
+"""Characters of a sentence for people; with the limits of `core.manifest` every message fits `system.messages`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +119,22 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "labels": list(model.spec.labels),
         "input": list(model.spec.input.size),
         "load_ms": round(model.load_ms, 1),
-        "notes": list(model.notes),
+        "notes": [_short(note) for note in model.notes],
     }
+
+
+def load_failed(slot: str, error: EdgeError) -> Reply:
+    """Return the message about a model that was refused; what strangers made long or unwritable is cut."""
+    return {"op": "load_failed", "slot": slot, "code": error.code, "message": _short(str(error))}
+
+
+def _short(text: str) -> str:
+    return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
 def failed(request: int, failure: str, message: str) -> Reply:
     """Return the message for a frame without a verdict; ``failure``: a `core.result.Failure` or `stale_slot`."""
-    return {"op": "failed", "request": request, "failure": failure, "message": message}
+    return {"op": "failed", "request": request, "failure": failure, "message": _short(message)}
 
 
 def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) -> Reply:

@@ -23,7 +23,7 @@ from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.frame import SlotRef
 from edge_runtime.engine.bench import bench
 from edge_runtime.engine.confinement import confine
-from edge_runtime.engine.loader import load_engine
+from edge_runtime.engine.loader import UNFORESEEN, load_engine
 from edge_runtime.engine.pool import InferJob, SlotPool
 from edge_runtime.engine.preprocess import limit_cv2_threads
 from edge_runtime.engine.protocol import (
@@ -32,6 +32,7 @@ from edge_runtime.engine.protocol import (
     LoadOrder,
     benched,
     failed,
+    load_failed,
     loaded,
     parse_bench,
     parse_load,
@@ -315,7 +316,9 @@ class _Loader:
                 cache_dir=wish.cache_dir,
             )
         except EdgeError as error:
-            self._send({"op": "load_failed", "slot": wish.slot, "code": error.code, "message": str(error)})
+            if error.code == UNFORESEEN:
+                logger.exception("slot %s", wish.slot)
+            self._send(load_failed(wish.slot, error))
             return
         message = loaded(wish.slot, model)
         self._replace(wish.slot, SlotPool(wish.slot, model, self._send))

@@ -38,7 +38,9 @@ def refuse_outputs(spec: ModelSpec, expected: str, outputs: Sequence[TensorInfo]
     """
     found = "; ".join(map(str, outputs)) or "none"
     message = f"decoder {spec.decoder!r} expects {expected}, the model's outputs are: {found}"
-    raise DataError("model.wrong_output", message, help="write the right task and decoder in edge-model.json")
+    is_open = any(one.shape is None or None in one.shape for one in outputs)
+    way_out = "export the model with static shapes, or " if is_open else ""
+    raise DataError("model.wrong_output", message, help=f"{way_out}write the right task and decoder in edge-model.json")
 
 
 def refuse_labels(classes: int, spec: ModelSpec) -> NoReturn:
@@ -58,7 +60,7 @@ def find_output(
 
     Args:
         spec: its `output.name` decides when it is given.
-        outputs: all outputs of the compiled model, static shapes.
+        outputs: all outputs of the compiled model.
         expected: the shape in words, for the message.
         fits: tells whether a shape is one.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime.core.result import Prediction
 from edge_runtime.engine.postprocess import SCORE_SLACK, InvalidOutputError, sigmoid, softmax
-from edge_runtime.engine.tasks.base import find_output, refuse_labels
+from edge_runtime.engine.tasks.base import find_output, refuse_labels, static_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,9 @@ class Classifier:
     def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:
         """Find the output; see `tasks.make_decoder` for what is raised."""
         self._position = find_output(
-            spec, outputs, "an output [1, labels]", lambda shape: _squeezed(shape) == 1 and max(shape) >= 1
+            spec, outputs, "an output [1, labels]", lambda shape: _squeezed(shape) == 1 and min(shape, default=0) >= 1
         )
-        shape = [one for one in outputs[self._position].shape or () if one is not None]
-        classes = int(np.prod(shape))
+        classes = int(np.prod(static_shape(outputs[self._position])))
         if classes != len(spec.labels):
             refuse_labels(classes, spec)
         self._labels = spec.labels

@@ -216,6 +216,41 @@ def test_a_model_that_cannot_be_loaded_does_not_stop_the_others(main: Main, colo
     assert main.ask(main.infer(1, main.frame()))["op"] == "inferred"
 
 
+@pytest.mark.parametrize(
+    ("name", "backend", "code"),
+    [
+        ("fails_when_run", "onnxruntime", "model.run_failed"),
+        ("fails_when_run", "openvino", "model.invalid_output"),
+        ("open_output", "openvino", "model.wrong_output"),
+        ("open_output", "onnxruntime", None),
+    ],
+)
+def test_a_model_that_fails_at_its_first_run_does_not_stop_the_others(
+    main: Main, colours: Path, tmp_path: Path, name: str, backend: str, code: str | None
+) -> None:
+    main.load(colours)
+    assert main.load(write_package(tmp_path, name), slot="other", backend=backend).get("code") == code
+    assert main.ask(main.infer(1, main.frame()))["op"] == "inferred"
+
+
+def test_whatever_a_library_raises_is_a_refused_model_and_stands_in_the_log(
+    main: Main, colours: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    main.load(colours)
+
+    def odd(*_: object) -> None:
+        message = "axis 7\nof a shape \ud800 of 6"
+        raise IndexError(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_runtime.engine.loader.make_decoder", odd)
+        refused = main.load(colours, slot="other")
+    assert (refused["op"], refused["slot"], refused["code"]) == ("load_failed", "other", "model.unforeseen")
+    assert "colours: loading it failed in an unforeseen way: IndexError: axis 7;" in refused["message"]
+    assert "in odd" in caplog.text
+    assert main.ask(main.infer(1, main.frame()))["op"] == "inferred"
+
+
 def test_a_second_load_replaces_the_model_and_loses_no_frame(main: Main, colours: Path, tmp_path: Path) -> None:
     main.load(colours)
     ref = main.frame(GREEN)

@@ -5,6 +5,7 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Prediction
+from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.postprocess import InvalidOutputError, Transform
 from edge_runtime.engine.spec import OutputSpec, ThresholdSpec
 from edge_runtime.engine.tasks import make_decoder
@@ -79,6 +80,15 @@ def test_axes_of_length_one_do_not_matter() -> None:
 def test_a_detector_is_no_classifier() -> None:
     with pytest.raises(DataError, match=r"expects an output \[1, labels\], the model's outputs are: out0") as caught:
         make_decoder(model_spec("softmax", LABELS), outputs((1, 84, 8400)))
+    assert caught.value.code == "model.wrong_output"
+
+
+@pytest.mark.parametrize(
+    ("shape", "help_"), [((), "write the right task"), ((1, None), "export the model with static shapes, or write")]
+)
+def test_an_output_of_no_or_open_shape_is_no_answer(shape: tuple[int | None, ...], help_: str) -> None:
+    with pytest.raises(DataError, match=help_) as caught:
+        make_decoder(model_spec("softmax", ("good",)), [TensorInfo("out", "float32", shape)])
     assert caught.value.code == "model.wrong_output"
 
 
