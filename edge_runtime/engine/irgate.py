@@ -9,6 +9,7 @@ from typing import Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
+from edge_runtime.engine.onnxgate import NODE_LIMIT
 
 SIZE_LIMIT_BYTES: Final = 64 << 20
 _DTYPES: Final = {
@@ -23,6 +24,7 @@ _DTYPES: Final = {
     "boolean": "bool",
 }
 _PORT_DTYPES: Final = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I32": "int32", "I64": "int64"}
+_DIGITS_MAX: Final = 18  # of a size
 _OPSET: Final = re.compile(r"(opset\d+|ie_internal_opset|type_relaxed_opset)?")
 
 
@@ -39,16 +41,21 @@ def inspect_ir(data: bytes, where: str) -> IrFacts:
     """Return what an IR's XML says about itself, or refuse it.
 
     Raises:
-        DataError: codes ``model.unreadable`` (not the XML of an IR), ``model.unknown_operator``.
+        DataError: codes ``model.unreadable`` (not the XML of an IR), ``model.unknown_operator``, ``model.unsafe`` (more
+            operators than `onnxgate.NODE_LIMIT`).
     """
     head = data[:4096].lstrip()
-    if len(data) > SIZE_LIMIT_BYTES or not head.startswith(b"<") or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    # UTF-16 has zeros in it, and other bytes for the words that are looked for
+    is_plain = head.startswith(b"<") and b"\0" not in head and b"<!DOCTYPE" not in data and b"<!ENTITY" not in data
+    if len(data) > SIZE_LIMIT_BYTES or not is_plain:
         raise DataError("model.unreadable", f"{where}: not the XML of an OpenVINO IR", help="copy the model again")
     try:
         root = ET.fromstring(data)  # noqa: S314 - documents with entities were refused above
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that nobody has
         message = f"{where}: not whole XML: {error}"
         raise DataError("model.unreadable", message, help="the file was cut off; copy it again") from error
+    if sum(layer.get("type") != "Const" for layer in root.iter("layer")) > NODE_LIMIT:
+        raise DataError("model.unsafe", f"{where}: more than {NODE_LIMIT} operators", help="use a smaller model")
     facts = IrFacts()
     for layer in root.iterfind("./layers/layer"):
         _read_layer(layer, facts, where)
@@ -71,7 +78,7 @@ def _read_layer(layer: ET.Element, facts: IrFacts, where: str) -> None:
     if kind == "Parameter":
         body = layer.find("data")
         given = "" if body is None else body.get("shape", "")
-        dims = tuple(int(d) if d.isdecimal() else None for d in given.split(",")) if given else None
+        dims = tuple(map(_side, given.split(","))) if given else None
         dtype = "" if body is None else body.get("element_type", "")
         port = layer.find("./output/port")
         names = ("" if port is None else port.get("names", "")).split(",")[0]
@@ -79,6 +86,10 @@ def _read_layer(layer: ET.Element, facts: IrFacts, where: str) -> None:
     elif kind == "Result":
         port = layer.find("./input/port")
         sizes = [] if port is None else [dim.text or "" for dim in port.iterfind("dim")]
-        shape = tuple(int(size) if size.isdecimal() else None for size in sizes)
+        shape = tuple(map(_side, sizes))
         precision = "" if port is None else port.get("precision", "")
         facts.outputs.append(TensorInfo(name, _PORT_DTYPES.get(precision, precision), shape))
+
+
+def _side(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else None

@@ -17,13 +17,21 @@ from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.wire import BrokenWireError, wire_fields, wire_int, wire_text
 
 SIZE_LIMIT_BYTES: Final = 2 << 30  # protobuf's own limit
-NODE_LIMIT: Final = 15_000  # OpenVINO needs minutes for a chain of 20 000
+NODE_LIMIT: Final = 15_000
+"""More is no model of a camera. A chain of less may still hang OpenVINO, whose time grows with its square (1000 `Relu`:
+3 s, 2000: 14 s); `engine.worker` has a limit in time for that."""
 DEPTH_LIMIT: Final = 4  # `If` in `If` doubles OpenVINO's compile time with each level
 TEXT_LIMIT_BYTES: Final = 4 << 20
 DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 OWN_DOMAINS: Final = DOMAINS | {"com.microsoft.nchwc"}  # what ONNX Runtime writes about its own compiled graphs
-# operators that crash OpenVINO's reader when an input is missing
-_MIN_INPUTS: Final = {"Conv": 2, "Pad": 2, "GatherND": 2, "Gather": 2, "MatMul": 2, "ScatterND": 3, "QLinearConv": 8}
+# operators that crash OpenVINO's reader when an input is missing, whatever their domain; all of ONNX and com.microsoft
+# were tried with 0 to 4 inputs
+_MIN_INPUTS: Final = (
+    {"Conv": 2, "Pad": 2, "GatherND": 2, "Gather": 2, "MatMul": 2, "ScatterND": 3, "QLinearConv": 8}
+    | {"FusedConv": 2, "Attention": 3}
+    | dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "LogSoftmax", "Max", "Mean", "Min", "Sum"), 1)
+)
+AXES_LIMIT: Final = 64
 _DTYPE_NAMES: Final = ("float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16")
 _DTYPES: Final = dict(enumerate((*_DTYPE_NAMES, "float64", "uint32", "uint64"), start=1)) | {16: "bfloat16"}
 
@@ -116,6 +124,10 @@ class _Walk:
                     inputs.append(_value_info(value))
                 case 12 if depth == 0:
                     self.facts.outputs.append(_value_info(value))
+                case 15:
+                    self.sparse(value)
+                case _:
+                    pass
         if depth == 0:  # before IR version 4 every weight is listed as an input too
             self.facts.inputs = [one for one in inputs if one.name not in weights]
 
@@ -124,6 +136,7 @@ class _Walk:
         for number, value in wire_fields(node):
             match number:
                 case 1:
+                    wire_text(value)
                     inputs += 1
                 case 4:
                     operator = wire_text(value)
@@ -133,7 +146,7 @@ class _Walk:
                     domain = wire_text(value)
                 case _:
                     pass
-        needed = _MIN_INPUTS.get(operator, 0) if domain in ("", "ai.onnx") else 0
+        needed = _MIN_INPUTS.get(operator, 0)
         if domain not in self.domains:
             message = f"{self.where}: operator {domain}.{operator} is not loaded"
             _refuse("unknown_operator", message, "export the model without custom operators")
@@ -145,11 +158,28 @@ class _Walk:
             _refuse("unsafe", f"{self.where}: more than {NODE_LIMIT} operators", "use a smaller model")
 
     def attribute(self, attribute: int | memoryview, depth: int) -> None:
+        name, whole = "", 0
         for number, value in wire_fields(attribute):
-            if number in (5, 10):  # tensor, tensors
+            match number:
+                case 1:
+                    name = wire_text(value)
+                case 3:
+                    whole = wire_int(value)
+                case 5 | 10:  # tensor, tensors
+                    self.tensor(value)
+                case 6 | 11:  # graph, graphs
+                    self.graph(value, depth + 1)
+                case 22 | 23:  # sparse tensor, sparse tensors
+                    self.sparse(value)
+                case _:
+                    pass
+        if name == "batch_dims" and not 0 <= whole <= AXES_LIMIT:  # crashes ONNX Runtime, hangs OpenVINO
+            _refuse("unsafe", f"{self.where}: {name} is {whole}", "export it again")
+
+    def sparse(self, tensor: int | memoryview) -> None:
+        for number, value in wire_fields(tensor):
+            if number in (1, 2):  # values, indices
                 self.tensor(value)
-            elif number in (6, 11):  # graph, graphs
-                self.graph(value, depth + 1)
 
     def tensor(self, tensor: int | memoryview) -> str:
         name, dtype = "", 0

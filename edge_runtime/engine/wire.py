@@ -1,4 +1,7 @@
-"""Reading a protobuf message by its wire format: fields as numbers and views, nothing copied, nothing trusted."""
+"""Reading a protobuf message by its wire format: fields as numbers and views, nothing copied, nothing trusted.
+
+What is read here must be what native parsers read, else somebody could show us one model and them another.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEXT_LIMIT_BYTES: Final = 4 << 20
+FIELD_LIMIT: Final = (1 << 29) - 1
+"""Protobuf's own; native parsers cut the key of a greater number to 32 bits and see another field in it."""
 _FIXED_BYTES: Final = {1: 8, 5: 4}
 _VARINT, _BYTES = 0, 2
+_WIRES: Final = frozenset({_VARINT, _BYTES, *_FIXED_BYTES})
 _CONTINUED = 0x80
 
 
@@ -19,7 +25,9 @@ class BrokenWireError(Exception):
 
 
 def wire_fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value) of one message; texts, sub-messages and fixed-width numbers as views.
+    """Yield (field number, value) of one message; texts and sub-messages as views.
+
+    Fixed-width numbers are skipped: ONNX has none of interest, and to native parsers a text of that kind is none.
 
     Raises:
         BrokenWireError: the bytes are no message, or it is cut off.
@@ -31,18 +39,19 @@ def wire_fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryvi
     while at < len(message):
         key, at = _varint(message, at)
         number, wire = key >> 3, key & 7
+        if not 1 <= number <= FIELD_LIMIT or wire not in _WIRES:
+            msg = f"byte {at} is no field of a protobuf message"
+            raise BrokenWireError(msg)
         if wire == _VARINT:
             value, at = _varint(message, at)
             yield number, value
             continue
-        size, at = _varint(message, at) if wire == _BYTES else (_FIXED_BYTES.get(wire, -1), at)
-        if size < 0 or not number:
-            msg = f"byte {at} is no field of a protobuf message"
-            raise BrokenWireError(msg)
+        size, at = _varint(message, at) if wire == _BYTES else (_FIXED_BYTES[wire], at)
         if at + size > len(message):
             msg = f"{at + size - len(message)} bytes are missing at the end"
             raise BrokenWireError(msg)
-        yield number, message[at : at + size]
+        if wire == _BYTES:
+            yield number, message[at : at + size]
         at += size
 
 

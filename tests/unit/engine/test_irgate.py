@@ -5,6 +5,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.irgate import inspect_ir
+from edge_runtime.engine.onnxgate import NODE_LIMIT
 
 IR = b"""<?xml version="1.0"?>
 <net name="m" version="11"><layers>
@@ -45,6 +46,36 @@ def test_what_is_no_ir_is_refused(data: bytes, code: str) -> None:
     with pytest.raises(DataError, match=r"m\.xml") as caught:
         inspect_ir(data, "m.xml")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        IR.replace(b"?>", b' encoding="nobodys"?>', 1),
+        IR.replace(b"?>", b' encoding="shift_jis"?>', 1),
+        IR.decode().replace("<net", "<!DOCTYPE net [<!ENTITY a 'b'>]><net").encode("utf-16-le"),
+        IR.decode().replace("<net", "<!DOCTYPE net [<!ENTITY a 'b'>]><net").encode("utf-16-be"),
+    ],
+)
+def test_an_encoding_that_could_hide_something_is_refused(data: bytes) -> None:
+    with pytest.raises(DataError) as caught:
+        inspect_ir(data, "m.xml")
+    assert caught.value.code == "model.unreadable"
+
+
+def test_a_size_of_thousands_of_digits_is_unknown() -> None:
+    digits = b"9" * 5000
+    facts = inspect_ir(IR.replace(b"?,3,32,32", digits).replace(b"<dim>3<", b"<dim>" + digits + b"<"), "m.xml")
+    assert (facts.inputs[0].shape, facts.outputs[0].shape) == ((None,), (None, None))
+
+
+def test_an_ir_of_too_many_operators_is_refused() -> None:
+    layer = b'<layer id="1" name="relu" type="ReLU" version="opset1"/>'
+    constant = layer.replace(b"ReLU", b"Const")
+    inspect_ir(IR.replace(layer, constant * (NODE_LIMIT + 1)), "m.xml")
+    with pytest.raises(DataError, match="more than 15000 operators") as caught:
+        inspect_ir(IR.replace(layer, layer * NODE_LIMIT), "m.xml")
+    assert caught.value.code == "model.unsafe"
 
 
 def test_an_ir_with_bare_layers_is_read_without_a_crash() -> None:

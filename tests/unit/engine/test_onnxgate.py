@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import SparseTensorProto, TensorProto, helper
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
@@ -124,7 +125,8 @@ def test_arbitrary_bytes_never_raise_anything_but_our_error(data: bytes) -> None
     [
         (lambda: list(wire_fields(7)), "a message was expected"),
         (lambda: list(wire_fields(memoryview(b"\x03"))), "no field"),
-        (lambda: list(wire_fields(memoryview(b"\x02\x00"))), "byte 2 is no field"),
+        (lambda: list(wire_fields(memoryview(b"\x02\x00"))), "byte 1 is no field"),
+        (lambda: list(wire_fields(memoryview(b"\x00\x00"))), "1 is no field"),
         (lambda: list(wire_fields(memoryview(b"\x80"))), "does not end"),
         (lambda: wire_text(7), "a text was expected"),
         (lambda: wire_int(memoryview(b"")), "a number was expected"),
@@ -138,9 +140,88 @@ def test_what_is_no_message_says_so(broken: Callable[[], object], expected: str)
 def test_wire_numbers_are_signed_and_fixed_fields_are_skipped() -> None:
     minus_one = b"\x08" + b"\xff" * 9 + b"\x01"
     fixed = b"\x15abcd" + b"\x19abcdefgh"
-    fields = list(wire_fields(memoryview(minus_one + fixed)))
-    assert wire_int(fields[0][1]) == -1
-    assert [(number, bytes(value)) for number, value in fields[1:] if not isinstance(value, int)] == [
-        (2, b"abcd"),
-        (3, b"abcdefgh"),
-    ]
+    ((number, value), text) = list(wire_fields(memoryview(minus_one + fixed + b"\x22\x01z")))
+    assert (number, wire_int(value)) == (1, -1)
+    assert text == (4, b"z")
+
+
+def varint(number: int) -> bytes:
+    written = b""
+    while number > 127:
+        written += bytes([number & 127 | 128])
+        number >>= 7
+    return written + bytes([number])
+
+
+def field(key: int, content: bytes) -> bytes:
+    return varint(key) + varint(len(content)) + content
+
+
+def with_node(node: bytes, key: int = 1 << 3 | 2) -> bytes:
+    """`colours` with one more node in front of its graph, written under the wire key ``key``."""
+    model = colours((1, 3, 8, 8))
+    graph = field(key, node) + model.graph.SerializeToString()
+    model.ClearField("graph")
+    return model.SerializeToString() + field(7 << 3 | 2, graph)
+
+
+CONV = helper.make_node("Conv", ["x"], ["z"]).SerializeToString()
+
+
+def test_a_node_under_a_key_of_more_than_32_bits_is_not_overlooked() -> None:
+    with pytest.raises(DataError, match="is no field of a protobuf message"):
+        inspect_onnx(with_node(CONV, (1 << 3 | 2) + (1 << 32)), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        b"\x25Relu",  # the name of another operator, as a number of 32 bits: native parsers skip it
+        b"\x0dzzzz",  # one more input, the same way
+        b"\x08\x01",  # one more input, as a number
+    ],
+)
+def test_what_native_parsers_skip_disguises_no_operator(disguise: bytes) -> None:
+    with pytest.raises(DataError) as caught:
+        inspect_onnx(with_node(CONV + disguise), "m.onnx")
+    assert caught.value.code in ("model.unsafe", "model.unreadable")
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "inputs"),
+    [("FusedConv", "com.microsoft", 1), ("Attention", "com.microsoft", 2), ("Pad", "com.microsoft", 1), ("Sum", "", 0)],
+)
+def test_operators_that_crash_a_reader_without_their_inputs_are_refused(
+    operator: str, domain: str, inputs: int
+) -> None:
+    node = helper.make_node(operator, ["x"] * inputs, ["y"], domain=domain)
+    with pytest.raises(DataError, match=rf"{operator} has {inputs} input") as caught:
+        inspect_onnx(with_node(node.SerializeToString()), "m.onnx")
+    assert caught.value.code == "model.unsafe"
+
+
+@pytest.mark.parametrize("dims", [-(2**31), 2**62])
+def test_impossible_batch_dims_are_refused(dims: int) -> None:
+    node = helper.make_node("GatherND", ["x", "i"], ["y"], batch_dims=dims)
+    with pytest.raises(DataError, match="batch_dims is") as caught:
+        inspect_onnx(with_node(node.SerializeToString()), "m.onnx")
+    assert caught.value.code == "model.unsafe"
+
+
+def sparse_elsewhere() -> SparseTensorProto:
+    sparse = SparseTensorProto()
+    sparse.values.name = "s"
+    sparse.values.data_location = TensorProto.EXTERNAL
+    sparse.values.external_data.add(key="location", value="secret.bin")
+    return sparse
+
+
+def test_sparse_weights_in_another_file_are_refused() -> None:
+    listed = colours((1, 3, 8, 8))
+    listed.graph.sparse_initializer.append(sparse_elsewhere())
+    constant = colours((1, 3, 8, 8))
+    constant.graph.node.append(helper.make_node("Constant", [], ["k"], sparse_value=sparse_elsewhere()))
+    for model in (listed, constant):
+        with pytest.raises(DataError) as caught:
+            inspect_onnx(model.SerializeToString(), "m.onnx")
+        assert caught.value.code == "model.external_data"
