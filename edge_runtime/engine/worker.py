@@ -56,7 +56,11 @@ BEAT_S: Final = 0.25
 STUCK_FRAME_S: Final = 20.0
 """A frame that takes longer than this in a worker: the device hangs; the process stops beating and is replaced."""
 STUCK_LOAD_S: Final = 600.0
-"""A load that takes longer than this hangs; compiling for an NPU takes minutes."""
+"""A load that takes longer than this hangs; compiling for a GPU or an NPU takes minutes."""
+STUCK_CPU_LOAD_S: Final = 180.0
+"""The same for the CPU, where real models take half a second and one a hundred times as large on a third of the
+processor would be in time. The models that wait behind the hanging one wait until it was given up, which is three times
+this (``LOAD_DEATHS_LIMIT`` of ``pipeline.slot``): nine minutes and not thirty."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """With Python's 5 ms, every call that gave the GIL away waits that long for it behind a busy thread."""
 LOAD_QUEUE_LIMIT: Final = 32
@@ -193,8 +197,8 @@ class EngineHost:
             message = "the engine cannot go on"
             raise ExceptionGroup(message, failures)
         stuck = next((f"slot {pool.slot}: a frame hangs" for pool in pools if pool.busy_s() > STUCK_FRAME_S), None)
-        since = self._loader.busy_since
-        if since is not None and time.monotonic() - since > STUCK_LOAD_S:
+        due = self._loader.due
+        if due is not None and time.monotonic() > due:
             stuck = f"slot {self._loader.slot}: loading hangs"
         if stuck is not None and self._stuck is None:
             logger.error("%s; waiting to be replaced", stuck)
@@ -269,12 +273,18 @@ class EngineHost:
 
 
 class _Loader:
-    """Loads, unloads and benches, one after the other, while frames go on; a `system.service.Service`."""
+    """Loads, unloads and benches, one after the other, while frames go on; a `system.service.Service`.
+
+    Attributes:
+        due: CLOCK_MONOTONIC seconds after which what it does hangs; ``None`` while it does nothing.
+        idle: set while it does nothing.
+        slot: whose model it works at, or worked at last.
+    """
 
     name = "engine/loader"
 
     def __init__(self, host: EngineHost) -> None:
-        self.busy_since: float | None = None
+        self.due: float | None = None
         self.idle = threading.Event()
         self.idle.set()
         self.slot = ""
@@ -291,11 +301,11 @@ class _Loader:
             if task is None:
                 continue
             self.slot = task if isinstance(task, str) else task.slot
-            self.busy_since = time.monotonic()
+            self.due = time.monotonic() + _limit_s(task)
             self.idle.clear()
             self._do(task)
             self.idle.set()
-            self.busy_since = None
+            self.due = None
 
     def _do(self, task: LoadOrder | BenchOrder | str) -> None:
         if isinstance(task, LoadOrder):
@@ -319,6 +329,8 @@ class _Loader:
             if error.code == UNFORESEEN:
                 logger.exception("slot %s", wish.slot)
             self._send(load_failed(wish.slot, error))
+            # what was made of it is freed at the end of this block, and a model that runs for ever does not let go
+            self.due = time.monotonic() + STUCK_FRAME_S
             return
         message = loaded(wish.slot, model)
         self._replace(wish.slot, SlotPool(wish.slot, model, self._send))
@@ -342,6 +354,11 @@ class _Loader:
             return
         figures = bench(pool.model, seconds=task.seconds, requests=task.requests)
         self._send(benched(task, figures))
+
+
+def _limit_s(task: LoadOrder | BenchOrder | str) -> float:
+    on_cpu = isinstance(task, LoadOrder) and task.device.lower().rpartition(":")[2] in ("auto", "cpu")
+    return STUCK_CPU_LOAD_S if on_cpu else STUCK_LOAD_S
 
 
 def _trim_heap() -> None:

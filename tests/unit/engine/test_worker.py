@@ -443,6 +443,14 @@ class Box:
             assert self.changed.wait_for(lambda: ready(self.messages), 20)
 
 
+def hang(host: EngineHost) -> str | None:
+    """What hangs, as soon as something does."""
+    deadline = time.monotonic() + 10
+    while (stuck := host.check()) is None and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    return stuck
+
+
 def test_a_full_queue_answers_at_once(monkeypatch: pytest.MonkeyPatch, colours: Path) -> None:
     go_on = threading.Event()
     box = Box()
@@ -509,17 +517,24 @@ def test_a_frame_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setattr(Lane, "predict", lambda *_: (go_on.wait(20), _fail())[1])
         assert host.check() is None
         host.handle(main.infer(1, main.frame()))
-        deadline = time.monotonic() + 10
-        while (stuck := host.check()) is None and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
-        assert stuck == "slot defects: a frame hangs"
+        assert hang(host) == "slot defects: a frame hangs"
         go_on.set()
         box.wait_for(lambda seen: len(seen) == 2)
         assert host.check() is None
         host.close()
 
 
-def test_a_load_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch, colours: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "limit", "other"),
+    [
+        ("auto", "STUCK_CPU_LOAD_S", "STUCK_LOAD_S"),
+        ("openvino:CPU", "STUCK_CPU_LOAD_S", "STUCK_LOAD_S"),
+        ("gpu.1", "STUCK_LOAD_S", "STUCK_CPU_LOAD_S"),
+    ],
+)
+def test_a_load_that_hangs_stops_the_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, colours: Path, device: str, limit: str, other: str
+) -> None:
     go_on = threading.Event()
 
     def slow(*_: object, **__: object) -> Any:
@@ -527,12 +542,36 @@ def test_a_load_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch, 
         raise DataError("model.missing", "gone")
 
     monkeypatch.setattr(worker, "load_engine", slow)
-    monkeypatch.setattr(worker, "STUCK_LOAD_S", 0.05)
+    monkeypatch.setattr(worker, limit, 0.05)
+    monkeypatch.setattr(worker, other, 100)
     host = EngineHost(Box())
+    host.handle({"op": "load", "slot": "defects", "path": str(colours), "device": device})
+    stuck = hang(host)
+    go_on.set()
+    assert stuck == "slot defects: loading hangs"
+    host.close()
+
+
+def test_a_refused_model_that_does_not_let_go_stops_the_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, colours: Path
+) -> None:
+    go_on = threading.Event()
+
+    class Clinging:
+        def __del__(self) -> None:
+            go_on.wait(20)
+
+    def endless(*_: object, **__: object) -> Any:
+        clinging = Clinging()
+        raise DataError("model.run_failed", f"{clinging} did not finish")
+
+    monkeypatch.setattr(worker, "load_engine", endless)
+    monkeypatch.setattr(worker, "STUCK_FRAME_S", 0.05)
+    box = Box()
+    host = EngineHost(box)
     host.handle({"op": "load", "slot": "defects", "path": str(colours)})
-    deadline = time.monotonic() + 10
-    while (stuck := host.check()) is None and time.monotonic() < deadline:
-        threading.Event().wait(0.01)
+    box.wait_for(lambda seen: [one["op"] for one in seen] == ["load_failed"])
+    stuck = hang(host)
     go_on.set()
     assert stuck == "slot defects: loading hangs"
     host.close()
