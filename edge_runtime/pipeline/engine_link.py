@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_DEATHS = (ExitKind.SIGNALED, ExitKind.HEARTBEAT)
+"""Ends that a load may be to blame for: one that we made has a reason of its own, and an exit is our own code's."""
 _FAILURES = {
     "invalid_frame": Failure.INVALID_FRAME,
     "stale_slot": Failure.INVALID_FRAME,
@@ -108,10 +110,12 @@ class EngineLink:
                 return
 
     def on_started(self, child: Child) -> None:
-        """Tell a new process to load every model."""
+        """Tell a new process to load every model that was not refused."""
         self._child = child
         self.restarts = child.restarts
         for slot in self.slots.values():
+            if slot.state is SlotState.FAILED:
+                continue
             spec = slot.spec
             slot.on_engine_started()
             load = {
@@ -139,15 +143,21 @@ class EngineLink:
         """Every frame that was in the dead process fails with the cause."""
         del child
         self._child = None
+        message = f"the engine process ended: {cause.text}"
+        loading = self._loading() if cause.kind in _DEATHS else None
         for slot in self.slots.values():
-            if slot.state is SlotState.LOST:
+            before = slot.state
+            if before is SlotState.LOST:
                 continue
-            message = f"the engine process ended: {cause.text}"
-            orphans = slot.on_engine_lost(message)
+            orphans = slot.on_engine_lost(message, of_load=slot is loading)
             for request in orphans:
                 self._listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
-            if cause.kind is not ExitKind.RETIRED:
+            if cause.kind is not ExitKind.RETIRED and slot.state is not before:
                 self._listener.on_slot_changed(slot)
+
+    def _loading(self) -> ModelSlot | None:
+        """Return what the process was loading: models are loaded one after the other, in the order of the messages."""
+        return next((slot for slot in self.slots.values() if slot.state is SlotState.LOADING), None)
 
     def _deliver(self, child: Child, message: dict[str, object]) -> bool:
         """Send, and end a process that does not take it: it is dead already, or alive and of no use."""

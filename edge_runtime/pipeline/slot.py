@@ -1,13 +1,14 @@
 """A model slot as main sees it: what is loaded, what is in flight, and whether it answers in time.
 
-Legal order: loading -> ready | failed; ready -> lost (engine died) -> loading -> ...
+Legal order: loading -> ready | failed; loading, ready -> lost (engine died) -> loading -> ...; loading -> failed when
+engines keep dying of the load. Failed is the end: a refused model is not loaded again until the configuration changes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.inspection import NS_PER_MS
@@ -15,6 +16,12 @@ from edge_runtime.pipeline.inspection import NS_PER_MS
 if TYPE_CHECKING:
     from edge_runtime.core.frame import Frame
     from edge_runtime.pipeline.results import ModelFacts
+
+
+LOAD_DEATHS_LIMIT: Final = 3
+"""Engine processes in a row that may die while they load a model; then it is refused, so that the others are judged by
+an engine that lives. One death may be anybody's, three in a row are its own; or those of another model, whose first
+frame killed each engine that early, and then the line judges nothing either way."""
 
 
 class SlotState(Enum):
@@ -69,6 +76,7 @@ class ModelSlot:
         self.message = ""
         self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
+        self._load_deaths = 0  # in a row
 
     @property
     def has_room(self) -> bool:
@@ -87,6 +95,7 @@ class ModelSlot:
     def on_loaded(self, facts: ModelFacts) -> None:
         """The engine compiled the model."""
         self.state, self.facts, self.message = SlotState.READY, facts, ""
+        self._load_deaths = 0
 
     def on_load_failed(self, message: str) -> None:
         """The engine refused the model."""
@@ -96,9 +105,17 @@ class ModelSlot:
         """A new engine process was told to load the model."""
         self.state = SlotState.LOADING
 
-    def on_engine_lost(self, message: str) -> list[Request]:
-        """The engine died; return what was in flight."""
-        self.state, self.message = SlotState.LOST, message
+    def on_engine_lost(self, message: str, *, of_load: bool = False) -> list[Request]:
+        """The engine died, with ``of_load`` while it loaded this model; return what was in flight."""
+        self._load_deaths += of_load
+        if self._load_deaths >= LOAD_DEATHS_LIMIT:
+            deaths = f"model.kills_engine: {LOAD_DEATHS_LIMIT} engines in a row died while they loaded this model"
+            way_out = (
+                "it is damaged or needs more memory than the box has: replace it or change its backend, then reload"
+            )
+            self.on_load_failed(f"{deaths}, last: {message}; {way_out}")
+        elif self.state is not SlotState.FAILED:
+            self.state, self.message = SlotState.LOST, message
         orphans = list(self._requests.values())
         self._requests.clear()
         return orphans

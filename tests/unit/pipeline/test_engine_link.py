@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.engine_link import EngineLink
-from edge_runtime.pipeline.slot import ModelSlot, Request, SlotSpec, SlotState
+from edge_runtime.pipeline.slot import LOAD_DEATHS_LIMIT, ModelSlot, Request, SlotSpec, SlotState
 from edge_runtime.system.process import ExitCause, ExitKind
 from tests.fakes.child import FakeChild
 from tests.fakes.clock import ManualClock
@@ -187,6 +187,90 @@ def test_frames_in_a_process_that_dies_fail_once(bench: _Bench) -> None:
     bench.die()
     assert len(bench.listener.failures) == 2
     assert not bench.link.alive
+
+
+def dies_while_loading(bench: _Bench, slot: str = "codes", kind: ExitKind = ExitKind.SIGNALED) -> None:
+    """An engine starts, has its models loaded up to ``slot``, and dies in that one."""
+    bench.start()
+    if slot == "codes":
+        bench.say(**LOADED)
+    bench.die(kind)
+
+
+@pytest.mark.parametrize("kind", [ExitKind.SIGNALED, ExitKind.HEARTBEAT])
+def test_a_model_of_whose_load_engines_keep_dying_is_refused_and_the_others_go_on(kind: ExitKind) -> None:
+    bench = _Bench()
+    for _ in range(LOAD_DEATHS_LIMIT - 1):
+        dies_while_loading(bench, kind=kind)
+        assert bench.link.slots["codes"].state is SlotState.LOST
+    bench.listener.changes.clear()
+    dies_while_loading(bench, kind=kind)
+    assert bench.listener.changes == [
+        ("defects", SlotState.READY),
+        ("defects", SlotState.LOST),
+        ("codes", SlotState.FAILED),
+    ]
+    message = bench.link.slots["codes"].message
+    assert message.startswith("model.kills_engine: 3 engines in a row died while they loaded this model, last: ")
+    assert "died of SIGSEGV" in message
+    assert "then reload" in message
+
+    for _ in range(2):
+        bench.start()
+        assert [sent["slot"] for sent in bench.child.sent] == ["defects"]
+        bench.say(**LOADED)
+        assert bench.infer(7)
+        bench.die()
+    assert ("codes", SlotState.FAILED) not in bench.listener.changes[3:]
+
+
+def test_only_deaths_in_a_row_refuse_a_model() -> None:
+    bench = _Bench()
+    for _ in range(2):
+        for _ in range(LOAD_DEATHS_LIMIT - 1):
+            dies_while_loading(bench)
+        bench.start()
+        bench.say(**LOADED)
+        bench.say(**{**LOADED, "slot": "codes"})
+        bench.die()
+    assert bench.link.slots["codes"].state is SlotState.LOST
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(set(ExitKind) - {ExitKind.SIGNALED, ExitKind.HEARTBEAT}, key=lambda kind: kind.value)
+)
+def test_an_end_that_has_a_reason_of_its_own_is_not_the_models(kind: ExitKind) -> None:
+    bench = _Bench()
+    for _ in range(2 * LOAD_DEATHS_LIMIT):
+        dies_while_loading(bench, "defects", kind)
+    assert {slot.state for slot in bench.link.slots.values()} == {SlotState.LOST}
+
+
+def test_deaths_of_an_engine_that_loads_nothing_refuse_no_model() -> None:
+    bench = _Bench()
+    for _ in range(2 * LOAD_DEATHS_LIMIT):
+        bench.start()
+        bench.say(**LOADED)
+        bench.say(**{**LOADED, "slot": "codes"})
+        bench.die()
+    assert {slot.state for slot in bench.link.slots.values()} == {SlotState.LOST}
+
+
+def test_a_refused_model_is_not_loaded_again_by_the_next_process(bench: _Bench) -> None:
+    bench.say(op="load_failed", slot="codes", code="model.unreadable", message="not an ONNX file")
+    bench.listener.changes.clear()
+    bench.die()
+    bench.start()
+    assert [sent["slot"] for sent in bench.child.sent] == ["defects"]
+    assert bench.listener.changes == [("defects", SlotState.LOST)]
+    assert bench.link.slots["codes"].message == "model.unreadable: not an ONNX file"
+
+
+def test_frames_of_a_model_that_the_engine_calls_refused_are_settled_when_it_dies(bench: _Bench) -> None:
+    bench.infer(7)
+    bench.say(op="load_failed", slot="defects", code="model.unreadable", message="after all")
+    bench.die()
+    assert [(frame_id, failure) for frame_id, failure, _ in bench.listener.failures] == [(7, Failure.ENGINE_LOST)]
 
 
 def test_a_retired_process_settles_its_frames_and_is_no_change(bench: _Bench) -> None:
