@@ -65,7 +65,10 @@ class Candidates:
 def survivors(
     scores: NDArray[np.float32], floors: NDArray[np.float32], *, class_axis: int, best: NDArray[np.float32]
 ) -> Candidates:
-    """Return the boxes whose best class reaches that class's floor, best first, at most `CANDIDATE_LIMIT`.
+    """Return the boxes of which a class reaches its floor, best first, at most `CANDIDATE_LIMIT`.
+
+    A box is of the best class among those that do: with a floor of 0.9 for scratches and 0.3 for dents, one that is
+    0.5 scratch and 0.4 dent is a dent.
 
     Args:
         scores: (classes, n) or (n, classes), as ``class_axis`` says; 0..1.
@@ -82,8 +85,10 @@ def survivors(
         _refuse_scores(best)
     index = np.flatnonzero(best >= floors.min())
     chosen = scores[:, index] if class_axis == 0 else scores[index].T
+    if floors.min() != floors.max():
+        chosen = np.where(chosen >= floors[:, None], chosen, -1)
     classes = np.argmax(chosen, axis=0) if index.size else np.zeros(0, np.intp)
-    found = best[index]
+    found = chosen[classes, np.arange(index.size)]
     keep = found >= floors[classes]
     index, classes, found = index[keep], classes[keep], found[keep]
     order = np.argsort(-found, kind="stable")[:CANDIDATE_LIMIT]

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from edge_runtime.engine.spec import ModelSpec
 
 STRIDES: Final = (8, 16, 32, 64)
+BESIDE_MAX: Final = 0.1
+"""How far beside the input a box may lie, as a fraction of its side: cells at the edge err by a few pixels."""
+FRACTION_MAX: Final = 1.5
+"""Boxes that all end within so many pixels of the corner are fractions of the input that were taken for pixels."""
 _BOX = 4
 _ROW = 6
 
@@ -56,6 +60,7 @@ class _Detector:
     ) -> tuple[Prediction, ...]:
         check_boxes(corners)
         kept = suppress(corners, scores, classes, iou=self._iou, limit=self._limit)
+        self._check_place(corners[kept])
         boxes = to_frame(corners[kept], transform)
         found = []
         for position, (x, y, w, h) in zip(kept, boxes.tolist(), strict=True):
@@ -65,6 +70,25 @@ class _Detector:
             box = (round(x, 2), round(y, 2), round(w, 2), round(h, 2))
             found.append(Prediction(self._spec.labels[number], round(float(scores[position]), 6), box, id=number))
         return tuple(found)
+
+    def _check_place(self, corners: NDArray[np.float32]) -> None:
+        """Refuse boxes that cannot be in the picture: left out, they would pass for one in which nothing was found.
+
+        Raises:
+            InvalidOutputError: one lies beside the input, or all of them lie in its corner.
+        """
+        if not len(corners):
+            return
+        height, width = self._spec.input.size
+        side = np.array((width, height), np.float32)
+        beside = (corners[:, 2:] < -BESIDE_MAX * side) | (corners[:, :2] > (1 + BESIDE_MAX) * side)
+        if beside.any():
+            x1, y1, x2, y2 = corners[beside.any(axis=1)][0].tolist()
+            message = f"a box from {x1:.5g}, {y1:.5g} to {x2:.5g}, {y2:.5g} lies beside the input of {width} x {height}"
+            raise InvalidOutputError(message, help="correct output.boxes and output.normalized")
+        if not self._spec.output.normalized and corners.max() <= FRACTION_MAX < min(height, width):
+            message = f"all {len(corners)} boxes lie within {corners.max():.3g} pixels of the corner"
+            raise InvalidOutputError(message, help='fractions of the input? write "output": {"normalized": true}')
 
     def _scaled(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes in canvas pixels."""

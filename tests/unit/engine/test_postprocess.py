@@ -35,7 +35,7 @@ def ints(*values: int) -> np.ndarray:
 SCORES = f32([[0.9, 0.2, 0.3, 0.1], [0.1, 0.6, 0.4, 0.1]])  # two classes, four boxes
 
 
-def test_survivors_are_the_boxes_whose_best_class_reaches_its_floor_best_first() -> None:
+def test_survivors_are_the_boxes_of_which_a_class_reaches_its_floor_best_first() -> None:
     found = survivors(SCORES, f32([0.5, 0.4]), class_axis=0, best=best(4))
 
     assert found.index.tolist() == [0, 1, 2]
@@ -46,6 +46,15 @@ def test_survivors_are_the_boxes_whose_best_class_reaches_its_floor_best_first()
 def test_a_floor_belongs_to_its_class() -> None:
     found = survivors(SCORES, f32([0.95, 0.4]), class_axis=0, best=best(4))
     assert found.index.tolist() == [1, 2]
+
+
+def test_a_box_is_of_the_best_class_among_those_that_reach_their_floors() -> None:
+    scores = f32([[0.55, 0.95, 0.55], [0.5, 0.5, 0.2]])
+    for head, axis in ((scores, 0), (np.ascontiguousarray(scores.T), 1)):
+        found = survivors(head, f32([0.9, 0.3]), class_axis=axis, best=best(3))
+        assert found.index.tolist() == [1, 0]
+        assert found.classes.tolist() == [0, 1]
+        assert found.scores.tolist() == pytest.approx([0.95, 0.5])
 
 
 def test_boxes_may_lie_in_rows_as_well_as_in_columns() -> None:

@@ -55,6 +55,41 @@ def test_yolo_boxes_that_are_no_numbers_are_refused() -> None:
         decoder.decode(yolo_head([np.nan, 8, 8, 4, 0.9, 0.1], *[[0.0] * 6] * 6), SAME)
 
 
+@pytest.mark.parametrize("box", [(5000, 5000, 40, 40), (-900, 10, 40, 40), (10, 60, 8, 8)])
+def test_a_box_beside_the_input_is_no_answer(box: tuple[float, ...]) -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    with pytest.raises(InvalidOutputError, match="lies beside the input of 32 x 32"):
+        decoder.decode(yolo_head(ONE, [*box, 0.8, 0.1], *[[0.0] * 6] * 5), SAME)
+
+
+def test_a_box_that_misses_the_input_by_little_is_left_out() -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    found = decoder.decode(yolo_head(ONE, [-3, 10, 2, 8, 0.8, 0.1], *[[0.0] * 6] * 5), SAME)
+    assert [one.score for one in found] == [pytest.approx(0.9)]
+
+
+def test_fractions_that_are_taken_for_pixels_are_no_answer() -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    rows = [[0.5, 0.5, 0.2, 0.2, 0.9, 0.1], [0.3, 0.6, 0.1, 0.1, 0.1, 0.8], *[[0.0] * 6] * 5]
+    with pytest.raises(InvalidOutputError, match=r"all 2 boxes .*\"normalized\": true"):
+        decoder.decode(yolo_head(*rows), SAME)
+    assert len(decoder.decode(yolo_head(ONE, *rows[:-1]), SAME)) == 3  # with a box elsewhere they are small boxes
+
+
+def test_pixels_that_are_taken_for_fractions_are_no_answer() -> None:
+    spec = model_spec("yolo", output=OutputSpec(None, "cxcywh", normalized=True))
+    decoder = make_decoder(spec, outputs((1, 6, 7)))
+    with pytest.raises(InvalidOutputError, match=r"correct output.boxes and output.normalized"):
+        decoder.decode(yolo_head(ONE, *[[0.0] * 6] * 6), SAME)
+
+
+def test_the_corner_of_a_picture_may_hold_a_small_box_given_in_fractions() -> None:
+    spec = model_spec("yolo", output=OutputSpec(None, "cxcywh", normalized=True))
+    decoder = make_decoder(spec, outputs((1, 6, 7)))
+    (found,) = decoder.decode(yolo_head([0.02, 0.02, 0.03, 0.03, 0.9, 0.1], *[[0.0] * 6] * 6), SAME)
+    assert found.label == "scratch"
+
+
 def test_yolo_says_how_many_classes_the_model_has() -> None:
     with pytest.raises(DataError, match="tells 80 classes apart, there are 2 labels") as caught:
         make_decoder(model_spec("yolo"), outputs((1, 84, 8400)))
