@@ -206,7 +206,11 @@ class Rule(Section):
     """One way for a part to be not OK; the names are those of ``pipeline.recipe``."""
 
     label: Text = Field(description="which predictions count; * is every label")
-    score_min: Fraction = Field(default=0.0, description="predictions below this score, 0 to 1, do not count")
+    score_min: Fraction = Field(
+        default=0.0,
+        description="predictions below this score, 0 to 1, do not count; labels that a classifier decided against "
+        "count only if it is stated",
+    )
     area_min_px: float = Field(
         default=0.0, ge=0, le=1e9, description="boxes smaller than this many square pixels do not count"
     )

@@ -79,6 +79,8 @@ class Prediction:
         polygon: x, y pairs in frame pixels, for segmentation families.
         text: recognised text, for OCR families.
         id: label index in the model's label list.
+        alternative: a model that decides for one label thought of this one, too, and decided for another; a recipe
+            counts it only where it states a score.
     """
 
     label: str
@@ -87,6 +89,7 @@ class Prediction:
     polygon: tuple[tuple[float, float], ...] | None = None
     text: str | None = None
     id: int | None = None
+    alternative: bool = False
 
 
 @dataclass(frozen=True, slots=True)

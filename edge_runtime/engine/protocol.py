@@ -106,6 +106,7 @@ def parse_bench(message: Mapping[str, object]) -> BenchOrder:
 
 def loaded(slot: str, model: LoadedModel) -> Reply:
     """Return the message about a model that is ready."""
+    thresholds, labels = model.spec.thresholds, model.spec.labels
     return {
         "op": "loaded",
         "slot": slot,
@@ -116,7 +117,11 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "precision": model.info.precision,
         "threads": model.info.threads,
         "task": model.spec.task,
-        "labels": list(model.spec.labels),
+        "labels": list(labels),
+        "thresholds": {
+            "score": thresholds.score,
+            "by_label": {one: thresholds.by_label[one] for one in set(labels) & thresholds.by_label.keys()},
+        },
         "input": list(model.spec.input.size),
         "load_ms": round(model.load_ms, 1),
         "notes": [_short(note) for note in model.notes],
@@ -154,10 +159,12 @@ def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) ->
 
 
 def prediction_fields(prediction: Prediction) -> Reply:
-    """Return a prediction as JSON fields; ``box`` only when it has one."""
+    """Return a prediction as JSON fields; ``box`` only when it has one, ``alternative`` only when it is one."""
     fields: Reply = {"label": prediction.label, "score": prediction.score, "id": prediction.id}
     if prediction.box is not None:
         fields["box"] = list(prediction.box)
+    if prediction.alternative:
+        fields["alternative"] = True
     return fields
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENGINE_CHECK_S = 0.1
+LABELS_TOLD = 50  # of a model, in an event: it may have a hundred thousand
 
 
 class Sink(Protocol):
@@ -153,12 +154,22 @@ class Line:
 
     def _check_recipes(self, slot_id: str, facts: ModelFacts) -> None:
         for station in self._by_slot.get(slot_id, []):
+            name = station.inspection.spec.id
             unknown = station.factory.unknown_labels(facts)
             if unknown:
-                name = station.inspection.spec.id
                 text = f"recipe of {name} names labels that model {slot_id} does not have: {', '.join(unknown)}"
                 logger.error("%s", text)
-                self._event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": list(facts.labels)})
+                has = list(facts.labels[:LABELS_TOLD])
+                self._event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": has})
+            for rule in station.factory.rules_below_threshold(facts):
+                threshold = facts.threshold(rule.label)
+                text = (
+                    f"recipe of {name} counts {rule.label} from score_min {rule.score_min:g} on, "
+                    f"but model {slot_id} reports it from {threshold:g} on only"
+                )
+                logger.warning("%s", text)
+                told = {"label": rule.label, "score_min": rule.score_min, "threshold": threshold}
+                self._event(name, "recipe.score_below_threshold", text, told)
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""

@@ -18,8 +18,9 @@ class Rule:
     """One way for a part to be not OK.
 
     Attributes:
-        label: which predictions count; ``*`` is every label.
-        score_min: predictions below this score (0..1) do not count.
+        label: which predictions count; ``*`` is every label. What a model decided against counts only with
+            ``score_min``: a classifier lists labels that it does not believe in.
+        score_min: predictions below this score (0..1) do not count; 0 = not stated.
         area_min_px: boxes smaller than this (frame pixels squared) do not count.
         count_below: not OK when fewer than this many count, for parts that must be there.
         count_above: not OK when more than this many count. With neither count, one is enough.
@@ -89,6 +90,8 @@ def judge(recipe: Recipe, predictions: Sequence[Prediction], width: int, height:
 
 def _counts(rule: Rule, prediction: Prediction) -> bool:
     if rule.label not in (ANY_LABEL, prediction.label) or prediction.score < rule.score_min:
+        return False
+    if prediction.alternative and not rule.score_min:
         return False
     if rule.area_min_px and prediction.box is not None:
         return prediction.box[2] * prediction.box[3] >= rule.area_min_px

@@ -11,7 +11,7 @@ from edge_runtime.pipeline.inspection import NS_PER_MS, TriggerIds
 from edge_runtime.pipeline.recipe import ANY_LABEL, Judgement, Rule, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Counters, Failure
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is loaded in a slot, as the engine reported it after compiling."""
+    """What is loaded in a slot, as the engine reported it after compiling.
+
+    Attributes:
+        score_min: the model reports nothing below this score, 0..1.
+        by_label: the same for labels that have a threshold of their own.
+    """
 
     model: ModelRef
     backend: str
@@ -30,6 +35,14 @@ class ModelFacts:
     precision: str
     task: str
     labels: tuple[str, ...]
+    score_min: float
+    by_label: Mapping[str, float]
+
+    def threshold(self, label: str) -> float:
+        """The score from which on the model reports ``label``; of ``*`` the highest one of all labels."""
+        if label == ANY_LABEL:
+            return max((self.by_label.get(one, self.score_min) for one in self.labels), default=self.score_min)
+        return self.by_label.get(label, self.score_min)
 
 
 _NO_FACTS = (None, None, None, None)
@@ -105,6 +118,15 @@ class ResultFactory:
         """Labels of the recipe that the model does not have: its rules can never trip, so nothing may pass as OK."""
         named = {rule.label for rule in self._recipe.not_ok} - {ANY_LABEL}
         return tuple(sorted(named - set(facts.labels))) if facts.labels else ()
+
+    def rules_below_threshold(self, facts: ModelFacts) -> tuple[Rule, ...]:
+        """Rules of the recipe whose score is one at which the model reports nothing, so that it changes nothing."""
+        unknown = self.unknown_labels(facts)
+        return tuple(
+            rule
+            for rule in self._recipe.not_ok
+            if rule.label not in unknown and 0 < rule.score_min < facts.threshold(rule.label)
+        )
 
     def _judge(self, verdict: Verdict, frame: Frame, facts: ModelFacts | None) -> Judgement:
         unknown = self.unknown_labels(facts) if facts is not None else ()

@@ -127,6 +127,10 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
         raise _misfit("model", "an object", model)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise _misfit("labels", "a list of text", labels)
+    thresholds = message.get("thresholds")
+    by_label = thresholds.get("by_label") if isinstance(thresholds, dict) else None
+    if not isinstance(thresholds, dict) or not isinstance(by_label, dict):
+        raise _misfit("thresholds", "an object with by_label", thresholds)
     return ModelFacts(
         model=ModelRef(text(model, "name"), text(model, "version"), text(model, "digest")),
         backend=text(message, "backend"),
@@ -134,6 +138,8 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
         precision=text(message, "precision"),
         task=text(message, "task"),
         labels=tuple(labels),
+        score_min=_score(thresholds, "score"),
+        by_label={label: _score(by_label, label) for label in by_label},
     )
 
 
@@ -165,20 +171,24 @@ def _prediction(item: object) -> Prediction:
     if box is not None and not (isinstance(box, list) and len(box) == 4):  # noqa: PLR2004 - x, y, w, h
         raise _misfit("box", "[x, y, w, h]", box)
     label_id = item.get("id")
+    alternative = item.get("alternative", False)
+    if not isinstance(alternative, bool):
+        raise _misfit("alternative", "true or false", alternative)
     return Prediction(
         label=text(item, "label"),
-        score=_score(item),
+        score=_score(item, "score"),
         box=None
         if box is None
         else (_finite(box[0], "box"), _finite(box[1], "box"), _finite(box[2], "box"), _finite(box[3], "box")),
         id=None if label_id is None else integer(item, "id"),
+        alternative=alternative,
     )
 
 
-def _score(item: Mapping[str, object]) -> float:
-    score = number(item, "score")
+def _score(item: Mapping[str, object], key: str) -> float:
+    score = number(item, key)
     if not 0.0 <= score <= 1.0:
-        raise _misfit("score", "0..1", score)
+        raise _misfit(key, "0..1", score)
     return score
 
 

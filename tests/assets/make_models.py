@@ -274,6 +274,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "large_boxes": lambda: large_boxes(TensorProto.FLOAT),
     "large_boxes_half": lambda: large_boxes(TensorProto.FLOAT16),
     "large_boxes_double": lambda: large_boxes(TensorProto.DOUBLE),
+    "eight_parts": lambda: _constant(np.full(8, 3, np.float32)),
     "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,

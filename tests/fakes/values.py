@@ -14,6 +14,8 @@ FACTS = ModelFacts(
     precision="int8",
     task="detection",
     labels=("scratch", "dent"),
+    score_min=0.25,
+    by_label={"dent": 0.5},
 )
 
 

@@ -1,4 +1,8 @@
-"""Which of the labels a whole picture shows: one of them (`probabilities`, `softmax`) or any number (`sigmoid`)."""
+"""Which of the labels a whole picture shows: one of them (`probabilities`, `softmax`) or any number (`sigmoid`).
+
+Of one that shows one, the best label that reaches its floor is the answer, and so is each label that reaches a floor of
+its own (`thresholds.by_label`: from there on the publisher calls it present). The others are alternatives.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,9 @@ class Classifier:
         self._labels = spec.labels
         self._kind = spec.decoder
         self._limit = spec.thresholds.max_predictions
-        self._floors = np.array([spec.thresholds.by_label.get(one, spec.thresholds.score) for one in spec.labels])
+        own = spec.thresholds.by_label
+        self._shown = np.array([spec.decoder == "sigmoid" or one in own for one in spec.labels])
+        self._floors = np.array([own.get(one, spec.thresholds.score) for one in spec.labels])
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`; predictions have no box."""
@@ -49,7 +55,12 @@ class Classifier:
         scores = self._scores(raw)
         order = np.argsort(-scores, kind="stable")
         kept = order[scores[order] >= self._floors[order]][: self._limit]
-        return tuple(Prediction(self._labels[i], round(float(scores[i]), 6), id=int(i)) for i in kept)
+        return tuple(
+            Prediction(
+                self._labels[i], round(float(scores[i]), 6), id=int(i), alternative=bool(rank and not self._shown[i])
+            )
+            for rank, i in enumerate(kept)
+        )
 
     def _scores(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._kind == "softmax":

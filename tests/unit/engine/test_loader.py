@@ -92,6 +92,15 @@ def test_large_boxes_are_suppressed_in_every_precision(tmp_path: Path, backend: 
     model.close()
 
 
+def test_no_label_of_a_model_of_any_number_is_left_out(tmp_path: Path, backend: str) -> None:
+    labels = [f"part {number}" for number in range(8)]
+    root = write_package(tmp_path, "eight_parts", decoder="sigmoid", labels=labels)
+    model = load_engine(root, backend=backend)
+    found = model.lanes[0].predict(np.zeros((SIDE, SIDE, 3), np.uint8)).predictions
+    assert sorted(one.label for one in found) == labels
+    model.close()
+
+
 def test_one_pixel_is_a_frame(tmp_path: Path, backend: str) -> None:
     model = load_engine(write_package(tmp_path, "colours"), backend=backend)
     assert best(model, picture(PICTURES["green"], 1, 1)) == "green"

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from contextlib import closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.engine.protocol import TEXT_LIMIT, failed, load_failed
+from edge_runtime.core.manifest import BY_LABEL_LIMIT, wrong_values
+from edge_runtime.core.result import PREDICTIONS_LIMIT, ModelRef, Prediction
+from edge_runtime.engine.base import EngineInfo
+from edge_runtime.engine.loader import Answer
+from edge_runtime.engine.protocol import TEXT_LIMIT, failed, inferred, load_failed, loaded
+from edge_runtime.engine.spec import ThresholdSpec
+from edge_runtime.pipeline import wire
 from edge_runtime.system.messages import LIMIT_BYTES, pair
+from tests.unit.engine.specs import model_spec
 
+if TYPE_CHECKING:
+    from edge_runtime.engine.loader import LoadedModel
+
+LABELS = [f"{number:03}" + "\\" * 125 for number in range(2520)]
+"""As large as a manifest may have them, and written with escapes."""
 LONG = "half a pair: \ud800" + "\0" * LIMIT_BYTES
 
 
@@ -27,3 +41,24 @@ def test_a_reason_that_is_long_or_no_text_is_cut_and_sent() -> None:
         assert isinstance(text, str)
         assert text.startswith("half a pair: \\ud800")
         assert len(text) < TEXT_LIMIT + 10
+
+
+def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
+    assert wrong_values({"labels": LABELS}) == ()
+    assert wrong_values({"labels": [*LABELS, *LABELS[:40]]}) != ()
+    by_label = dict.fromkeys(LABELS[:BY_LABEL_LIMIT], 0.123456789012345678)
+    spec = model_spec("softmax", tuple(LABELS), thresholds=ThresholdSpec(0.5, 1, 5, {**by_label, "nobody": 0.5}))
+    info = EngineInfo("openvino", "1", "CPU", "fp32", 1, ())
+    model = SimpleNamespace(
+        ref=ModelRef("a" * 64, "1" * 64, "sha256:"), spec=spec, info=info, load_ms=1.0, notes=(LONG,) * 5
+    )
+    facts = wire.model_facts(sent(loaded("slot", cast("LoadedModel", model))))
+    assert list(facts.labels) == LABELS
+    assert facts.by_label == by_label
+
+
+def test_the_largest_answer_is_sent_and_read() -> None:
+    one = Prediction(LABELS[0], 0.123456, (12345.67, 12345.67, 12345.67, 12345.67), id=99_999, alternative=True)
+    answer = Answer((one,) * PREDICTIONS_LIMIT, 1.0, 1.0, 1.0)
+    verdict = wire.verdict(sent(inferred(1, answer, 1, "CPU")), 1)
+    assert verdict.predictions == answer.predictions

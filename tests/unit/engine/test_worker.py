@@ -132,6 +132,7 @@ def test_a_loaded_model_says_what_really_runs(main: Main, colours: Path, backend
         "threads": 1,
         "task": "classification",
         "labels": ["red", "green", "blue"],
+        "thresholds": {"score": 0.0, "by_label": {}},
         "input": [32, 32],
         "notes": [],
     }
@@ -145,6 +146,7 @@ def test_a_frame_in_the_ring_is_judged(main: Main, colours: Path) -> None:
     assert (message["op"], message["request"], message["device"]) == ("inferred", 7, "CPU")
     best = message["predictions"][0]
     assert (best["label"], best["id"], "box" in best) == ("green", 1, False)
+    assert [one.get("alternative", False) for one in message["predictions"]] == [False, True, True]
     assert set(message["timings_ms"]) == {"preprocess", "infer", "postprocess"}
     assert before_ns <= message["started_mono_ns"] <= time.monotonic_ns()
 

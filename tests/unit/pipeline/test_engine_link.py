@@ -29,6 +29,7 @@ LOADED = {
     "precision": "int8",
     "task": "detection",
     "labels": ["scratch"],
+    "thresholds": {"score": 0.25, "by_label": {}},
 }
 INFERRED = {
     "op": "inferred",

@@ -117,6 +117,7 @@ class _Plant:
             precision="int8",
             task="detection",
             labels=["scratch"],
+            thresholds={"score": 0.25, "by_label": {}},
         )
 
     def engine_dies(self, kind: ExitKind = ExitKind.SIGNALED) -> None:
@@ -340,6 +341,23 @@ def test_a_recipe_that_names_a_label_the_model_lacks_is_an_event_and_an_error(
     plant.engine_loads()
     assert plant.sink.events == ["model.ready", "recipe.unknown_label"]
     assert "scartch" in caplog.text
+
+
+def test_a_rule_below_the_threshold_of_the_model_is_an_event_and_a_warning(
+    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = _custom(plants, loaded=False)
+    station = next(iter(plant.line.stations.values()))
+    rules = (Rule("scratch", score_min=0.2), Rule("scratch", score_min=0.3), Rule("scartch", score_min=0.1))
+    recipe, ref = Recipe(not_ok=rules), RecipeRef("default", "1", "sha256:00")
+    station.factory = ResultFactory(station.inspection.spec, recipe, ref, clock=plant.clock, random=bytes)
+    plant.engine_starts()
+    plant.engine_loads()
+    assert plant.sink.events == ["model.ready", "recipe.unknown_label", "recipe.score_below_threshold"]
+    event = plant.sink.items[-1]
+    assert isinstance(event, Event)
+    assert event.fields == {"label": "scratch", "score_min": 0.2, "threshold": 0.25}
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [event.message]
 
 
 def test_a_refused_model_is_an_event_and_an_error(plants: list[_Plant], caplog: pytest.LogCaptureFixture) -> None:

@@ -47,6 +47,28 @@ def test_predictions_below_the_score_do_not_count(score: float, expected: Evalua
     assert _judge([make_prediction("scratch", score)], Rule("scratch", score_min=0.5)).evaluation is expected
 
 
+GOOD = (Prediction("good", 0.97, id=0), Prediction("scratch", 0.03, id=1, alternative=True))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule("scratch"), Evaluation.OK),
+        (Rule("*", count_above=1), Evaluation.OK),
+        (Rule("scratch", count_above=0), Evaluation.OK),
+        (Rule("scratch", count_below=1), Evaluation.NOT_OK),
+        (Rule("good"), Evaluation.NOT_OK),
+        (Rule("good", count_below=1), Evaluation.OK),
+        (Rule("scratch", score_min=0.02), Evaluation.NOT_OK),
+        (Rule("scratch", score_min=0.04), Evaluation.OK),
+    ],
+)
+def test_what_a_classifier_decided_against_counts_only_for_a_rule_that_states_a_score(
+    rule: Rule, expected: Evaluation
+) -> None:
+    assert _judge(list(GOOD), rule).evaluation is expected
+
+
 @pytest.mark.parametrize(("height", "expected"), [(9.9, Evaluation.OK), (10, Evaluation.NOT_OK)])
 def test_boxes_below_the_area_do_not_count(height: float, expected: Evaluation) -> None:
     found = make_prediction("scratch", box=(0, 0, 10, height))

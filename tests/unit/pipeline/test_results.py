@@ -127,3 +127,24 @@ def test_a_rule_about_a_label_that_the_model_lacks_lets_no_part_pass() -> None:
     assert result.evaluation is Evaluation.NOT_DECIDABLE
     assert result.reason == "the recipe names labels that the model does not have: scartch"
     assert factory.unknown_labels(replace(FACTS, labels=())) == ()  # a model that names none cannot lack one
+
+
+@pytest.mark.parametrize(
+    ("rule", "below"),
+    [
+        (Rule("scratch", score_min=0.2), True),
+        (Rule("scratch", score_min=0.25), False),
+        (Rule("dent", score_min=0.4), True),
+        (Rule("*", score_min=0.4), True),  # of dents there is nothing below 0.5
+        (Rule("*", score_min=0.5), False),
+        (Rule("scratch"), False),
+        (Rule("scartch", score_min=0.2), False),
+    ],
+)
+def test_a_rule_below_the_threshold_of_its_label_is_found(rule: Rule, below: bool) -> None:  # noqa: FBT001 - a parameter
+    factory = _factory(ManualClock(), Recipe(not_ok=(rule,)))
+    assert factory.rules_below_threshold(FACTS) == ((rule,) if below else ())
+
+
+def test_a_model_without_labels_has_one_threshold() -> None:
+    assert replace(FACTS, labels=()).threshold("*") == 0.25

@@ -40,6 +40,7 @@ LOADED = {
     "precision": "int8",
     "task": "detection",
     "labels": ["scratch", "dent"],
+    "thresholds": {"score": 0.25, "by_label": {"dent": 0.5}},
 }
 INFERRED = {
     "op": "inferred",
@@ -144,6 +145,10 @@ def test_a_loaded_message_becomes_model_facts() -> None:
         ("model", {"name": "a", "version": "b"}),
         ("labels", "scratch"),
         ("labels", ["scratch", 1]),
+        ("thresholds", None),
+        ("thresholds", {"score": 0.25}),
+        ("thresholds", {"score": 25, "by_label": {}}),
+        ("thresholds", {"score": 0.25, "by_label": {"dent": "0.5"}}),
         ("backend", None),
         ("device", 0),
     ],
@@ -165,6 +170,11 @@ def test_a_prediction_may_have_neither_box_nor_id() -> None:
     assert wire.verdict(message, 0).predictions == (Prediction("ok", 1.0),)
 
 
+def test_a_prediction_may_be_what_the_model_decided_against() -> None:
+    message = _with(INFERRED, predictions=[{"label": "ok", "score": 0.1, "alternative": True}])
+    assert wire.verdict(message, 0).predictions == (Prediction("ok", 0.1, alternative=True),)
+
+
 def test_an_inference_that_claims_to_begin_before_the_capture_waited_for_no_time() -> None:
     assert wire.verdict(INFERRED, 6_000_000_000).queue_ms == 0.0
 
@@ -184,6 +194,7 @@ def test_an_inference_that_claims_to_begin_before_the_capture_waited_for_no_time
         {"predictions": [{"label": "a", "score": 0.5, "box": [1, 2, 3]}]},
         {"predictions": [{"label": "a", "score": 0.5, "box": {"x": 1}}]},
         {"predictions": [{"label": "a", "score": 0.5, "box": [1, 2, 3, None]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "alternative": "no"}]},
         {"timings_ms": [1, 2, 3]},
         {"timings_ms": {"preprocess": 1, "infer": 2}},
         {"started_mono_ns": "now"},

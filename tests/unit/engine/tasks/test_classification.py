@@ -46,6 +46,32 @@ def test_a_label_may_have_a_floor_of_its_own() -> None:
     assert decode("probabilities", [0.6, 0.3, 0.1], floors) == [("scratch", 0.3)]
 
 
+def alternatives(decoder: str, numbers: list[float], thresholds: ThresholdSpec = ALL) -> dict[str, bool]:
+    made = make_decoder(model_spec(decoder, LABELS, thresholds=thresholds), outputs((1, 3)))
+    return {one.label: one.alternative for one in made.decode([np.array([numbers], np.float32)], ANYWHERE)}
+
+
+@pytest.mark.parametrize("decoder", ["probabilities", "softmax"])
+def test_a_model_that_decides_for_one_label_decides_against_the_others(decoder: str) -> None:
+    numbers = [0.7, 0.2, 0.1] if decoder == "probabilities" else [3, 2, 1]
+    assert alternatives(decoder, numbers) == {"good": False, "scratch": True, "dent": True}
+
+
+def test_a_label_that_reaches_a_floor_of_its_own_is_no_alternative() -> None:
+    floors = ThresholdSpec(0.0, 1.0, 5, {"scratch": 0.15})
+    assert alternatives("probabilities", [0.7, 0.2, 0.1], floors) == {"good": False, "scratch": False, "dent": True}
+    assert alternatives("probabilities", [0.8, 0.1, 0.1], floors) == {"good": False, "dent": True}
+
+
+def test_the_best_label_that_reaches_its_floor_is_the_answer() -> None:
+    floors = ThresholdSpec(0.0, 1.0, 5, {"good": 0.9})
+    assert alternatives("probabilities", [0.7, 0.2, 0.1], floors) == {"scratch": False, "dent": True}
+
+
+def test_a_model_of_any_number_of_labels_has_no_alternatives() -> None:
+    assert set(alternatives("sigmoid", [1, 2, 3]).values()) == {False}
+
+
 def test_only_the_best_are_kept() -> None:
     assert decode("probabilities", [0.6, 0.3, 0.1], ThresholdSpec(0.0, 1.0, 1)) == [("good", 0.6)]
 
