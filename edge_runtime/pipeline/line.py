@@ -175,6 +175,7 @@ class Line:
         """Settle the frame with its verdict and feed the next one."""
         station = self.stations[request.inspection]
         self.cameras[request.frame.camera].release(request.frame.slot)
+        self._expire(station)  # messages are read before timers fire: main may have been held up past the deadline
         self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
         self.feed(slot.spec.id)
         self._arm(station)
@@ -240,10 +241,14 @@ class Line:
 
     def _on_time(self, station: Station) -> None:
         station.timer = None
+        self._expire(station)
+        self._arm(station)
+
+    def _expire(self, station: Station) -> None:
+        """Fail what is past its deadline."""
         slot = self.engine.slots[station.inspection.spec.slot] if self.engine else None
         outage = slot.outage if slot else None
         self._finish(station, station.inspection.on_time(self._loop.clock.mono_ns(), outage))
-        self._arm(station)
 
     def _check_engine(self) -> None:
         if self.engine is not None:

@@ -300,6 +300,18 @@ def test_without_a_verdict_in_time_the_result_says_so(plant: _Plant) -> None:
     assert plant.rings["top"].held == 0
 
 
+def test_a_verdict_after_the_deadline_is_too_late_even_when_main_was_held_up(plant: _Plant) -> None:
+    plant.frame()
+    plant.frame()
+    plant.clock.advance_ms(DEADLINE_MS)
+    plant.engine_answers()  # read before the timers of the same turn
+    plant.loop.turn(0)
+    assert plant.sink.fates() == [(1, "deadline"), (2, "deadline")]
+    plant.engine_answers()
+    assert plant.rings["top"].held == 0
+    assert len(plant.sink.results) == 2
+
+
 def test_each_deadline_is_kept_after_an_earlier_one_was_met(plant: _Plant) -> None:
     plant.frame()
     plant.pass_ms(60)
