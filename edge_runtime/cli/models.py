@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from edge_runtime.engine.package import open_package  # noqa: PLC0415 - --help needs none of it
 
-    package = open_package(args.model, args.backend)
+    package = open_package(args.model, () if args.backend is None else (args.backend,))
     print(json.dumps(describe(package), indent=1) if args.json else as_text(package))
     return os.EX_OK
 

@@ -152,8 +152,9 @@ def load_engine(
     Args:
         path: package directory, `.onnx` or `.xml`.
         device: see `engine.base.parse_device`.
-        backend: `auto` takes OpenVINO when it is installed, else ONNX Runtime. The choice is made before the model is
-            read; when the chosen one cannot load it that is an error, not a reason to try the other.
+        backend: `auto` takes OpenVINO when it is installed and the package is meant for it, else ONNX Runtime. The
+            choice is made before the model is compiled; when the chosen one cannot load it that is an error, not a
+            reason to try the other.
         threads: cores that inference of this model may use, >= 1.
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
@@ -182,7 +183,7 @@ def _load(
         raise DataError("device.unknown", message, help="write whole numbers from 1")
     limit_cv2_threads()
     choice = parse_device(device, backend)
-    package = open_package(path, _choose(choice.backend, BACKENDS))
+    package = open_package(path, (choice.backend,) if choice.backend else _installed_first())
     chosen = _choose(choice.backend, package.backends)
     engine = make_engine(package, chosen, choice.device, threads, cache_dir)
     return LoadedModel(package, engine, workers, started_ns)
@@ -203,6 +204,12 @@ def make_engine(package: Package, backend: str, device: str, threads: int, cache
 def installed_backends() -> tuple[str, ...]:
     """Return the backends that are installed, best first, without importing them."""
     return tuple(one for one in BACKENDS if find_spec(one) is not None)
+
+
+def _installed_first() -> tuple[str, ...]:
+    """Return all backends: one that is not installed may be the only one a package is meant for, and is named then."""
+    installed = installed_backends()
+    return (*installed, *(one for one in BACKENDS if one not in installed))
 
 
 def _choose(backend: str | None, wanted: tuple[str, ...]) -> str:

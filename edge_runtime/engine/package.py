@@ -21,6 +21,8 @@ from edge_runtime.engine.metadata import Sourced, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_runtime.engine.spec import ModelSpec
 
 BARE_VERSION: Final = "0"
@@ -56,13 +58,14 @@ class Package:
     notes: tuple[str, ...]
 
 
-def open_package(path: str | Path, backend: str | None = None) -> Package:
+def open_package(path: str | Path, wanted: Sequence[str] = ()) -> Package:
     """Read, verify and describe the model at ``path``.
 
     Args:
         path: a directory with an `edge-model.json`, or a `.onnx` or `.xml` file; a file that an `edge-model.json`
             beside it names is opened as that package.
-        backend: choose the form that is meant for it; ``None`` takes the first.
+        wanted: backends, best first; the form that is meant for the first of them for which there is one is taken.
+            Without any it is the package's first.
 
     Raises:
         DataError: anything about the model is wrong; codes ``model.missing``, ``model.digest_mismatch``,
@@ -70,22 +73,22 @@ def open_package(path: str | Path, backend: str | None = None) -> Package:
     """
     path = Path(path)
     if path.is_dir():
-        return _open_directory(path, backend)
+        return _open_directory(path, wanted)
     beside = path.with_name(MANIFEST_NAME)
     if path.is_file() and beside.is_file():
         manifest = _manifest(beside)
         if any(path.name == form.files[0].file for form in manifest.weights):
-            return _open_directory(path.parent, backend, only=path.name)
+            return _open_directory(path.parent, wanted, only=path.name)
     return _open_bare(path)
 
 
-def _open_directory(root: Path, backend: str | None, only: str | None = None) -> Package:
+def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) -> Package:
     manifest = _manifest(root / MANIFEST_NAME)
     forms = [form for form in manifest.weights if only in (None, form.files[0].file)]
-    fitting = [form for form in forms if backend is None or backend in form.backends]
+    fitting = [form for backend in wanted for form in forms if backend in form.backends] if wanted else forms
     if not fitting:
         has = ", ".join(f"{form.files[0].file} for {'/'.join(form.backends)}" for form in forms)
-        message = f"{root.name}: no weights for backend {backend}, the package has {has}"
+        message = f"{root.name}: no weights for backend {' or '.join(wanted)}, the package has {has}"
         raise DataError("model.no_form", message, help="use backend auto, or a package with ONNX weights")
     form = fitting[0]
     contents = [_read_verified(root, part) for part in form.files]

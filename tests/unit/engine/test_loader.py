@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -259,6 +260,32 @@ def test_without_any_engine_the_way_to_one_is_said(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("wish", [{"threads": 0}, {"workers": 0}])
+def meant_for(root: Path, *backends: str) -> Path:
+    """A package whose one form is meant for ``backends``."""
+    manifest = json.loads((root / "edge-model.json").read_text())
+    manifest["weights"]["backends"] = backends
+    (root / "edge-model.json").write_text(json.dumps(manifest))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("backends", "runs"),
+    [(("onnxruntime",), "onnxruntime"), (("onnxruntime", "openvino"), "onnxruntime"), (("openvino",), "openvino")],
+)
+def test_auto_takes_an_engine_that_the_package_is_meant_for(
+    tmp_path: Path, backends: tuple[str, ...], runs: str
+) -> None:
+    model = load_engine(meant_for(write_package(tmp_path, "colours"), *backends))
+    assert model.info.backend == runs
+    model.close()
+
+
+def test_auto_names_the_engine_that_is_missing_for_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    with pytest.raises(UnavailableError, match="backend onnxruntime is not installed"):
+        load_engine(meant_for(write_package(tmp_path, "colours"), "onnxruntime"))
+
+
 def test_at_least_one_thread_and_worker_are_needed(tmp_path: Path, wish: dict[str, int]) -> None:
     with pytest.raises(EdgeError, match="must be at least 1"):
         load_engine(tmp_path, **wish)

@@ -79,12 +79,12 @@ def test_the_form_meant_for_the_backend_is_taken(tmp_path: Path) -> None:
     ]
     (root / "edge-model.json").write_text(json.dumps(manifest))
 
-    assert open_package(root, "openvino").backends == ("openvino",)
-    assert open_package(root, "onnxruntime").backends == ("onnxruntime",)
+    assert open_package(root, ("openvino",)).backends == ("openvino",)
+    assert open_package(root, ("onnxruntime",)).backends == ("onnxruntime",)
     manifest["weights"].pop()
     (root / "edge-model.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="no weights for backend onnxruntime") as caught:
-        open_package(root, "onnxruntime")
+        open_package(root, ("onnxruntime",))
     assert caught.value.code == "model.no_form"
 
 
