@@ -30,11 +30,15 @@ INSTALL: Final = {"openvino": 'pip install "openvino>=2026.1"', "onnxruntime": '
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Name, element type (`float32`, `uint8` ...) and shape of an input or output; ``None`` = not fixed."""
+    """Name, element type (`float32`, `uint8` ...) and shape of an input or output; ``None`` = not fixed.
+
+    OpenVINO gives a tensor several names when operators that only pass it on were removed; all are in ``aliases``.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] | None
+    aliases: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """``images float32 [1,3,640,640]``."""

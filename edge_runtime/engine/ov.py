@@ -186,7 +186,8 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         precision=_PRECISIONS.get(used, used),
         threads=options.threads if options.device == "CPU" else 0,
         outputs=tuple(
-            TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port)) for port in compiled.outputs
+            TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
+            for port in compiled.outputs
         ),
         notes=notes,
     )

@@ -190,6 +190,16 @@ def _endless_loop() -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], {"true": np.ones((), bool)})
 
 
+def _passed_on() -> onnx.ModelProto:
+    """Two heads alike, of which OpenVINO knows the first under two names."""
+    model = end2end()
+    model.graph.node[-1].output[0] = "/model/Concat_output_0"
+    model.graph.node.append(helper.make_node("Identity", ["/model/Concat_output_0"], ["output0"]))
+    model.graph.node.append(helper.make_node("Relu", ["/model/Concat_output_0"], ["output1"]))
+    model.graph.output.append(_tensor("output1", [1, *FINISHED_BOXES.shape]))
+    return model
+
+
 def _custom_domain() -> onnx.ModelProto:
     nodes = [helper.make_node("Magic", ["x"], ["y"], domain="vendor.custom")]
     opsets = [helper.make_opsetid("vendor.custom", 1)]
@@ -276,6 +286,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "large_boxes_double": lambda: large_boxes(TensorProto.DOUBLE),
     "eight_parts": lambda: _constant(np.full(8, 3, np.float32)),
     "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
+    "passed_on": _passed_on,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
     "endless_loop": _endless_loop,
@@ -315,6 +326,7 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "large_boxes": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "large_boxes_half": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
+    "passed_on": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"name": "output0"}},
     "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},

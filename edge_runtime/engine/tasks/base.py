@@ -67,7 +67,7 @@ def find_output(
     Raises:
         DataError: code ``model.wrong_output``: none fits, several do, or the named one does not.
     """
-    named = [i for i, one in enumerate(outputs) if spec.output.name in (None, one.name)]
+    named = [i for i, one in enumerate(outputs) if spec.output.name in (None, one.name, *one.aliases)]
     fitting = [i for i in named if fits(static_shape(outputs[i]))]
     if len(fitting) == 1:
         return fitting[0]

@@ -102,6 +102,13 @@ def test_no_label_of_a_model_of_any_number_is_left_out(tmp_path: Path, backend: 
     model.close()
 
 
+def test_an_output_is_found_by_any_of_its_names(tmp_path: Path, backend: str) -> None:
+    model = load_engine(write_package(tmp_path, "passed_on"), backend=backend)
+    found = model.lanes[0].predict(np.zeros((SIDE, SIDE, 3), np.uint8)).predictions
+    assert [one.label for one in found] == ["scratch", "dent"]
+    model.close()
+
+
 def test_one_pixel_is_a_frame(tmp_path: Path, backend: str) -> None:
     model = load_engine(write_package(tmp_path, "colours"), backend=backend)
     assert best(model, picture(PICTURES["green"], 1, 1)) == "green"
@@ -253,13 +260,6 @@ def test_one_engine_is_enough(
     assert f'pip install "{missing}' in str(caught.value)
 
 
-def test_without_any_engine_the_way_to_one_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "find_spec", lambda _: None)
-    with pytest.raises(UnavailableError, match='this installation has: none; run: pip install "openvino'):
-        load_engine(write_package(tmp_path, "colours"))
-
-
-@pytest.mark.parametrize("wish", [{"threads": 0}, {"workers": 0}])
 def meant_for(root: Path, *backends: str) -> Path:
     """A package whose one form is meant for ``backends``."""
     manifest = json.loads((root / "edge-model.json").read_text())
@@ -286,6 +286,13 @@ def test_auto_names_the_engine_that_is_missing_for_a_package(tmp_path: Path, mon
         load_engine(meant_for(write_package(tmp_path, "colours"), "onnxruntime"))
 
 
+def test_without_any_engine_the_way_to_one_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "find_spec", lambda _: None)
+    with pytest.raises(UnavailableError, match='this installation has: none; run: pip install "openvino'):
+        load_engine(write_package(tmp_path, "colours"))
+
+
+@pytest.mark.parametrize("wish", [{"threads": 0}, {"workers": 0}])
 def test_at_least_one_thread_and_worker_are_needed(tmp_path: Path, wish: dict[str, int]) -> None:
     with pytest.raises(EdgeError, match="must be at least 1"):
         load_engine(tmp_path, **wish)
