@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.system.sandbox import landlock, rlimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,8 @@ def confine(args: Mapping[str, object]) -> None:
     models, cache_dir = args.get("models"), args.get("cache_dir")
     if not isinstance(models, list):
         return
-    # a bare file may have its weights beside it
-    places = {path if path.is_dir() else path.parent for path in map(Path, map(str, models))}
-    read_only = {*_SYSTEM, *sysconfig.get_paths().values(), sys.base_prefix, sys.prefix, *map(str, places)}
+    places = map(str, model_places(map(Path, map(str, models))))
+    read_only = {*_SYSTEM, *sysconfig.get_paths().values(), sys.base_prefix, sys.prefix, *places}
     read_write = [*_DEVICES, *([cache_dir] if isinstance(cache_dir, str) else [])]
     rlimits(open_files=OPEN_FILES)
     made = landlock(
@@ -48,3 +48,18 @@ def confine(args: Mapping[str, object]) -> None:
     )
     if made.reason:
         logger.warning("the engine is not fully confined: %s", made.reason)
+
+
+def model_places(models: Iterable[Path]) -> set[Path]:
+    """Return the directories that ``models`` are read from: a package, or where a bare file and its weights lie.
+
+    Either file may be a link, for example to the current one of several; then also where it leads to.
+    """
+    places = set()
+    for path in models:
+        if path.is_dir():
+            places.add(path)
+            continue
+        for part in (path, path.with_suffix(".bin")):
+            places |= {part.parent, Path(os.path.realpath(part)).parent}
+    return places
