@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
-from edge_runtime.core.result import Event
+from edge_runtime.app.triggers import NO_LINE, refusal
+from edge_runtime.core.errors import BusyError
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
@@ -106,6 +107,7 @@ class LineService:
         }
         self.line.attach(self.cameras, self.engine)
         self._supervisor = Supervisor(self.loop, preload=PRELOAD)
+        self._over = False
 
     def run(self, stop: Stop) -> None:
         """Drive the line until stopped, then settle what is open and end the children."""
@@ -123,18 +125,33 @@ class LineService:
         self.loop.run(stop)
 
     def trigger(self, inspection: str, ids: TriggerIds) -> None:
-        """Ask for the next frame of a triggered inspection; from any thread, does not block."""
+        """Ask for the next frame of a triggered inspection; from any thread, does not block.
+
+        Each trigger is answered: by a result, or by an event that says why there will be none.
+        """
 
         def ask() -> None:
-            if not self.line.trigger(inspection, ids):
-                message = f"trigger for {inspection}: there is no such inspection with trigger: mqtt"
-                self._sink.put(Event("system", "command.refused", message, self._clock.utc_ns()))
+            if self._over:
+                refuse(NO_LINE)
+            elif not self.line.trigger(inspection, ids):
+                refuse("there is no such inspection with trigger: mqtt")
 
-        self.loop.post(ask)
+        def refuse(why: str) -> None:
+            self._sink.put(refusal(inspection, why, self._clock.utc_ns()))
+
+        try:
+            taken = self.loop.post(ask)
+        except BusyError as error:
+            refuse(str(error))
+        else:
+            if not taken:
+                refuse(NO_LINE)
 
     def close(self) -> None:
-        """Give rings and loop back, after the service ended (or was never started)."""
-        self.loop.close()
+        """Give rings and loop back, after the service ended (or was never started); refuse triggers that came late."""
+        self._over = True
+        for ask in self.loop.close():
+            ask()
         for fd in self._reader_fds.values():
             os.close(fd)
         self._reader_fds.clear()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
-from edge_runtime.app.triggers import parse_trigger
+from edge_runtime.app.triggers import NO_LINE, parse_trigger, refusal
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.limits import Durability, SpoolLimits
@@ -196,17 +196,13 @@ class Delivery:
         try:
             ids = parse_trigger(message.payload, retained=message.retain, correlation=message.correlation)
         except DataError as error:
-            self._refuse(inspection, str(error))
+            self.put(refusal(inspection, str(error), self._clock.utc_ns()))
             return
         trigger = self._trigger
         if trigger is None:
-            self._refuse(inspection, "no line runs at this moment; ask again")
+            self.put(refusal(inspection, NO_LINE, self._clock.utc_ns()))
         else:
             trigger(inspection, ids)
-
-    def _refuse(self, inspection: str, why: str) -> None:
-        message = f"trigger for {inspection}: {why}"
-        self.put(Event("system", "command.refused", message, self._clock.utc_ns()))
 
 
 def mqtt_settings(settings: Mqtt, client_id: str) -> MqttSettings:

@@ -1,15 +1,25 @@
-"""Reads a trigger command: ``cmd/trigger/{inspection}`` with a JSON object of part and job ids, or an empty body."""
+"""Reads a trigger command: ``cmd/trigger/{inspection}`` with a JSON object of part and job ids, or an empty body.
+
+Each trigger has an answer: the result of a frame, or the event that ``refusal`` makes.
+"""
 
 from __future__ import annotations
 
 import json
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.result import Event
 from edge_runtime.pipeline.inspection import TriggerIds
 
 LIMIT_BYTES = 65_536
 LIMIT_TEXT = 256
 FIELDS = ("jobId", "partId", "measId", "productId", "correlationId")
+NO_LINE = "no line runs at this moment; ask again"
+
+
+def refusal(inspection: str, why: str, utc_ns: int) -> Event:
+    """Return the answer to a trigger that will have no result."""
+    return Event("system", "command.refused", f"trigger for {inspection}: {why}", utc_ns)
 
 
 def parse_trigger(payload: bytes, *, retained: bool, correlation: bytes | None) -> TriggerIds:

@@ -173,17 +173,18 @@ class Loop:
                 self._posts.popleft()()
         self._fire_timers()
 
-    def close(self) -> None:
-        """Give the descriptors back; waiting calls are dropped. Idempotent; not while the loop runs."""
+    def close(self) -> list[Callable[[], None]]:
+        """Give the descriptors back and return the posted calls that came too late. Idempotent; not while it runs."""
         with self._wake_lock:
-            if self._wake_fd < 0:
-                return
-            self._selector.close()
-            os.close(self._wake_fd)
-            self._wake_fd = -1
+            if self._wake_fd >= 0:
+                self._selector.close()
+                os.close(self._wake_fd)
+                self._wake_fd = -1
+        late = list(self._posts)  # nothing is posted any more
         self._posts.clear()
         self._timers.clear()
         self._watches.clear()
+        return late
 
     def _fire_timers(self) -> None:
         now = self.clock.mono_ns()

@@ -188,6 +188,19 @@ def test_a_closed_loop_takes_no_posts() -> None:
     assert loop.post(lambda: None) is False
 
 
+def test_closing_gives_back_the_calls_that_nobody_made() -> None:
+    ran: list[int] = []
+    loop = Loop()
+    loop.post(lambda: ran.append(1))
+    loop.post(lambda: ran.append(2))
+    late = loop.close()
+    assert ran == []
+    for call in late:
+        call()
+    assert ran == [1, 2]
+    assert loop.close() == []
+
+
 def test_a_nested_turn_takes_over_what_the_outer_one_would_have_done(loop: Loop) -> None:
     ran: list[int] = []
     loop.post(lambda: loop.turn(0))
