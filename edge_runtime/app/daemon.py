@@ -23,7 +23,7 @@ from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
 from edge_runtime.control.health import Health
-from edge_runtime.core.errors import ConfigError, PermissionDeniedError, StorageError
+from edge_runtime.core.errors import BusyError, ConfigError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.files import LockFile, make_directory
@@ -208,15 +208,30 @@ class Daemon:
         """Read the configuration again; return whether there is a good new one."""
         self._notifier.send("RELOADING=1")
         try:
-            self._settings = self._reload()
-        except ConfigError as error:
+            settings = self._reload()
+            self._try_state_dir(settings.state_dir)
+        except (ConfigError, BusyError, StorageError, PermissionDeniedError) as error:
             logger.error("the new configuration is refused, the old one goes on:\n%s", error.report())  # noqa: TRY400 - for people
             self._event(delivery, "config.refused", f"the new configuration is refused: {error.code}")
             self._notifier.send("READY=1")
             return False
+        self._settings = settings
         logger.info("the new configuration is taken")
         self._event(delivery, "config.reloaded", "the new configuration is taken")
         return True
+
+    def _try_state_dir(self, state_dir: Path) -> None:
+        """See that another state directory can be used, while the line still runs in the old one.
+
+        Raises:
+            BusyError: another daemon holds it.
+            StorageError: it cannot be used.
+            PermissionDeniedError: it may not be used.
+        """
+        if os.path.realpath(state_dir) != os.path.realpath(self._settings.state_dir):
+            make_directory(state_dir)
+            with LockFile(state_dir / LOCK_FILE):
+                return
 
     def _event(self, delivery: Delivery, kind: str, message: str) -> None:
         delivery.put(Event("system", kind, message, self._clock.utc_ns()))

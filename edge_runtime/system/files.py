@@ -82,15 +82,15 @@ def make_directory(path: Path, *, mode: int = 0o750) -> None:
     """Make ``path`` and its missing parents, durably; an existing directory is left as it is.
 
     Raises:
-        PermissionDeniedError: a parent may not be written.
+        PermissionDeniedError: a parent may not be written or looked into.
         StorageError: the disk refuses, or something else has the name.
     """
     missing = []
     step = path
-    while not step.exists():
-        missing.append(step)
-        step = step.parent
     try:
+        while not step.exists():
+            missing.append(step)
+            step = step.parent
         for directory in reversed(missing):
             directory.mkdir(mode=mode, exist_ok=True)
             sync_directory(directory.parent)

@@ -115,6 +115,11 @@ def test_directories_are_made_with_their_parents_and_kept_when_they_exist(tmp_pa
         files.make_directory(tmp_path / "file")
 
 
+def test_a_directory_that_cannot_even_be_looked_for_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="File name too long"):
+        files.make_directory(tmp_path / ("x" * 300) / "state")
+
+
 def test_a_file_moved_aside_keeps_its_content_and_takes_no_name_of_another(tmp_path: Path) -> None:
     path = tmp_path / "db"
     for text in ("first", "second"):

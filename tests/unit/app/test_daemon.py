@@ -1,0 +1,62 @@
+"""The daemon's decisions; what it does as a process is in tests/integration/test_daemon.py."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from edge_runtime.app.daemon import LOCK_FILE, Control, Daemon, Environment
+from edge_runtime.system.files import LockFile
+from tests.fakes.settings import make_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.app.delivery import Delivery
+    from edge_runtime.core.result import Event
+
+
+class _Delivery:
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def put(self, event: Event) -> None:
+        self.events.append(event.kind)
+
+
+def _reload(before: Path, after: Path) -> tuple[Path, list[str]]:
+    """Reload a configuration with another state directory; return the one that counts then, and the events."""
+    delivery = _Delivery()
+    old, new = make_settings(state_dir=str(before)), make_settings(state_dir=str(after))
+    daemon = Daemon(old, Control(), reload=lambda: new, environment=Environment(None, None))
+    taken = daemon._reloaded(cast("Delivery", delivery))
+    assert taken is (delivery.events == ["config.reloaded"])
+    return daemon._settings.state_dir, delivery.events
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["it cannot be made", "another daemon holds it"])
+def test_a_reload_with_a_state_directory_that_cannot_be_used_leaves_the_old_one(tmp_path: Path, *, held: bool) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    if held:
+        new.mkdir()
+    else:
+        new.write_text("a file has the name")
+    with LockFile(new / LOCK_FILE) if held else nullcontext():
+        assert _reload(old, new) == (old, ["config.refused"])
+
+
+def test_a_reload_takes_a_state_directory_that_is_free_and_lets_go_of_it_again(tmp_path: Path) -> None:
+    assert _reload(tmp_path / "old", tmp_path / "new") == (tmp_path / "new", ["config.reloaded"])
+    with LockFile(tmp_path / "new" / LOCK_FILE):
+        pass
+
+
+def test_the_daemons_own_state_directory_by_another_name_is_not_held_by_somebody_else(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.symlink_to(old)
+    with LockFile(old / LOCK_FILE):
+        assert _reload(old, new) == (new, ["config.reloaded"])
