@@ -7,13 +7,14 @@ right one ends the line and starts a new one; delivery stays unless its own sett
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import threading
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
@@ -55,32 +56,30 @@ class Wish(Enum):
 
 
 class Control:
-    """Carries wishes from signal handlers to the daemon; every method may be called from any thread."""
+    """Carries wishes to the daemon; from any thread and from signal handlers, at any instruction of ``wait``."""
 
     def __init__(self) -> None:
         """Nothing is wished yet."""
-        self._wish: Wish | None = None
-        self._changed = threading.Event()
+        self._stopped = False  # stays, once it is true
+        self._wishes: SimpleQueue[Wish] = SimpleQueue()  # see Stop.set for why it is no Event
 
     def stop(self) -> None:
         """Ask for the end; wins over a reload."""
-        self._wish = Wish.STOP
-        self._changed.set()
+        self._stopped = True
+        self._wishes.put(Wish.STOP)
 
     def reload(self) -> None:
-        """Ask for a reload."""
-        if self._wish is not Wish.STOP:
-            self._wish = Wish.RELOAD
-            self._changed.set()
+        """Ask for a reload; several that nobody has taken yet are one."""
+        if self._wishes.empty():
+            self._wishes.put(Wish.RELOAD)
 
     def wait(self, timeout_s: float) -> Wish | None:
         """Return the wish that came within ``timeout_s`` seconds and take it, ``None`` without one; STOP stays."""
-        self._changed.wait(timeout_s)
-        wish = self._wish
-        if wish is Wish.RELOAD:
-            self._wish = None
-            self._changed.clear()
-        return wish
+        wish = None
+        if not self._stopped:
+            with contextlib.suppress(Empty):
+                wish = self._wishes.get(timeout=timeout_s)
+        return Wish.STOP if self._stopped else wish
 
 
 @dataclass(frozen=True, slots=True)

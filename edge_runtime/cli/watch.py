@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
+import queue
 import signal
 import socket
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.values import port, seconds, topic_root
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
         loaded = load(find_config(args.config, os.environ), environ=os.environ).settings
         settings, root = mqtt_settings(loaded.mqtt, name), loaded.mqtt.topic_root
-    ended = threading.Event()
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # see Stop.set for why it is no Event
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: ended.put(None))
     show = _show_json if args.json else _show
     audience = Audience(
         settings,
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         group.start(audience)
         reached = audience.wait_subscribed(10.0)
         if reached:
-            ended.wait(args.seconds)
+            with contextlib.suppress(queue.Empty):
+                ended.get(timeout=args.seconds)
     if not reached:
         raise UnavailableError(
             "watch.broker", f"the broker at {settings.host}:{settings.port} does not answer: {audience.reason}"

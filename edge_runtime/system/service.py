@@ -32,7 +32,11 @@ class Stop:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask for the stop; idempotent, callable from any thread and from signal handlers."""
+        """Ask for the stop; idempotent, callable from any thread, but not from signal handlers.
+
+        A handler runs between two instructions of the main thread, and that may hold the lock of the event, in
+        ``wait`` for example: it would wait for itself for ever. The ``put`` of a ``queue.SimpleQueue`` is reentrant.
+        """
         self._event.set()
 
     def is_set(self) -> bool:

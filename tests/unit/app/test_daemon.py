@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from edge_runtime.app.daemon import LOCK_FILE, Control, Daemon, Environment
+from edge_runtime.app.daemon import LOCK_FILE, Control, Daemon, Environment, Wish
 from edge_runtime.system.files import LockFile
 from tests.fakes.settings import make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from edge_runtime.app.delivery import Delivery
     from edge_runtime.core.result import Event
@@ -34,6 +37,43 @@ def _reload(before: Path, after: Path) -> tuple[Path, list[str]]:
     taken = daemon._reloaded(cast("Delivery", delivery))
     assert taken is (delivery.events == ["config.reloaded"])
     return daemon._settings.state_dir, delivery.events
+
+
+@pytest.mark.timeout(20)
+def test_a_stop_is_neither_lost_nor_a_deadlock_at_whatever_instruction_of_a_wait_the_signal_comes() -> None:
+    before = sys.gettrace()
+    for number in itertools.count(1):
+        control, seen = Control(), 0
+        control.reload()
+
+        def trace(frame: FrameType, event: str, _: object, control: Control = control, at: int = number) -> object:
+            nonlocal seen
+            frame.f_trace_opcodes = True
+            seen += event == "opcode"
+            if event == "opcode" and seen == at:
+                control.stop()  # what the handler does, between two instructions of the main thread
+            return trace
+
+        sys.settrace(trace)
+        try:
+            control.wait(0.01)
+        finally:
+            sys.settrace(before)
+        if seen < number:
+            break
+        assert control.wait(0.01) is Wish.STOP, f"lost at instruction {number}"
+    assert number > 10
+
+
+def test_reloads_that_nobody_has_taken_are_one_and_a_stop_stays() -> None:
+    control = Control()
+    assert control.wait(0) is None
+    control.reload()
+    control.reload()
+    assert [control.wait(0), control.wait(0)] == [Wish.RELOAD, None]
+    control.stop()
+    control.reload()
+    assert [control.wait(0), control.wait(0)] == [Wish.STOP, Wish.STOP]
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["it cannot be made", "another daemon holds it"])
