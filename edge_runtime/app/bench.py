@@ -33,7 +33,7 @@ from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.core.result import Event, Result
 from edge_runtime.core.source import parse_source
-from edge_runtime.pipeline.flight import FlightRecorder, words_needed
+from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe
 from edge_runtime.pipeline.slot import SlotSpec
@@ -125,12 +125,11 @@ class _Bench:
             broker = stack.enter_context(LocalBroker(directory))
             settings = _settings(self._options, broker.port, directory)
             self.broker = broker.name
+            flight = FlightRecorder()
             delivery = stack.enter_context(
-                Delivery(settings, uuid.uuid4().hex, SystemClock(), on_acked=self.probe.acked)
+                Delivery(settings, uuid.uuid4().hex, SystemClock(), flight, on_acked=self.probe.acked)
             )
             self.probe.delivery = delivery
-            flight = FlightRecorder([0] * words_needed(1), [NAME])
-            delivery.attach(flight, lambda: None)
             self.line = LineService(self._plan, self.probe, flight, cache_dir=directory)
             stack.callback(self.line.close)
             self.line.line.listen(self._answers.put)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from enum import Enum
 from queue import Empty, SimpleQueue
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.publish.store import Row
 
@@ -148,26 +149,32 @@ class Daemon:
         while running:
             state_dir = self._settings.state_dir
             make_directory(state_dir)
-            with LockFile(state_dir / LOCK_FILE):
-                with Delivery(self._settings, self.boot_id, self._clock, on_acked=self._count_acked) as delivery:
-                    wanted = delivery_settings(self._settings)
-                    while running and delivery_settings(self._settings) == wanted:
-                        running = self._run_line(delivery)
-                self._note_delivered(delivery)
+            with LockFile(state_dir / LOCK_FILE), closing(FlightFiles(state_dir, self.boot_id)) as flight:
+                running = self._deliver(flight)
         self._notifier.send("STOPPING=1")
 
-    def _run_line(self, delivery: Delivery) -> bool:
+    def _deliver(self, flight: FlightFiles) -> bool:
+        """Run lines until delivery's own settings change; return whether to go on with the new ones."""
+        wanted, on_acked = delivery_settings(self._settings), self._count_acked
+        with Delivery(self._settings, self.boot_id, self._clock, flight.recorder, on_acked=on_acked) as delivery:
+            flight.begin(list(self._settings.inspections), delivery.last_committed)
+            born = flight.event(self._clock.utc_ns(), __version__)
+            if born is not None:
+                delivery.put(born)
+            running = self._run_line(delivery, flight.recorder)
+            while running and delivery_settings(self._settings) == wanted:
+                flight.expect(list(self._settings.inspections), delivery.last_committed)
+                running = self._run_line(delivery, flight.recorder)
+        self._note_delivered(delivery)
+        return running
+
+    def _run_line(self, delivery: Delivery, flight: FlightRecorder) -> bool:
         """Run one line until a wish ends it; return whether to go on with the (new) settings."""
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
         cache_dir = _cache_dir(settings)
-        names = [item.spec.id for item in plan.inspections]
         with ExitStack() as stack:
-            flight = FlightFiles(settings.state_dir, names, self.boot_id, delivery.last_committed)
-            delivery.attach(flight.recorder, flight.close)
-            if flight.previous.boot_id != self.boot_id:  # otherwise this is a reload
-                delivery.put(flight.event(self._clock.utc_ns(), __version__))
-            line = LineService(plan, delivery, flight.recorder, cache_dir=cache_dir, frames_begun=self._frames_begun)
+            line = LineService(plan, delivery, flight, cache_dir=cache_dir, frames_begun=self._frames_begun)
             stack.callback(line.close)
             overview = Overview(line, delivery)
             delivery.on_trigger(line.trigger)

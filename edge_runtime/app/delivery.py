@@ -56,8 +56,16 @@ def delivery_settings(settings: Settings) -> tuple[object, ...]:
 class Delivery:
     """See the module docstring. Open it as a block; on leaving it drains for at most ``STOP_S``."""
 
-    def __init__(self, settings: Settings, boot_id: str, clock: Clock, *, on_acked: AckListener | None = None) -> None:
-        """Prepare; nothing is opened before the block."""
+    def __init__(
+        self,
+        settings: Settings,
+        boot_id: str,
+        clock: Clock,
+        flight: FlightRecorder,
+        *,
+        on_acked: AckListener | None = None,
+    ) -> None:
+        """Prepare; nothing is opened before the block. What is committed leaves ``flight``."""
         self.boot_id = boot_id
         identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
@@ -83,8 +91,7 @@ class Delivery:
             on_acked=on_acked,
         )
         self._clock = clock
-        self._flight: FlightRecorder | None = None
-        self._closers: list[Callable[[], None]] = []
+        self._flight = flight
         self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
         self._group = ServiceGroup(join_timeout_s=STOP_S)
@@ -118,11 +125,7 @@ class Delivery:
             ExceptionGroup: a thread of delivery had failed.
         """
         self.spool.finish()
-        try:
-            self._stack.__exit__(kind, error, trace)
-        finally:
-            for close in self._closers:
-                close()
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def failed(self) -> bool:
@@ -133,15 +136,6 @@ class Delivery:
     def last_committed(self) -> Callable[[str], tuple[int, int] | None] | None:
         """Tells (seq, frame id) of the newest committed result; ``None`` while the spool cannot be read."""
         return self.spool.last_committed if self.spool.stats().state == "ok" else None
-
-    def attach(self, flight: FlightRecorder, close: Callable[[], None]) -> None:
-        """Name the recorder whose frames commits settle; ``close`` is called when nothing will be committed any more.
-
-        A line that follows in the same process brings its own; what the one before still had in flight is in the
-        queue to the spool by then.
-        """
-        self._closers.append(close)
-        self._flight = flight
 
     def on_trigger(self, trigger: Callable[[str, TriggerIds], None] | None) -> None:
         """Name who takes triggers (inspection, ids); ``None`` when its line is over."""
@@ -185,10 +179,8 @@ class Delivery:
         return () if stats.state == "ok" else (f"spool: {stats.detail}",)
 
     def _committed(self, frames: list[tuple[str, int]]) -> None:
-        flight = self._flight
-        if flight is not None:
-            for inspection, frame_id in frames:
-                flight.leave(inspection, frame_id)
+        for inspection, frame_id in frames:
+            self._flight.leave(inspection, frame_id)
 
     def _command(self, message: Inbound) -> None:
         """Take a trigger; anything else is refused by an event."""

@@ -17,7 +17,7 @@ from edge_runtime.app.waiting import await_model
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.core.result import Evaluation, Event, Result
 from edge_runtime.core.source import Source
-from edge_runtime.pipeline.flight import FlightRecorder, words_needed
+from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe
 from edge_runtime.pipeline.slot import SlotSpec
@@ -60,12 +60,10 @@ def infer(options: InferOptions, images: Sequence[Path]) -> Iterator[tuple[bytes
         UnavailableError: the device cannot be used, or nothing answers.
     """
     plan = _plan(options, images)
-    names = [item.spec.id for item in plan.inspections]
     sink = _Collector()
-    flight = FlightRecorder([0] * words_needed(len(names)), names)
     identity, boot_id = Identity("local", "local", "local"), uuid.uuid4().hex
     with ExitStack() as stack:
-        line = LineService(plan, sink, flight, cache_dir=None)
+        line = LineService(plan, sink, FlightRecorder(), cache_dir=None)
         stack.callback(line.close)
         group = stack.enter_context(ServiceGroup())
         group.start(line)

@@ -4,7 +4,10 @@ A small memory-mapped file holds, for each inspection, the ids of frames that we
 durable. The kernel keeps mapped pages when a process is killed, so the next boot can read them and publish them in
 its first event. (After a power cut the file may be older; the sequence numbers of the spool still show the gap.)
 
-Threads: ``enter`` and ``leave`` may be called from any thread.
+One recorder outlives the lines of its delivery: results of a line that a reload ended may be committed much later, so
+inspections only ever get room, they never lose it.
+
+Threads: every method may be called from any thread.
 """
 
 from __future__ import annotations
@@ -47,20 +50,35 @@ class Leftover:
 
 
 class FlightRecorder:
-    """See the module docstring."""
+    """See the module docstring. Frames of an inspection without room are not recorded."""
 
-    def __init__(self, words: Words, inspections: Sequence[str]) -> None:
-        """Use ``words``, at least ``words_needed`` of them and all zero; ``leftovers`` reads old content."""
-        self._words = words
-        self._base = {name: index * (_HEADER_WORDS + ENTRIES) for index, name in enumerate(inspections)}
+    def __init__(self) -> None:
+        """Begin without room for anything; see ``extend``."""
+        self._words: Words = []
+        self._base: dict[str, int] = {}
         self._places: dict[tuple[str, int], int] = {}
-        self._free = {name: list(range(ENTRIES - 1, -1, -1)) for name in inspections}
+        self._free: dict[str, list[int]] = {}
         self._lock = threading.Lock()  # guards everything above
+
+    def extend(self, words: Words, inspections: Sequence[str]) -> None:
+        """Go on in ``words``, which hold what the present ones do and zeros after it: room for ``inspections``.
+
+        Those that have room already come first, in the same order. ``leftovers`` reads old content.
+        """
+        with self._lock:
+            self._words = words
+            for index, name in enumerate(inspections):
+                if name not in self._base:
+                    self._base[name] = index * (_HEADER_WORDS + ENTRIES)
+                    self._free[name] = list(range(ENTRIES - 1, -1, -1))
 
     def enter(self, inspection: str, frame_id: int) -> None:
         """Note a captured frame; ``frame_id`` >= 1."""
         with self._lock:
-            free, base = self._free[inspection], self._base[inspection]
+            base = self._base.get(inspection)
+            if base is None or (inspection, frame_id) in self._places:  # it may have had another camera before a reload
+                return
+            free = self._free[inspection]
             if not free:
                 self._words[base] += 1
                 return
@@ -76,8 +94,10 @@ class FlightRecorder:
         if frame_id == 0:
             return
         with self._lock:
+            base = self._base.get(inspection)
+            if base is None:
+                return
             place = self._places.pop((inspection, frame_id), None)
-            base = self._base[inspection]
             if place is not None:
                 self._words[place] = 0
                 self._free[inspection].append(place - base - _HEADER_WORDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,26 @@ def test_a_disk_that_fills_up_is_told_and_survived(tmp_path: Path) -> None:
             wait_until(lambda: "spool" in daemon.log.read_text(), 60, "the trouble is logged")
             filler.unlink()
             listener.wait_for_verdicts(10, 60)
+            assert daemon.terminate()[0] == 0
+        assert listener.audience.proof().complete
+        assert "Traceback" not in daemon.log.read_text()
+
+
+def test_a_reload_that_renames_an_inspection_while_the_disk_is_full_loses_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with small_disk(state, 8 << 20), Broker() as broker, Listener(broker.port) as listener:
+        config = line_config(broker.port, state, "sim:conveyor?fps=20&size=448x256")
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(10)
+            filler = state / "filler"
+            _fill(filler)
+            wait_until(lambda: "spool cannot write" in daemon.log.read_text(), 60, "the trouble is logged")
+            daemon.write(config | {"inspections": {"renamed": config["inspections"]["top"]}})
+            os.kill(daemon.pid, signal.SIGHUP)
+            wait_until(lambda: "configuration is taken" in daemon.log.read_text(), 20, "the reload")
+            filler.unlink()
+            wait_until(lambda: any(d["inspection"] == "renamed" for d in listener.verdicts), 60, "verdicts again")
             assert daemon.terminate()[0] == 0
         assert listener.audience.proof().complete
         assert "Traceback" not in daemon.log.read_text()

@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import plan_line
 from edge_runtime.core.result import Event
-from edge_runtime.pipeline.flight import FlightRecorder, words_needed
+from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import TriggerIds
 from edge_runtime.system import loop
 from tests.fakes.settings import make_settings
@@ -41,8 +41,7 @@ def sink() -> _Sink:
 
 @pytest.fixture
 def line(sink: _Sink) -> Iterator[LineService]:
-    flight = FlightRecorder([0] * words_needed(1), ["top"])
-    line = LineService(plan_line(make_settings(inspections=TRIGGERED), cpus=1), sink, flight, cache_dir=None)
+    line = LineService(plan_line(make_settings(inspections=TRIGGERED), cpus=1), sink, FlightRecorder(), cache_dir=None)
     yield line
     line.close()
 

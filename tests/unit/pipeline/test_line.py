@@ -79,7 +79,9 @@ class _Plant:
         stations = [
             Station(Inspection(s), ResultFactory(s, recipe, ref, clock=self.clock, random=bytes)) for s in self.specs
         ]
-        self.line = Line(self.loop, stations, self.sink, FlightRecorder(self.words, self.names))
+        flight = FlightRecorder()
+        flight.extend(self.words, self.names)
+        self.line = Line(self.loop, stations, self.sink, flight)
         cameras = sorted({spec.camera for spec in self.specs})
         self.rings = {name: Ring.create(name, slots=6, slot_bytes=WIDTH * HEIGHT * 3) for name in cameras}
         self.links = {
@@ -516,8 +518,7 @@ def test_before_it_is_attached_a_line_keeps_frames_and_gives_results_without_a_m
     sink = _Sink()
     spec = _spec(on_trigger=True)
     factory = ResultFactory(spec, Recipe(), RecipeRef("default", "1", ""), clock=clock, random=bytes)
-    words = memoryview(array("Q", bytes(8 * words_needed(1))))
-    line = Line(loop, [Station(Inspection(spec), factory)], sink, FlightRecorder(words, ["top"]))
+    line = Line(loop, [Station(Inspection(spec), factory)], sink, FlightRecorder())
     line.trigger("top", TriggerIds(part_id="p1"))
     line.feed("defects")
     clock.advance_ms(DEADLINE_MS)
