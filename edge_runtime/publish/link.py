@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from edge_runtime.system.service import Stop
+
 WINDOW_MAX = 64  # more in flight gains nothing once the round trip is hidden (research: W >= 20)
 UNLIMITED_RECEIVE = 65_535  # MQTT 5.0, 3.2.2.3.3: what a broker means that does not say
 
@@ -142,11 +144,11 @@ class LinkStats:
 class Link(Protocol):
     """One connection, from dialling to its end; used by one thread, never reused."""
 
-    def open(self) -> None:
-        """Dial and say who we are; ``Accepted`` or ``Ended`` happens later.
+    def open(self, stop: Stop) -> None:
+        """Dial and say who we are; ``Accepted`` or ``Ended`` happens later. Gives up soon after ``stop`` is set.
 
         Raises:
-            UnavailableError: nobody answers, or the TLS files are unusable.
+            UnavailableError: nobody answers, the TLS files are unusable, or the stop came first.
         """
         ...
 

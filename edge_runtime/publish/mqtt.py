@@ -14,7 +14,9 @@ import select
 import socket
 import ssl
 import struct
+import threading
 from collections import deque
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
@@ -43,8 +45,11 @@ from edge_runtime.publish.link import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.system.service import Stop
+
 __all__ = ["MqttDial", "MqttLink", "MqttSettings", "TlsSettings"]
 
+_STOP_POLL_S = 0.1
 _INBOUND_MAX = 20  # our Receive Maximum: commands in flight to us
 _PACKET_HEAD = 1 + 4 + 2 + 2 + 4  # type, length, topic length, packet id, properties length
 
@@ -97,27 +102,48 @@ class MqttLink:
             client.will_set(will.topic, will.body, will.qos, will.retain, properties)
         self._client = client
 
-    def open(self) -> None:
-        """See ``link.Link``; blocks for at most the connect timeout per address and for the name server."""
-        settings = self._settings
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
-        properties.SessionExpiryInterval = settings.session_expiry_s
-        properties.ReceiveMaximum = _INBOUND_MAX
-        where = f"{settings.host}:{settings.port}"
+    def open(self, stop: Stop) -> None:
+        """See ``link.Link``; blocks for at most the connect timeout per address and for the name server.
+
+        A name server that is silent holds the C library for 10 s and more, and nothing can interrupt that. So a
+        thread of its own dials; a stop leaves it behind, and it closes what it opened.
+        """
+        where = f"{self._settings.host}:{self._settings.port}"
+        dialled: Future[None] = Future()
+        threading.Thread(target=self._dial, args=(dialled,), name="publish/dial", daemon=True).start()
+        while not wait([dialled], _STOP_POLL_S).done:
+            if stop.is_set():
+                dialled.add_done_callback(lambda _: self.close())
+                raise UnavailableError("mqtt.stopped", f"stopped while connecting to the broker at {where}")
         try:
-            if settings.tls is not None:
-                self._client.tls_set_context(_context(settings.tls))
-            self._client.connect(
-                settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties
-            )
-            sock = self._client.socket()
-            if sock is not None:
-                # a result must not wait until the broker has acknowledged the segment before it (40 ms with Nagle)
-                _set(sock, socket.TCP_NODELAY)
+            dialled.result()
         except (OSError, ValueError) as error:
             self.close()
             code, msg = "mqtt.unreachable", f"cannot connect to the broker at {where}: {error}"
             raise UnavailableError(code, msg, help="check mqtt.host, mqtt.port and that the broker runs") from error
+
+    def _dial(self, dialled: Future[None]) -> None:
+        try:
+            self._connect()
+        except Exception as error:  # noqa: BLE001 - the boundary of a thread; whoever waits for it raises it
+            dialled.set_exception(error)
+        else:
+            dialled.set_result(None)
+
+    def _connect(self) -> None:
+        settings = self._settings
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+        properties.SessionExpiryInterval = settings.session_expiry_s
+        properties.ReceiveMaximum = _INBOUND_MAX
+        if settings.tls is not None:
+            self._client.tls_set_context(_context(settings.tls))
+        self._client.connect(
+            settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties
+        )
+        sock = self._client.socket()
+        if sock is not None:
+            # a result must not wait until the broker has acknowledged the segment before it (40 ms with Nagle)
+            _set(sock, socket.TCP_NODELAY)
 
     def pump(self, timeout_s: float, wake: int) -> None:
         """See ``link.Link``."""

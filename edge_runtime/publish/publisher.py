@@ -150,7 +150,7 @@ class Publisher:
         link = self._dial(self._presence.will())
         session = Session(link)
         try:
-            link.open()
+            link.open(stop)
             self._await_accepted(session, stop)
             if session.ended is None and session.window:
                 self._greet(session)

@@ -11,6 +11,7 @@ import pytest
 
 from edge_runtime.publish.link import Accepted, Answered, Ended, Happening, Outgoing, SubscribeAnswered
 from edge_runtime.publish.mqtt import MqttDial, MqttLink
+from edge_runtime.system.service import Stop
 from tests.brokers import Broker
 from tests.fakes.broker_packets import PacketBroker
 from tests.fakes.publishing import QUICK, wait_until
@@ -25,7 +26,7 @@ class Talk:
     def __init__(self, port: int) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.link: MqttLink = MqttDial(replace(QUICK, port=port))(None)
-        self.link.open()
+        self.link.open(Stop())
         self.seen: list[Happening] = []
 
     def close(self) -> None:

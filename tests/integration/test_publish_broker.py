@@ -18,7 +18,7 @@ from edge_runtime.publish import schema
 from edge_runtime.publish.link import Inbound, Outgoing, TlsSettings
 from edge_runtime.publish.mqtt import MqttDial
 from edge_runtime.publish.subscriber import Subscriber
-from edge_runtime.system.service import ServiceGroup
+from edge_runtime.system.service import ServiceGroup, Stop
 from tests.brokers import Broker, free_port
 from tests.fakes.publishing import QUICK, listening, proving, running_box, wait_until
 from tests.fakes.results import make_event
@@ -176,7 +176,7 @@ def test_neither_side_of_the_connection_waits_for_more_to_send(broker: Broker) -
     waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     link = MqttDial(replace(QUICK, port=broker.port, client_id="prompt"))(None)
     try:
-        link.open()
+        link.open(Stop())
         link.pump(1.0, waker)
         sock = link._client.socket()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +20,7 @@ from edge_runtime.publish import mqtt
 from edge_runtime.publish.documents import POSTED_MAX, Documents
 from edge_runtime.publish.link import Backoff, Outgoing, TlsSettings, words
 from edge_runtime.publish.waker import Waker
+from edge_runtime.system.service import Stop
 from tests.fakes.publishing import QUICK
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
@@ -61,7 +66,37 @@ def test_the_size_of_a_packet_is_never_underestimated() -> None:
 @pytest.mark.parametrize("tls", [TlsSettings(Path("absent")), TlsSettings(cert=Path("absent"), key=Path("absent"))])
 def test_unusable_tls_files_are_said(tls: TlsSettings) -> None:
     with pytest.raises(UnavailableError, match="cannot connect to the broker at"):
-        mqtt.MqttDial(replace(QUICK, port=1, tls=tls))(None).open()
+        mqtt.MqttDial(replace(QUICK, port=1, tls=tls))(None).open(Stop())
+
+
+def test_a_stop_does_not_wait_for_a_silent_name_server_and_what_is_connected_after_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answer, resolve = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        asked.set()
+        answer.wait(10)
+        return resolve(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = mqtt.MqttDial(replace(QUICK, port=server.getsockname()[1]))(None)
+        stop = Stop()
+        timer = threading.Timer(0.05, stop.set)
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="stopped while connecting"):
+            link.open(stop)
+        assert asked.is_set()
+        assert time.monotonic() - started < 2
+        link.close()
+        timer.join()
+        answer.set()
+        server.settimeout(5)
+        with server.accept()[0] as peer:
+            peer.settimeout(5)
+            assert peer.recv(1) == b""
 
 
 def test_a_password_is_not_printed() -> None:
