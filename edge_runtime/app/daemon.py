@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import time
 import uuid
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -46,7 +48,8 @@ logger = logging.getLogger(__name__)
 LOCK_FILE = "lock"
 CACHE_DIR = "cache"
 RESULT_STREAM = "result/"
-LINE_STOP_S = 3.7  # of the 5 s that SIGTERM may take; the rest is for delivery
+STOP_S = 4.5  # SIGTERM must end the daemon within 5 s; the rest is for the interpreter
+LINE_STOP_S = 3.0  # of them, for a line whose processes do not end by themselves (assembly.FINISH_S, Supervisor.stop)
 
 
 class Wish(Enum):
@@ -61,12 +64,13 @@ class Control:
 
     def __init__(self) -> None:
         """Nothing is wished yet."""
-        self._stopped = False  # stays, once it is true
+        self._end_s = math.inf  # when all is to be over; stays, once it is set
         self._wishes: SimpleQueue[Wish] = SimpleQueue()  # see Stop.set for why it is no Event
 
     def stop(self) -> None:
         """Ask for the end; wins over a reload."""
-        self._stopped = True
+        if not self.stopping:
+            self._end_s = time.monotonic() + STOP_S
         self._wishes.put(Wish.STOP)
 
     def reload(self) -> None:
@@ -74,13 +78,22 @@ class Control:
         if self._wishes.empty():
             self._wishes.put(Wish.RELOAD)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._end_s < math.inf
+
+    def left_s(self) -> float:
+        """Seconds until all is to be over: endless before somebody asks for the end."""
+        return self._end_s - time.monotonic()
+
     def wait(self, timeout_s: float) -> Wish | None:
         """Return the wish that came within ``timeout_s`` seconds and take it, ``None`` without one; STOP stays."""
         wish = None
-        if not self._stopped:
+        if not self.stopping:
             with contextlib.suppress(Empty):
                 wish = self._wishes.get(timeout=timeout_s)
-        return Wish.STOP if self._stopped else wish
+        return Wish.STOP if self.stopping else wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +168,15 @@ class Daemon:
 
     def _deliver(self, flight: FlightFiles) -> bool:
         """Run lines until delivery's own settings change; return whether to go on with the new ones."""
-        wanted, on_acked = delivery_settings(self._settings), self._count_acked
-        with Delivery(self._settings, self.boot_id, self._clock, flight.recorder, on_acked=on_acked) as delivery:
+        wanted = delivery_settings(self._settings)
+        with Delivery(
+            self._settings,
+            self.boot_id,
+            self._clock,
+            flight.recorder,
+            on_acked=self._count_acked,
+            left_s=self._control.left_s,
+        ) as delivery:
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
             if born is not None:
@@ -187,7 +207,7 @@ class Daemon:
                 running = self._wait(group, delivery)
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
-        return running
+        return running and not self._control.stopping  # it may have come since
 
     def _note_delivered(self, delivery: Delivery) -> None:
         """Complete the report when delivery has drained."""

@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 SPOOL_FILE = "spool.db"
 NS_PER_MS = 1e6
 MB = 1 << 20
-STOP_S = 3.0  # publisher 1.5 s, spool 2.5 s: both are bounded by themselves
+STOP_S = 3.0
+STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
 
 
 class AckListener(Protocol):
@@ -64,8 +65,12 @@ class Delivery:
         flight: FlightRecorder,
         *,
         on_acked: AckListener | None = None,
+        left_s: Callable[[], float] = lambda: STOP_S,
     ) -> None:
-        """Prepare; nothing is opened before the block. What is committed leaves ``flight``."""
+        """Prepare; nothing is opened before the block. What is committed leaves ``flight``.
+
+        ``left_s`` tells how many seconds there are for the drain when the block is left.
+        """
         self.boot_id = boot_id
         identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
@@ -94,6 +99,7 @@ class Delivery:
         self._flight = flight
         self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
+        self._left_s = left_s
         self._group = ServiceGroup(join_timeout_s=STOP_S)
         self._stack = ExitStack()
 
@@ -124,6 +130,7 @@ class Delivery:
         Raises:
             ExceptionGroup: a thread of delivery had failed.
         """
+        self._group.join_timeout_s = max(STOP_MIN_S, min(STOP_S, self._left_s()))
         self.spool.finish()
         self._stack.__exit__(kind, error, trace)
 

@@ -65,7 +65,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """With Python's 5 ms, every call that gave the GIL away waits that long for it behind a busy thread."""
 LOAD_QUEUE_LIMIT: Final = 32
 STOP_LOAD_S: Final = 1.0
-"""How long a stop waits for a load that is under way; main kills after 2 s."""
+"""How long a stop waits for a load that is under way; main kills after 1.4 s."""
 
 
 def main(context: ChildContext) -> None:

@@ -49,7 +49,7 @@ _S = 1_000_000_000
 _TURN_S = 0.25  # longest wait of the loop: how late a stop is seen
 _LATEST_EVERY_NS = _S // 5  # per inspection
 _LATEST_EXPIRY_S = 3600
-_FLUSH_NS = int(1.5 * _S)  # after a stop: how long what is committed is still sent
+_FLUSH_UNTIL_S = 1.0  # of the time that a stop leaves: what is committed is sent until then
 _FAREWELL_NS = int(0.5 * _S)
 _MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a refused topic is tried this seldom
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
@@ -136,7 +136,7 @@ class Publisher:
     # --- the thread
 
     def run(self, stop: Stop) -> None:
-        """Publish until ``stop``, then send what is committed (at most 1.5 s), say goodbye and end."""
+        """Publish until ``stop``, then send what is committed while the stop leaves time, say goodbye and end."""
         try:
             while not stop.is_set():
                 pause_s = self._attempt(stop)
@@ -194,17 +194,14 @@ class Publisher:
         self._presence.connected()
 
     def _serve(self, session: Session, stop: Stop) -> None:
-        stopped_ns: int | None = None
         while session.ended is None:
             wait_s = self._fill(session)
             session.link.pump(wait_s, self._waker.descriptor)
             self._digest(session)
             self._watch(session)
             if stop.is_set():
-                now_ns = self._clock.mono_ns()
-                stopped_ns = stopped_ns or now_ns
                 done = self._spool.drained and not self._spool.waiting and not session.sent and not self._resend
-                if done or now_ns - stopped_ns > _FLUSH_NS:
+                if done or stop.left_s < _FLUSH_UNTIL_S:
                     self._farewell(session)
                     return
 

@@ -7,11 +7,12 @@ never fails: what cannot be queued is counted and published as an event. When th
 what was put waits in the queue, and the spool tries again by itself.
 
 Legal order: ``open`` -> ``run`` in its thread, ``put`` and the sender's methods from others -> ``finish`` (no more
-puts) -> stop.
+results) -> stop.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -46,8 +47,8 @@ _IDLE_S = 0.2  # longest sleep of the writer
 _ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
 _TIDY_NS = _S
 _RETRY_S = (0.1, 2.0)  # first and longest pause after the disk refused
-_DRAIN_NS = int(1.5 * _S)  # after a stop: how long puts are still taken
-_END_NS = int(2.5 * _S)  # after a stop: when the writer ends in any case
+_PUTS_UNTIL_S = 1.5  # of the time that a stop leaves: puts are taken until then
+_END_S = 0.5  # what the end itself needs: the flusher's last sync and closing the file
 
 
 class Spool:
@@ -109,7 +110,7 @@ class Spool:
         self._open(damaged=False)
 
     def run(self, stop: Stop) -> None:
-        """Write until ``stop``, then commit what was put (at most 1.5 s of it) and close the file.
+        """Write until ``stop``, then commit what was put while the stop leaves time, and close the file.
 
         Raises:
             BusyError: ``open`` was not called and another process uses this spool.
@@ -127,16 +128,20 @@ class Spool:
         """Close the file and give the lock back; idempotent. For a spool that was opened and never run."""
         self._inbox.close()
         self._drained.set()
-        left = len(self._held) + len(self._inbox)
-        if left:
-            logger.error("spool ends with %d documents that never reached the disk", left)
+        with contextlib.suppress(Closed):
+            self._held += filter(None, self._inbox.get_batch(len(self._inbox), 0.0))
+        if self._held:
+            logger.error("spool ends with %d documents that never reached the disk", len(self._held))
         self._ledger.close()
         self._lock.release()
 
     def finish(self) -> None:
-        """Promise that no more will be put; the writer ends as soon as everything is on disk and answered."""
+        """Promise that no more results will be put; the writer ends as soon as everything is on disk and answered.
+
+        What comes all the same until then, such as the refusal of a command, is still taken.
+        """
         self._closing.set()
-        self._inbox.close()
+        self._wake()
 
     # --- the line's side; any thread
 
@@ -233,20 +238,19 @@ class Spool:
     # --- the writer
 
     def _work(self, stop: Stop, failed: Stop) -> None:
-        stopped_ns: int | None = None
         while not failed.is_set():
             self.step(self._patience())
             if stop.is_set():
-                now_ns = self._clock.mono_ns()
-                stopped_ns = stopped_ns or now_ns
-                if now_ns - stopped_ns > _DRAIN_NS:
+                if stop.left_s < _PUTS_UNTIL_S:
                     self.finish()
-                if now_ns - stopped_ns > _END_NS or (self._drained.is_set() and not self._handout.owned):
+                if stop.left_s < _END_S or (self._drained.is_set() and not self._handout.owned):
+                    self._inbox.close()
+                    self.step(0.0)  # what came since the last one
                     return
             if self._trouble is not None:
                 self._rest(stop, failed)
             elif self._drained.is_set():
-                failed.wait(_ANSWERS_S)  # a closed queue does not make us wait
+                failed.wait(_ANSWERS_S)  # there is no patience any more
 
     def _rest(self, stop: Stop, failed: Stop) -> None:
         """Leave the disk alone for a pause, but not when there is no time left for one."""
@@ -255,7 +259,7 @@ class Spool:
             continue
 
     def _patience(self) -> float:
-        if self._handout.wanted() is not None or self._trouble is not None:
+        if self._handout.wanted() is not None or self._trouble is not None or self._closing.is_set():
             return 0.0
         return _ANSWERS_S if self._handout.owned else _IDLE_S
 

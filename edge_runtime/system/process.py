@@ -31,7 +31,7 @@ __all__ = ["Child", "ChildOwner", "ChildSpec", "ExitCause", "ExitKind", "Supervi
 logger = logging.getLogger(__name__)
 
 RETIRE_TIMEOUT_S = 2.0
-STOP_TIMEOUT_S = 2.2  # with KILL_TIMEOUT_S and the zygote's end at most 3 s
+STOP_TIMEOUT_S = 1.4  # with KILL_TIMEOUT_S and the zygote's end at most 2.2 s
 KILL_TIMEOUT_S = 0.3  # what the kernel may need to end a killed process
 MESSAGES_PER_TURN = 64
 _LAST_MESSAGES_MAX = 10_000  # more than a socket buffer holds; a child's child may have the other end and go on
@@ -137,7 +137,7 @@ class Supervisor:
             self._forget(ward)
 
     def stop(self) -> None:
-        """Retire every child, end the zygote and wait for both: at most 3 s. Idempotent.
+        """Retire every child, end the zygote and wait for both: at most 2.2 s. Idempotent.
 
         Drives the loop meanwhile, so that last messages and ``on_exited`` reach their owners.
         """

@@ -10,6 +10,7 @@ of them always reaches the block.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -25,23 +26,32 @@ JOIN_TIMEOUT_S = 4.0  # SIGTERM must end the daemon within 5 s
 
 
 class Stop:
-    """A request to stop that any thread can make, see and wait on."""
+    """A request to stop that any thread can make, see and wait on, and how much time there is to obey it."""
 
     def __init__(self) -> None:
         """Start unset."""
         self._event = threading.Event()
+        self._end_s = math.inf
 
-    def set(self) -> None:
-        """Ask for the stop; idempotent, callable from any thread, but not from signal handlers.
+    def set(self, within_s: float = JOIN_TIMEOUT_S) -> None:
+        """Ask for the stop; whoever is not done ``within_s`` seconds from now is given up. Earlier wins.
+
+        Idempotent, callable from any thread, but not from signal handlers.
 
         A handler runs between two instructions of the main thread, and that may hold the lock of the event, in
         ``wait`` for example: it would wait for itself for ever. The ``put`` of a ``queue.SimpleQueue`` is reentrant.
         """
+        self._end_s = min(self._end_s, time.monotonic() + within_s)
         self._event.set()
 
     def is_set(self) -> bool:
         """Tell whether the stop was asked for."""
         return self._event.is_set()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left to obey, endless before the stop."""
+        return self._end_s - time.monotonic()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep at most ``timeout_s`` seconds, less when stopped; return whether the stop was asked for."""
@@ -69,9 +79,9 @@ class ServiceGroup:
     """Owns the threads of one process; see the module docstring for the legal order."""
 
     def __init__(self, *, join_timeout_s: float = JOIN_TIMEOUT_S) -> None:
-        """Make an empty group whose stop takes at most ``join_timeout_s`` seconds in all."""
+        """Make an empty group whose stop takes at most ``join_timeout_s`` seconds in all; can be changed until then."""
         self.stop = Stop()
-        self._join_timeout_s = join_timeout_s
+        self.join_timeout_s = join_timeout_s
         self._threads: list[threading.Thread] = []
         self._failures: list[Exception] = []
         self._failures_lock = threading.Lock()  # guards _failures
@@ -88,8 +98,8 @@ class ServiceGroup:
         Raises:
             ExceptionGroup: a service failed or did not end in time, and the body itself did not raise.
         """
-        self.stop.set()
-        deadline = time.monotonic() + self._join_timeout_s
+        self.stop.set(self.join_timeout_s)
+        deadline = time.monotonic() + self.join_timeout_s
         for thread in reversed(self._threads):
             thread.join(max(0.05, deadline - time.monotonic()))
             if thread.is_alive():
@@ -133,7 +143,7 @@ class ServiceGroup:
     def _fail(self, error: Exception, service: Service) -> None:
         error.add_note(f"in service {service.name}")
         self._add_failure(error)
-        self.stop.set()
+        self.stop.set(self.join_timeout_s)
 
     def _add_failure(self, error: Exception) -> None:
         with self._failures_lock:

@@ -243,7 +243,7 @@ def test_a_clean_stop_says_goodbye_after_the_last_result(tmp_path: Path) -> None
 def test_a_stop_does_not_wait_for_a_broker_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FLUSH_NS", 200_000_000)
+    monkeypatch.setattr(module, "_FLUSH_UNTIL_S", 3.8)
     settings = replace(QUICK, ack_timeout_s=60.0, window=1)
     with PacketBroker(answer=hold_results) as broker:
         with running_box(tmp_path, broker.port, settings) as box:

@@ -703,6 +703,20 @@ def test_a_stop_commits_everything_that_was_put_before(tmp_path: Path) -> None:
         assert again.spool.last_committed("top") == (1000, 1000)
 
 
+def test_a_refusal_that_is_put_while_the_spool_ends_is_still_written(rig: Rig) -> None:
+    with ServiceGroup() as group:
+        group.start(rig.spool)
+        rig.spool.finish()
+        while not rig.spool.drained:
+            group.wait(0.005)
+        rig.spool.put(make_event("command.refused"))
+    assert rig.spool.stats().lost == 0
+    again = Rig(rig.path.parent, rig.clock).open()
+    with closing(again.spool):
+        again.step()
+        assert [event["kind"] for event in again.events(again.take())] == ["command.refused"]
+
+
 def test_the_writer_waits_for_the_answers_of_the_sender_at_the_end(rig: Rig) -> None:
     with ServiceGroup() as group:
         group.start(rig.spool)

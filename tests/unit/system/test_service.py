@@ -188,6 +188,29 @@ def test_a_stop_can_be_seen_and_waited_for() -> None:
     assert stop.wait(LONG_S)
 
 
+def test_a_stop_says_how_much_time_there_is_and_a_second_one_may_only_shorten_it() -> None:
+    stop = Stop()
+    assert stop.left_s > 1e9
+    stop.set(5.0)
+    assert 4.0 < stop.left_s <= 5.0
+    stop.set(2.0)
+    stop.set(9.0)
+    assert 1.0 < stop.left_s <= 2.0
+
+
+def test_a_service_knows_how_long_its_group_waits_for_it() -> None:
+    left: list[float] = []
+
+    def run(stop: Stop) -> None:
+        stop.wait(LONG_S)
+        left.append(stop.left_s)
+
+    with ServiceGroup(join_timeout_s=9.0) as group:
+        group.start(_Service(run))
+        group.join_timeout_s = 5.0
+    assert 4.0 < left[0] <= 5.0
+
+
 def test_an_empty_group_ends_at_once() -> None:
     with ServiceGroup():
         pass
