@@ -163,23 +163,23 @@ class LineService:
         return {name: ring.frames_begun for name, ring in self._rings.items()}
 
     def counters(self) -> dict[str, Counters]:
-        """Counters by inspection; a moment's picture, taken without stopping the line."""
-        return {name: station.inspection.counters for name, station in self.line.stations.items()}
+        """Counters by inspection."""
+        return {name: figures.counters for name, figures in self.line.picture.inspections.items()}
 
     def models(self) -> dict[str, ModelFacts | None]:
         """What is loaded, by slot; ``None`` for a slot whose model was refused."""
-        return {name: slot.facts for name, slot in self.engine.slots.items()}
+        return {name: slot.facts for name, slot in self.line.picture.slots.items()}
 
     def reasons(self) -> tuple[str, ...]:
         """Why the line is not ready; empty when it is."""
         return tuple(
-            f"model {slot.spec.id} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
-            for slot in self.engine.slots.values()
+            f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
+            for name, slot in self.line.picture.slots.items()
             if slot.state is not SlotState.READY
         ) + tuple(
-            f"camera {link.camera} is {link.state.state}" + (f" ({link.state.detail})" if link.state.detail else "")
-            for link in self.cameras.values()
-            if link.state.state not in ("streaming", "ended")
+            f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
+            for name, state in ((name, link.state) for name, link in self.cameras.items())
+            if state.state not in ("streaming", "ended")
         )
 
     def _engine_spec(self) -> ChildSpec:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
-    from edge_runtime.pipeline.line import Station
-    from edge_runtime.pipeline.slot import ModelSlot
+    from edge_runtime.pipeline.inspection import Figures
+    from edge_runtime.pipeline.line import Picture
+    from edge_runtime.pipeline.slot import Standing
 
 NS_PER_S = 1e9
 
 
 class Overview:
-    """``control.health.Subject`` of the daemon. Reads figures of other threads without stopping them."""
+    """``control.health.Subject`` of the daemon. Reads what other threads show, without stopping them."""
 
     def __init__(self, line: LineService, delivery: Delivery) -> None:
         """Look at ``line`` and ``delivery``."""
@@ -35,20 +36,21 @@ class Overview:
         """See ``control.health.Subject``."""
         now = self._clock.mono_ns()
         reasons = self._line.reasons() + self._delivery.reasons()
-        self._tell_info()
-        return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self.document())
+        picture = self._line.line.picture
+        self._tell_info(picture)
+        return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
         """See ``control.health.Subject``."""
         self._delivery.publish_metrics(document)
 
-    def _tell_info(self) -> None:
+    def _tell_info(self, picture: Picture) -> None:
         """Keep the retained ``info`` true: what this box is made of, sent again only when it changed."""
         plan = self._line.plan
         info: dict[str, object] = {
             "version": __version__,
             "cameras": {c.id: {"source": c.source.redacted, "capture": c.capture.value} for c in plan.cameras},
-            "models": {name: _slot(slot) for name, slot in self._line.engine.slots.items()},
+            "models": {name: _slot(slot) for name, slot in picture.slots.items()},
             "inspections": {
                 item.spec.id: {
                     "camera": item.spec.camera,
@@ -63,8 +65,7 @@ class Overview:
             self._info = info
             self._delivery.set_info(info)
 
-    def document(self) -> dict[str, object]:
-        """Return all figures as JSON-able values."""
+    def _document(self, picture: Picture) -> dict[str, object]:
         line = self._line
         return {
             "version": __version__,
@@ -72,23 +73,22 @@ class Overview:
             "uptime_s": round((self._clock.mono_ns() - self._started_ns) / NS_PER_S, 1),
             "cameras": {
                 name: {
-                    "state": link.state.state,
-                    "reason": link.state.reason,
-                    "detail": link.state.detail,
-                    "restarts": link.restarts,
+                    "state": state.state,
+                    "reason": state.reason,
+                    "detail": state.detail,
+                    "restarts": restarts,
                 }
-                for name, link in line.cameras.items()
+                for name, state, restarts in ((name, link.state, link.restarts) for name, link in line.cameras.items())
             },
             "engine": {"restarts": line.engine.restarts, "alive": line.engine.alive},
-            "models": {name: _slot(slot) for name, slot in line.engine.slots.items()},
-            "inspections": {name: self._inspection(name, station) for name, station in line.line.stations.items()},
+            "models": {name: _slot(slot) for name, slot in picture.slots.items()},
+            "inspections": {name: self._inspection(name, figures) for name, figures in picture.inspections.items()},
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
         }
 
-    def _inspection(self, name: str, station: Station) -> dict[str, object]:
-        inspection = station.inspection
-        counters = inspection.counters
+    def _inspection(self, name: str, figures: Figures) -> dict[str, object]:
+        counters = figures.counters
         p50, p99 = self._delivery.latency(name).percentiles(0.5, 0.99)
         return {
             "captured": counters.captured,
@@ -96,13 +96,13 @@ class Overview:
             "dropped": counters.dropped,
             "failed": counters.failed,
             "inFlight": counters.in_flight,
-            "droppedBy": inspection.dropped_by_reason,
-            "failedBy": inspection.failed_by_reason,
+            "droppedBy": figures.dropped_by,
+            "failedBy": figures.failed_by,
             "latency_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
         }
 
 
-def _slot(slot: ModelSlot) -> dict[str, object]:
+def _slot(slot: Standing) -> dict[str, object]:
     facts = slot.facts
     document: dict[str, object] = {"state": slot.state.value}
     if slot.message:

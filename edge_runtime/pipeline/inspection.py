@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.result import Counters, Drop, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Prediction
 
@@ -130,6 +132,15 @@ class _Tally:
     dropped: Counter[Drop] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counters of one moment, with the reasons behind them by value of ``Drop`` and ``Failure``."""
+
+    counters: Counters
+    dropped_by: Mapping[str, int]
+    failed_by: Mapping[str, int]
+
+
 class Inspection:
     """See the module docstring. Not thread-safe: one thread owns it."""
 
@@ -154,15 +165,13 @@ class Inspection:
             in_flight=len(self._open) + len(self._triggers),
         )
 
-    @property
-    def dropped_by_reason(self) -> dict[str, int]:
-        """Dropped frames by ``Drop`` value."""
-        return {drop.value: count for drop, count in self._tally.dropped.items()}
-
-    @property
-    def failed_by_reason(self) -> dict[str, int]:
-        """Failed frames by ``Failure`` value."""
-        return {failure.value: count for failure, count in self._tally.failed.items()}
+    def figures(self) -> Figures:
+        """Return what may be shown to other threads."""
+        return Figures(
+            self.counters,
+            dropped_by={drop.value: count for drop, count in self._tally.dropped.items()},
+            failed_by={failure.value: count for failure, count in self._tally.failed.items()},
+        )
 
     @property
     def wants_engine(self) -> bool:

@@ -3,7 +3,7 @@
 Flow: camera link -> inspections of that camera -> slot with room -> engine link -> result factory -> sink. Control
 reaches in only through ``trigger``, ``start``, ``stop`` and the snapshot.
 
-Threads: everything runs in the loop's thread. ``trigger``, ``counters`` and ``stop`` are posted into it by callers.
+Threads: everything runs in the loop's thread; ``trigger`` is posted into it by callers. Others read ``picture``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.camera_link import CameraLink, CameraState
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import Inspection, Settled, TriggerIds, Verdict
+    from edge_runtime.pipeline.inspection import Figures, Inspection, Settled, TriggerIds, Verdict
     from edge_runtime.pipeline.results import ModelFacts, ResultFactory
-    from edge_runtime.pipeline.slot import ModelSlot
+    from edge_runtime.pipeline.slot import ModelSlot, Standing
     from edge_runtime.system.loop import Loop, Timer
 
 logger = logging.getLogger(__name__)
 
-ENGINE_CHECK_S = 0.1
+CHECK_S = 0.1
 LABELS_TOLD = 50  # of a model, in an event: it may have a hundred thousand
 
 
@@ -51,6 +51,14 @@ class Station:
     timer: Timer | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The line at one moment. It was taken in the line's thread, so what it shows belongs together."""
+
+    inspections: Mapping[str, Figures]
+    slots: Mapping[str, Standing]
+
+
 class Line:
     """See the module docstring. Implements the listeners of its camera and engine links."""
 
@@ -68,12 +76,14 @@ class Line:
             self._by_camera.setdefault(station.inspection.spec.camera, []).append(station)
             self._by_slot.setdefault(station.inspection.spec.slot, []).append(station)
         self._on_other: Callable[[dict[str, object]], None] | None = None
+        self.picture = self._look()
+        """At most ``CHECK_S`` old while the loop turns; replaced as a whole, so that any thread may read it."""
 
     def attach(self, cameras: Mapping[str, CameraLink], engine: EngineLink) -> None:
-        """Name the links, once; from then on the engine is watched for hanging."""
+        """Name the links, once; from then on the engine is watched for hanging, and the picture is kept fresh."""
         self.cameras = dict(cameras)
         self.engine = engine
-        self._loop.call_later(ENGINE_CHECK_S, self._check_engine)
+        self._check()
 
     def trigger(self, inspection: str, ids: TriggerIds) -> bool:
         """Ask for the next frame of ``inspection``; ``False`` when it is unknown or not triggered."""
@@ -93,6 +103,7 @@ class Line:
         """Settle every open frame as shut down; no result is left undecided."""
         for station in self.stations.values():
             self._finish(station, station.inspection.drain())
+        self.picture = self._look()
 
     # camera listener
 
@@ -250,10 +261,17 @@ class Line:
         outage = slot.outage if slot else None
         self._finish(station, station.inspection.on_time(self._loop.clock.mono_ns(), outage))
 
-    def _check_engine(self) -> None:
+    def _check(self) -> None:
         if self.engine is not None:
             self.engine.check(self._loop.clock.mono_ns())
-        self._loop.call_later(ENGINE_CHECK_S, self._check_engine)
+        self.picture = self._look()
+        self._loop.call_later(CHECK_S, self._check)
+
+    def _look(self) -> Picture:
+        return Picture(
+            {name: station.inspection.figures() for name, station in self.stations.items()},
+            {name: slot.standing() for name, slot in self.engine.slots.items()} if self.engine else {},
+        )
 
     def _event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
         self._sink.put(Event(scope, kind, message, self._loop.clock.utc_ns(), fields))

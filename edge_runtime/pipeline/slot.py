@@ -65,6 +65,15 @@ class Request:
     sent_mono_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A slot at one moment: whether it can judge, with which model, and why not."""
+
+    state: SlotState
+    facts: ModelFacts | None
+    message: str
+
+
 class ModelSlot:
     """See the module docstring. One thread owns it."""
 
@@ -77,6 +86,10 @@ class ModelSlot:
         self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
         self._load_deaths = 0  # in a row
+
+    def standing(self) -> Standing:
+        """Return what may be shown to other threads."""
+        return Standing(self.state, self.facts, self.message)
 
     @property
     def has_room(self) -> bool:

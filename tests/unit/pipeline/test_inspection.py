@@ -71,7 +71,7 @@ def test_latest_drops_the_waiting_frame_for_a_newer_one_and_frees_its_pixels() -
     inspection.on_frame(old)
     assert inspection.on_frame(new) == [Settled(old, drop=Drop.SUPERSEDED, waited=True)]
     assert inspection.take() is new
-    assert inspection.dropped_by_reason == {"superseded": 1}
+    assert inspection.figures().dropped_by == {"superseded": 1}
 
 
 def test_latest_leaves_frames_in_flight_alone() -> None:
@@ -93,7 +93,7 @@ def test_every_keeps_frames_in_order_up_to_its_bound_and_fails_the_next_as_overr
     assert _fates(settled) == [(2, "inferred"), (3, "overrun")]
     assert settled[1].message == "2 frames are already waiting"
     assert not settled[1].waited
-    assert inspection.failed_by_reason == {"overrun": 1}
+    assert inspection.figures().failed_by == {"overrun": 1}
 
 
 def test_verdicts_in_the_wrong_order_leave_in_the_order_of_capture() -> None:
@@ -207,7 +207,7 @@ def test_frames_between_the_ticks_of_an_interval_are_dropped() -> None:
     inspection = Inspection(_spec(Capture.EVERY, queue=100, interval_ms=100, deadline_ms=10_000))
     for i, at_ms in enumerate([0, 40, 99, 105, 190, 200, 310]):
         inspection.on_frame(make_frame(i + 1, _ms(at_ms)))
-    assert inspection.dropped_by_reason == {"untriggered": 3}
+    assert inspection.figures().dropped_by == {"untriggered": 3}
     taken = [frame.frame_id for frame in iter(inspection.take, None)]
     assert taken == [1, 4, 6, 7]  # 105 was late for its tick, and the grid stayed where it was
 
@@ -298,7 +298,7 @@ def test_what_the_camera_discarded_is_captured_and_dropped() -> None:
     inspection.on_dropped(3, Drop.STALE)
     inspection.on_dropped(1, Drop.TORN)
     assert inspection.counters == Counters(captured=4, dropped=4)
-    assert inspection.dropped_by_reason == {"stale": 3, "torn": 1}
+    assert inspection.figures().dropped_by == {"stale": 3, "torn": 1}
 
 
 def test_drain_settles_everything_in_order() -> None:
@@ -482,8 +482,8 @@ class InspectionMachine(RuleBasedStateMachine):
         assert counters.inferred == fates.count("inferred")
         assert counters.dropped == fates.count("dropped") + self.books.camera_drops
         assert counters.failed == fates.count("failed") + self.books.lost_triggers
-        assert sum(self.inspection.dropped_by_reason.values()) == counters.dropped
-        assert sum(self.inspection.failed_by_reason.values()) == counters.failed
+        assert sum(self.inspection.figures().dropped_by.values()) == counters.dropped
+        assert sum(self.inspection.figures().failed_by.values()) == counters.failed
 
     @invariant()
     def the_queue_is_bounded(self) -> None:

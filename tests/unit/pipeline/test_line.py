@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.core.result import Evaluation, Event, RecipeRef, Result
+from edge_runtime.core.result import Counters, Evaluation, Event, RecipeRef, Result
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.flight import FlightRecorder, leftovers, words_needed
 from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec, TriggerIds
-from edge_runtime.pipeline.line import Line, Station
+from edge_runtime.pipeline.line import CHECK_S, Line, Station
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ResultFactory
-from edge_runtime.pipeline.slot import SlotSpec
+from edge_runtime.pipeline.slot import SlotSpec, SlotState
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ExitCause, ExitKind
 from edge_runtime.system.ring import Ring
@@ -235,7 +235,7 @@ def test_a_dropped_frame_leaves_the_flight_recorder_at_once(plants: list[_Plant]
         plant.frame()
     assert plant.left_over() == {"top": (3,)}
     assert plant.rings["top"].held == 1
-    assert plant.line.stations["top"].inspection.dropped_by_reason == {"superseded": 2}
+    assert plant.line.stations["top"].inspection.figures().dropped_by == {"superseded": 2}
 
 
 def test_the_engine_gets_no_more_frames_than_it_has_workers(plant: _Plant) -> None:
@@ -485,12 +485,25 @@ def test_drain_leaves_nothing_undecided(plant: _Plant) -> None:
         plant.frame()
     plant.line.drain()
     assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
-    assert plant.line.stations["top"].inspection.dropped_by_reason == {"stopped": 2}
+    assert plant.line.stations["top"].inspection.figures().dropped_by == {"stopped": 2}
     assert not plant.line.busy
     assert plant.left_over() == {"top": (1, 2)}
     plant.engine_dies(ExitKind.RETIRED)
     assert plant.rings["top"].held == 0
     assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
+
+
+def test_the_picture_for_other_threads_is_replaced_as_a_whole_and_soon(plant: _Plant) -> None:
+    before = plant.line.picture
+    plant.frame()
+    plant.engine_answers()
+    assert plant.line.picture is before
+    assert before.inspections["top"].counters == Counters()
+    plant.pass_ms(round(1000 * CHECK_S))
+    after = plant.line.picture
+    assert after.inspections["top"].counters == Counters(captured=1, inferred=1)
+    assert after.slots["defects"].state is SlotState.READY
+    assert after.slots["defects"].facts is not None
 
 
 def test_a_paused_model_gets_its_frames_when_it_is_fed_again(plant: _Plant) -> None:

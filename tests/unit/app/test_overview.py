@@ -1,0 +1,64 @@
+"""What status file, metrics and info show, as the health thread reads it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+from edge_runtime.app.assembly import LineService
+from edge_runtime.app.overview import Overview
+from edge_runtime.app.plan import plan_line
+from edge_runtime.core.result import Drop
+from edge_runtime.pipeline.flight import FlightRecorder
+from edge_runtime.pipeline.inspection import Inspection
+from edge_runtime.pipeline.slot import ModelSlot
+from edge_runtime.publish.limits import SpoolStats
+from edge_runtime.system.metrics import Window
+from tests.fakes.settings import make_settings
+
+if TYPE_CHECKING:
+    import pytest
+
+    from edge_runtime.app.delivery import Delivery
+
+
+class _Delivery:
+    boot_id = "boot-1"
+    spool = SimpleNamespace(stats=lambda: SpoolStats(*[0] * 11, "ok", None, None))
+
+    def __init__(self) -> None:
+        self.info: dict[str, object] = {}
+
+    def put(self, _: object) -> None: ...
+
+    def set_info(self, fields: dict[str, object]) -> None:
+        self.info = fields
+
+    def latency(self, _: str) -> Window:
+        return Window()
+
+    def broker(self) -> dict[str, object]:
+        return {}
+
+    def reasons(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_the_health_thread_does_not_look_into_what_the_line_is_changing(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = _Delivery()
+    plan = plan_line(make_settings(), cpus=1)
+    with closing(LineService(plan, delivery, FlightRecorder(), cache_dir=None)) as line:
+        line.line.on_dropped("top", 3, Drop.STALE)
+        line.line.drain()  # the line's thread has taken a picture
+        live = property(lambda _: (_ for _ in ()).throw(AssertionError("this may be half a change")))
+        monkeypatch.setattr(Inspection, "counters", live)
+        for name in ("state", "facts", "message"):
+            monkeypatch.setattr(ModelSlot, name, live, raising=False)
+        snapshot = Overview(line, cast("Delivery", delivery)).snapshot()
+        assert line.counters()["top"].dropped == 3
+    shown = snapshot.document["inspections"]["top"]  # type: ignore[index]
+    assert shown["captured"] == shown["inferred"] + shown["dropped"] + shown["failed"] + shown["inFlight"] == 3
+    assert shown["droppedBy"] == {"stale": 3}
+    assert snapshot.reasons == ("model defects is loading", "camera top is connecting")
+    assert delivery.info["models"] == {"defects": {"state": "loading"}}
