@@ -19,7 +19,7 @@ from edge_runtime.system.heartbeat import Heartbeat, Watchdog
 from edge_runtime.system.messages import MalformedMessage, Parcel, PeerGone, close_all, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_runtime.system.child import ForkOrder
     from edge_runtime.system.loop import Loop
@@ -29,6 +29,18 @@ logger = logging.getLogger(__name__)
 PRELOAD_TIMEOUT_S = 120.0  # a cold import of every engine on a slow box
 HEARTBEAT_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 0.5
+
+
+# What a child may know of our environment. Any other variable may hold a secret: a configuration may name any.
+_INHERITED = frozenset(
+    {"HOME", "LANG", "PATH", "RES_OPTIONS", "TMPDIR", "TZ", "VIRTUAL_ENV", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"}
+)
+_INHERITED_PREFIXES = (
+    *("LC_", "LD_", "MALLOC_", "GLIBC_", "PYTHON", "COV_", "COVERAGE_", "SSL_CERT_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_", "ONEDNN_", "TBB"),  # threads and kernels of the libraries
+    *("OPENCV_", "ORT_", "OV_", "OPENVINO_"),
+    *("OCL_", "CL_CONFIG_", "NEO", "IGC_", "ZE_", "ZEL_", "SYCL_", "ONEAPI_", "LIBVA_"),  # drivers of GPU and NPU
+)
 
 
 class ZygoteOwner(Protocol):
@@ -178,6 +190,12 @@ class ZygoteLink:
         os.close(self._pidfd)
 
 
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+
+
 def _spawn(control_fd: int, heartbeat_fd: int) -> tuple[subprocess.Popen[bytes], int]:
     package_parent = str(Path(edge_runtime.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
@@ -186,7 +204,7 @@ def _spawn(control_fd: int, heartbeat_fd: int) -> tuple[subprocess.Popen[bytes],
         stdin=subprocess.DEVNULL,
         stdout=2,  # stdout is for data (`--json`); whatever a child prints is a log
         pass_fds=(control_fd, heartbeat_fd),
-        env={**os.environ, "PYTHONPATH": path},
+        env={**_inherited(os.environ), "PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C is for main, which then asks the children to end
     )
     try:

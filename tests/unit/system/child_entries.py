@@ -125,6 +125,7 @@ def _inspect(context: ChildContext) -> None:
         "parent": os.getppid(),
         "imported_by": IMPORTED_BY,
         "telemetry": os.environ.get("ORT_DISABLE_TELEMETRY"),
+        "environment": dict(os.environ),
     }
     context.socket.send({"op": "facts", **facts})
 

@@ -168,6 +168,7 @@ def test_a_child_is_a_clean_process(started: Bench) -> None:
     started.until(lambda: owner.count("facts"))
     facts = owner.messages[-1]
     fds = facts.pop("fds")
+    facts.pop("environment")
     assert isinstance(fds, list)
     assert len([fd for fd in fds if fd.startswith("socket:")]) == 1 + sum(
         str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("socket:") for fd in (1, 2)
@@ -192,6 +193,24 @@ def test_a_child_is_a_clean_process(started: Bench) -> None:
         "telemetry": "1",
     }
     assert other.exits == []
+
+
+def test_a_child_knows_the_drivers_variables_and_no_secret_of_the_environment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = ("EDGE__MQTT__PASSWORD", "CAMERA_PW", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "http_proxy")
+    drivers = ("LD_LIBRARY_PATH", "OCL_ICD_VENDORS", "NEOReadDebugKeys", "ZE_AFFINITY_MASK", "LIBVA_DRIVER_NAME")
+    others = ("TBBROOT", "OPENCV_LOG_LEVEL_X", "COVERAGE_PROCESS_START_X", "PYTHONDONTWRITEBYTECODE")
+    for name in (*secret, *drivers, *others):
+        monkeypatch.setenv(name, "seen by a child")
+    bench.start()
+    owner = bench.running()
+    owner.child.send({"op": "inspect"})
+    bench.until(lambda: owner.count("facts"))
+    environment = owner.messages[-1]["environment"]
+    assert isinstance(environment, dict)
+    assert {name for name, value in environment.items() if value == "seen by a child"} == {*drivers, *others}
+    assert {"PATH", "PYTHONPATH"} <= environment.keys()
 
 
 def test_what_is_preloaded_is_imported_once_by_the_zygote(bench: Bench) -> None:
