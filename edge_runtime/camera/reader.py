@@ -10,6 +10,7 @@ bounded in time, ``beat`` is called between steps, and a ``Pulse`` beats during 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -91,6 +92,7 @@ class Reader:
         self._shape: tuple[int, int] | None = None
         self._opened_s = 0.0
         self._delivered = False
+        self._rest_s = 0.0  # before the next frame
         self._pacer = Pacer(0.0)
 
     def run(self) -> None:
@@ -109,7 +111,8 @@ class Reader:
             while True:
                 self._pause(BEAT_S)
         except Stopped:
-            self._announce.flush()
+            with contextlib.suppress(PeerGone):
+                self._announce.flush()
         except PeerGone as error:
             if isinstance(error, PeerBusy):
                 raise
@@ -175,7 +178,8 @@ class Reader:
 
     def _step(self) -> bool:
         """Take one frame from the source to its fate; return whether the source has ended."""
-        self._listen(0.0)
+        rest_s, self._rest_s = self._rest_s, 0.0
+        self._listen(rest_s)
         self._beat()
         self._announce.tick(time.monotonic_ns())
         if self._source.nature.blocks_s > BLOCK_S:
@@ -189,20 +193,28 @@ class Reader:
         if arrival is Nothing.YET:
             self._check_stall(arrived_ns / 1e9, "stalled", "no picture")
             return False
-        nature = self._source.nature
         frame_id = self._ring.next_frame_id()
+        try:
+            self._decide(frame_id, arrival, arrived_ns, utc_ns)
+        except Stopped:
+            self._announce.dropped(frame_id, Drop.STOPPED, arrived_ns)
+            raise
+        return False
+
+    def _decide(self, frame_id: int, arrival: Arrival, arrived_ns: int, utc_ns: int) -> None:
+        """Announce a grabbed frame in one way or another, unless ``Stopped`` comes first."""
+        nature = self._source.nature
         if nature.live and not nature.paced and self._is_stale(arrival, arrived_ns / 1e9):
             self._announce.dropped(frame_id, Drop.STALE, arrived_ns)
             self._check_stall(arrived_ns / 1e9, "late", "only pictures from the past")
-            return False
+            return
         self._stall.fresh(arrived_ns / 1e9)
         if nature.paced or (not nature.live and self._args.fps):
             arrived_ns, utc_ns = self._hold(arrival.position_s if nature.paced else None)
         if self._limit is not None and not self._limit.admits(arrived_ns / 1e9):
             self._announce.dropped(frame_id, Drop.RATE, arrived_ns)
-            return False
+            return
         self._offer(frame_id, arrival, arrived_ns, utc_ns)
-        return False
 
     def _is_stale(self, arrival: Arrival, now_s: float) -> bool:
         stale = self._lateness.is_stale(arrival, now_s, clocked=self._source.nature.clocked)
@@ -239,7 +251,7 @@ class Reader:
             if not isinstance(error, DataError):
                 raise
             if not self._source.nature.live:
-                self._pause(BAD_PICTURE_S)
+                self._rest_s = BAD_PICTURE_S
             return
         ref = slot.publish()
         read_ms = (time.monotonic_ns() - started_ns) / 1e6
@@ -268,15 +280,11 @@ class Reader:
             else:
                 self._announce.dropped(frame_id, Drop.NO_SLOT, arrived_ns)
             return None
-        try:
-            while True:
-                self._pause(SLOT_POLL_S)
-                slot = self._ring.acquire(frame_id)
-                if slot is not None:
-                    return slot
-        except Stopped:
-            self._announce.dropped(frame_id, Drop.NO_SLOT, arrived_ns)
-            raise
+        while True:
+            self._pause(SLOT_POLL_S)
+            slot = self._ring.acquire(frame_id)
+            if slot is not None:
+                return slot
 
     def _pause(self, seconds: float) -> None:
         """Wait, beating, at most ``seconds``.

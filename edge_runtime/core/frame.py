@@ -46,3 +46,11 @@ class Frame:
     read_ms: float = 0.0
     simulated: bool = False
     origin: str | None = None
+
+    @classmethod
+    def without_pixels(
+        cls, camera: str, frame_id: int, *, utc_ns: int, mono_ns: int, simulated: bool, origin: str | None = None
+    ) -> Frame:
+        """Return a frame that was captured and cannot be looked at: 0 x 0 pixels, in no slot."""
+        slot = SlotRef(0, 0)
+        return cls(camera, frame_id, utc_ns, mono_ns, 0, 0, 0, slot, simulated=simulated, origin=origin)

@@ -49,7 +49,7 @@ class Failure(Enum):
     DEADLINE = "deadline"  # no verdict by deadline_ms
     OVERRUN = "overrun"  # bounded queue of an `every` inspection was full
     ENGINE_LOST = "engine_lost"  # engine process died or hung with this frame in flight
-    CAMERA_LOST = "camera_lost"  # camera process died before the frame was whole
+    CAMERA_LOST = "camera_lost"  # camera process died before the frame was whole, or no frame came for the trigger
     INVALID_FRAME = "invalid_frame"  # undecodable, wrong dtype, too large ...
     INVALID_OUTPUT = "invalid_output"  # model answered NaN, boxes outside, unknown class
     NO_MODEL = "no_model"  # the slot has no loaded engine
@@ -57,7 +57,7 @@ class Failure(Enum):
 
 
 class Drop(Enum):
-    """Why a captured frame was never offered to a model (no result, but counted by reason)."""
+    """Why a captured frame was never offered to a model: counted, without a result unless every part has one."""
 
     SUPERSEDED = "superseded"  # a newer frame arrived first (policy `latest`)
     STALE = "stale"  # picture from before a stall

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.frame import Frame
 from edge_runtime.core.result import Drop, Failure
 from edge_runtime.pipeline import wire
 from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
-    from edge_runtime.core.frame import Frame, SlotRef
+    from edge_runtime.core.frame import SlotRef
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.process import Child, ExitCause
     from edge_runtime.system.ring import Ring
@@ -44,8 +45,8 @@ class CameraListener(Protocol):
         """A frame was captured but has no usable pixels."""
         ...
 
-    def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
-        """Frames were captured and discarded."""
+    def on_dropped(self, frame: Frame, drop: Drop) -> None:
+        """A frame was captured and discarded; it has no pixels, and the time of this call."""
         ...
 
     def on_camera_state(self, camera: str, state: CameraState) -> None:
@@ -56,8 +57,9 @@ class CameraListener(Protocol):
 class CameraLink:
     """Owner of one camera child (``system.process.ChildOwner``). One thread owns it.
 
-    Every frame id that the ring ever handed out is accounted: announced by a message, or, when the process died
-    first, as dropped (torn). The ring's counter is shared memory, so it is exact after kill -9 too.
+    Every frame id that the ring ever handed out is accounted: announced by a message, or, when the process ended
+    first, as dropped (torn, or stopped if we told it to end). The ring's counter is shared memory, so it is exact
+    after kill -9 too.
     """
 
     def __init__(
@@ -126,12 +128,11 @@ class CameraLink:
             # the counter is the child's word; one that makes no sense is not believed, and not looped over
             logger.error("camera %s left an absurd frame counter: %d after %d", self.camera, begun, self._settled_up_to)
             begun = max(self._ahead, default=self._settled_up_to)
-        torn = begun - self._settled_up_to - len(self._ahead)
+        torn = [number for number in range(self._settled_up_to + 1, begun + 1) if number not in self._ahead]
         self._settled_up_to = begun
         self._ahead.clear()
         self.ring.reclaim(self._holds)
-        if torn > 0:
-            self._listener.on_dropped(self.camera, torn, Drop.TORN)
+        self._dropped(torn, Drop.STOPPED if cause.kind is ExitKind.RETIRED else Drop.TORN)
         if cause.kind is not ExitKind.RETIRED:
             self._set_state(CameraState("lost", "process", cause.text, self._clock.mono_ns()))
 
@@ -156,7 +157,7 @@ class CameraLink:
             case "dropped":
                 ids, drop = wire.frame_ids(message), _drop(message)
                 self._announced(ids, 0)
-                self._listener.on_dropped(self.camera, len(ids), drop)
+                self._dropped(ids, drop)
             case "state":
                 state = wire.text(message, "state")
                 if state not in STATES:
@@ -167,6 +168,12 @@ class CameraLink:
                 )
             case _:
                 raise DataError("child.message", f"unknown camera message {wire.text(message, 'op')!r}")
+
+    def _dropped(self, frame_ids: list[int], drop: Drop) -> None:
+        utc_ns, mono_ns, made_up = self._clock.utc_ns(), self._clock.mono_ns(), self._simulated
+        for frame_id in frame_ids:
+            frame = Frame.without_pixels(self.camera, frame_id, utc_ns=utc_ns, mono_ns=mono_ns, simulated=made_up)
+            self._listener.on_dropped(frame, drop)
 
     def _announced(self, frame_ids: list[int], captured_mono_ns: int) -> None:
         """Note all of the ids or, when one is wrong, none: what is noted here must be accounted by the caller."""

@@ -210,10 +210,17 @@ class Inspection:
             return [self._drop(frame, Drop.UNTRIGGERED)]
         return self._fail(entry, failure, message)
 
-    def on_dropped(self, count: int, drop: Drop) -> None:
-        """Account frames that the camera captured and discarded itself."""
-        self._tally.captured += count
-        self._tally.dropped[drop] += count
+    def on_dropped(self, frame: Frame, drop: Drop) -> list[Settled]:
+        """Admit a frame that was captured and discarded before it came here.
+
+        With `every` it may have shown a part, which never goes without a result. Not so when it was left out on
+        purpose, when it is stale, because nobody knows which part that was, and where triggers ask for theirs.
+        """
+        missed = _MISSED.get(drop)
+        if missed is not None and self.spec.capture is Capture.EVERY and not self.spec.on_trigger:
+            return self.on_bad_frame(frame, *missed)
+        self._tally.captured += 1
+        return [self._drop(frame, drop)]
 
     def on_trigger(self, ids: TriggerIds, now_ns: int) -> list[Settled]:
         """Ask for the next frame captured from now on; too many open triggers fail at once."""
@@ -272,13 +279,13 @@ class Inspection:
         return min(starts) + self.spec.deadline_ms * NS_PER_MS if starts else None
 
     def drain(self) -> list[Settled]:
-        """Settle everything at shutdown: waiting frames are dropped, frames in flight and triggers fail."""
+        """Settle everything at shutdown: it fails, except for frames that `latest` would have replaced any moment."""
         settled: list[Settled] = []
         for entry in self._flying():
             settled += self._fail(entry, *_SHUTDOWN)
         while self._waiting:
             entry = self._next_waiting()
-            if entry.trigger is None:
+            if entry.trigger is None and self.spec.capture is Capture.LATEST:
                 del self._open[entry.frame.frame_id]
                 settled.append(self._drop(entry.frame, Drop.STOPPED, waited=True))
             else:
@@ -363,3 +370,7 @@ class Inspection:
 
 
 _SHUTDOWN = (Failure.SHUTDOWN, "the runtime was stopped before the verdict")
+_MISSED = {
+    Drop.TORN: (Failure.CAMERA_LOST, "the camera process ended before the frame was whole"),
+    Drop.STOPPED: _SHUTDOWN,
+}

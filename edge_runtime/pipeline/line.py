@@ -126,10 +126,11 @@ class Line:
             self._flight.enter(station.inspection.spec.id, frame.frame_id)
             self._finish(station, station.inspection.on_bad_frame(frame, failure, message))
 
-    def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
-        """Count frames that the camera discarded."""
-        for station in self._by_camera.get(camera, []):
-            station.inspection.on_dropped(count, drop)
+    def on_dropped(self, frame: Frame, drop: Drop) -> None:
+        """Count a frame that the camera discarded, or give those inspections a result that miss it."""
+        for station in self._by_camera.get(frame.camera, []):
+            self._flight.enter(station.inspection.spec.id, frame.frame_id)
+            self._finish(station, station.inspection.on_dropped(frame, drop))
 
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         """Publish and log a change of state, once."""

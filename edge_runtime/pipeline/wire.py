@@ -85,20 +85,16 @@ def frame(message: Mapping[str, object], camera: str, *, simulated: bool, max_pi
 
 
 def bad_frame(message: Mapping[str, object], camera: str, *, simulated: bool) -> Frame:
-    """Read a ``bad_frame`` message: a frame without pixels (0 x 0).
+    """Read a ``bad_frame`` message.
 
     Raises:
         DataError: a field is missing or out of range.
     """
-    return Frame(
-        camera=camera,
-        frame_id=integer(message, "frame"),
-        captured_utc_ns=integer(message, "utc_ns"),
-        captured_mono_ns=integer(message, "mono_ns"),
-        width=0,
-        height=0,
-        channels=0,
-        slot=SlotRef(0, 0),
+    return Frame.without_pixels(
+        camera,
+        integer(message, "frame"),
+        utc_ns=integer(message, "utc_ns"),
+        mono_ns=integer(message, "mono_ns"),
         simulated=simulated,
         origin=_origin(message),
     )

@@ -163,18 +163,26 @@ def test_status_tells_ready_and_why_not(tmp_path: Path) -> None:
         assert "no daemon runs" in done.stderr
 
 
-def test_a_camera_of_which_no_picture_may_be_skipped_waits_for_the_engine(tmp_path: Path) -> None:
+def test_a_camera_of_which_no_picture_may_be_skipped_waits_for_the_engine_and_for_reloads(tmp_path: Path) -> None:
     with Broker() as broker, Listener(broker.port) as listener:
         config = line_config(broker.port, tmp_path / "state", "sim:conveyor?fps=0.0&size=448x256")
-        config["cameras"]["top"] |= {"capture": "every", "queue": 2}
+        config["cameras"]["top"] |= {"capture": "every", "queue": 8}
         config["inspections"]["top"]["deadline_ms"] = 20_000
         with DaemonProcess(tmp_path, config) as daemon:
             listener.wait_for_verdicts(100)
             counters = daemon.counters()
+            assert (counters["dropped"], counters["failed"]) == (0, 0)
+            for recipe in ("first", "second"):
+                config["inspections"]["top"]["recipe"] = {"id": recipe}
+                daemon.write(config)
+                os.kill(daemon.pid, signal.SIGHUP)
+                wait_until(lambda: listener.documents[-1]["recipe"]["id"] == recipe, 20, "results again")  # noqa: B023
             assert daemon.terminate()[0] == 0
-        assert (counters["dropped"], counters["failed"]) == (0, 0)
-        frames = [d["frameId"] for d in listener.documents if d["evaluation"] != "NotDecidable"]
-        assert frames == [*range(1, len(frames) + 1)]
+        assert listener.audience.proof().complete
+        results = {d["frameId"]: d for d in listener.documents}
+        assert list(results) == [*range(1, len(listener.documents) + 1)], "each picture has one result"
+        failed = [d["reason"].partition(":")[0] for d in results.values() if d["evaluation"] == "NotDecidable"]
+        assert set(failed) == {"shutdown"}
 
 
 def test_a_trigger_gets_one_result_with_its_ids(tmp_path: Path) -> None:

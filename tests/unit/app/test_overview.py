@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
+from edge_runtime.core.frame import Frame
 from edge_runtime.core.result import Drop
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Inspection
@@ -49,7 +50,9 @@ def test_the_health_thread_does_not_look_into_what_the_line_is_changing(monkeypa
     delivery = _Delivery()
     plan = plan_line(make_settings(), cpus=1)
     with closing(LineService(plan, delivery, FlightRecorder(), cache_dir=None)) as line:
-        line.line.on_dropped("top", 3, Drop.STALE)
+        for number in (1, 2, 3):
+            frame = Frame.without_pixels("top", number, utc_ns=1, mono_ns=1, simulated=True)
+            line.line.on_dropped(frame, Drop.STALE)
         line.line.drain()  # the line's thread has taken a picture
         live = property(lambda _: (_ for _ in ()).throw(AssertionError("this may be half a change")))
         monkeypatch.setattr(Inspection, "counters", live)

@@ -32,7 +32,7 @@ class _Listener:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.bad: list[tuple[int, Failure, str]] = []
-        self.drops: list[tuple[str, int, Drop]] = []
+        self.drops: list[tuple[int, Drop]] = []
         self.states: list[CameraState] = []
         self.keep = 0
         self.link: CameraLink | None = None
@@ -45,8 +45,8 @@ class _Listener:
     def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> None:
         self.bad.append((frame.frame_id, failure, message))
 
-    def on_dropped(self, camera: str, count: int, drop: Drop) -> None:
-        self.drops.append((camera, count, drop))
+    def on_dropped(self, frame: Frame, drop: Drop) -> None:
+        self.drops.append((frame.frame_id, drop))
 
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         assert camera == "top"
@@ -54,7 +54,7 @@ class _Listener:
 
     @property
     def accounted(self) -> int:
-        return len(self.frames) + len(self.bad) + sum(count for _, count, _ in self.drops)
+        return len(self.frames) + len(self.bad) + len(self.drops)
 
 
 class _Bench:
@@ -145,7 +145,7 @@ def test_a_frame_that_found_no_slot_is_an_overrun(bench: _Bench) -> None:
 def test_frames_that_the_camera_discarded_are_counted_by_reason(bench: _Bench) -> None:
     ids = [bench.ring.next_frame_id() for _ in range(3)]
     bench.say(op="dropped", drop="stale", frames=ids)
-    assert bench.listener.drops == [("top", 3, Drop.STALE)]
+    assert bench.listener.drops == [(number, Drop.STALE) for number in ids]
 
 
 def test_a_change_of_state_is_told_once_with_the_time_main_heard_it(bench: _Bench) -> None:
@@ -162,14 +162,20 @@ def test_frames_that_were_begun_and_never_announced_are_torn(bench: _Bench) -> N
     bench.ring.next_frame_id()
     bench.ring.next_frame_id()
     bench.die()
-    assert bench.listener.drops == [("top", 2, Drop.TORN)]
+    assert bench.listener.drops == [(2, Drop.TORN), (3, Drop.TORN)]
+
+
+def test_frames_that_a_process_had_begun_when_it_was_told_to_end_are_stopped(bench: _Bench) -> None:
+    bench.ring.next_frame_id()
+    bench.die(ExitKind.RETIRED)
+    assert bench.listener.drops == [(1, Drop.STOPPED)]
 
 
 def test_frames_announced_out_of_order_are_not_torn(bench: _Bench) -> None:
     first, second = bench.written(), bench.written()
     bench.say(**second)
     bench.die()
-    assert bench.listener.drops == [("top", 1, Drop.TORN)]
+    assert bench.listener.drops == [(1, Drop.TORN)]
     bench.say(**first)  # a message that was still under way changes nothing
     assert bench.child.killed == ["protocol fault"]
     assert bench.listener.accounted == 2
@@ -267,7 +273,7 @@ def test_a_frame_in_a_message_that_does_not_fit_is_torn_and_not_forgotten(
     bench.say(**message)
     assert bench.child.killed == ["protocol fault"]
     bench.die()
-    assert bench.listener.drops == [("top", 1, Drop.TORN)]
+    assert bench.listener.drops == [(1, Drop.TORN)]
 
 
 def test_a_camera_that_forgets_a_frame_is_ended_before_the_books_grow_without_bound(bench: _Bench) -> None:

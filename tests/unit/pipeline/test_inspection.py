@@ -295,13 +295,37 @@ def test_a_trigger_without_a_frame_fails_by_its_deadline() -> None:
 
 def test_what_the_camera_discarded_is_captured_and_dropped() -> None:
     inspection = Inspection(_spec())
-    inspection.on_dropped(3, Drop.STALE)
-    inspection.on_dropped(1, Drop.TORN)
-    assert inspection.counters == Counters(captured=4, dropped=4)
-    assert inspection.figures().dropped_by == {"stale": 3, "torn": 1}
+    settled = [inspection.on_dropped(make_frame(i, _ms(i)), drop) for i, drop in enumerate(Drop)]
+    assert [item.drop for [item] in settled] == list(Drop)
+    assert inspection.counters == Counters(captured=7, dropped=7)
+    assert inspection.figures().dropped_by == {drop.value: 1 for drop in Drop}
 
 
-def test_drain_settles_everything_in_order() -> None:
+def test_a_part_that_the_camera_missed_has_a_result_in_its_turn() -> None:
+    inspection = Inspection(_spec(Capture.EVERY))
+    inspection.on_frame(make_frame(1, _ms(1)))
+    inspection.take()
+    missed = [(2, Drop.TORN), (3, Drop.STOPPED)]
+    assert [inspection.on_dropped(make_frame(i, _ms(i)), drop) for i, drop in missed] == [[], []]
+    settled = inspection.on_verdict(1, VERDICT)
+    assert _fates(settled) == [(1, "inferred"), (2, "camera_lost"), (3, "shutdown")]
+    assert inspection.counters == Counters(captured=3, inferred=1, failed=2)
+
+
+@pytest.mark.parametrize("drop", [Drop.RATE, Drop.STALE])
+def test_what_a_camera_leaves_out_on_purpose_or_shows_too_late_is_no_missed_part(drop: Drop) -> None:
+    inspection = Inspection(_spec(Capture.EVERY))
+    assert _fates(inspection.on_dropped(make_frame(1, _ms(1)), drop)) == [(1, drop.value)]
+
+
+def test_a_missed_frame_does_not_answer_a_trigger() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, on_trigger=True))
+    inspection.on_trigger(TriggerIds(), _ms(1))
+    assert _fates(inspection.on_dropped(make_frame(1, _ms(2)), Drop.TORN)) == [(1, "torn")]
+    assert inspection.counters == Counters(captured=2, dropped=1, in_flight=1)
+
+
+def test_drain_fails_every_part_in_order() -> None:
     inspection = Inspection(_spec(Capture.EVERY, queue=2))
     for i in range(1, 5):
         inspection.on_frame(make_frame(i, _ms(i)))
@@ -309,17 +333,25 @@ def test_drain_settles_everything_in_order() -> None:
             inspection.take()
     inspection.on_bad_frame(make_frame(5, _ms(5)), Failure.INVALID_FRAME, "")
     settled = inspection.drain()
-    assert sorted(_fates(settled)) == [
+    assert _fates(settled) == [
         (1, "shutdown"),
-        (2, "stopped"),
-        (3, "stopped"),
+        (2, "shutdown"),
+        (3, "shutdown"),
         (4, "overrun"),
         (5, "invalid_frame"),
     ]
-    results = [s.frame.frame_id for s in settled if s.frame and not s.drop]
-    assert results == [1, 4, 5]
-    assert inspection.counters == Counters(captured=5, dropped=2, failed=3)
+    assert inspection.counters == Counters(captured=5, failed=5)
     assert inspection.next_deadline_ns() is None
+
+
+def test_drain_drops_the_frame_that_latest_lets_wait() -> None:
+    inspection = Inspection(_spec())
+    for i in (1, 2):
+        inspection.on_frame(make_frame(i, _ms(i)))
+        if i == 1:
+            inspection.take()
+    assert _fates(inspection.drain()) == [(1, "shutdown"), (2, "stopped")]
+    assert inspection.counters == Counters(captured=2, dropped=1, failed=1)
 
 
 def test_drain_fails_what_a_trigger_asked_for_and_the_triggers_themselves() -> None:
@@ -348,7 +380,6 @@ class _Books:
     """What the test itself knows, by counting in the simplest way."""
 
     captured: int = 0
-    camera_drops: int = 0
     open_ns: dict[int, int] = field(default_factory=dict)  # frame id -> capture time, of frames without a fate
     kept: list[int] = field(default_factory=list)  # frames whose pixels the inspection holds
     taken: list[int] = field(default_factory=list)  # frames that were ever dispatched
@@ -398,11 +429,10 @@ class InspectionMachine(RuleBasedStateMachine):
     def bad_frame(self, lag_ms: int, failure: Failure) -> None:
         self._note(self.inspection.on_bad_frame(self._captured(lag_ms), failure, "bad"))
 
-    @rule(count=st.integers(1, 5), drop=st.sampled_from(Drop))
-    def camera_drops(self, count: int, drop: Drop) -> None:
-        self.inspection.on_dropped(count, drop)
-        self.books.captured += count
-        self.books.camera_drops += count
+    @rule(drop=st.sampled_from(Drop))
+    def camera_drops(self, drop: Drop) -> None:
+        self.books.captured += 1
+        self._note(self.inspection.on_dropped(self._made(0), drop))
 
     @precondition(lambda self: self.spec.on_trigger)
     @rule()
@@ -480,7 +510,7 @@ class InspectionMachine(RuleBasedStateMachine):
         assert counters.in_flight == len(self.books.open_ns) + len(self.books.asked)
         fates = list(self.books.fates.values())
         assert counters.inferred == fates.count("inferred")
-        assert counters.dropped == fates.count("dropped") + self.books.camera_drops
+        assert counters.dropped == fates.count("dropped")
         assert counters.failed == fates.count("failed") + self.books.lost_triggers
         assert sum(self.inspection.figures().dropped_by.values()) == counters.dropped
         assert sum(self.inspection.figures().failed_by.values()) == counters.failed
@@ -509,11 +539,15 @@ class InspectionMachine(RuleBasedStateMachine):
 
     # books
 
-    def _captured(self, lag_ms: int) -> Frame:
+    def _made(self, lag_ms: int) -> Frame:
         self.captured_ns = max(self.captured_ns, self.now_ns - _ms(lag_ms))
         frame = make_frame(self.next_id, self.captured_ns)
         self.next_id += 1
         self.books.open_ns[frame.frame_id] = self.captured_ns
+        return frame
+
+    def _captured(self, lag_ms: int) -> Frame:
+        frame = self._made(lag_ms)
         answered = next((a for a in self.books.asked if a.asked_ns <= self.captured_ns), None)
         if answered is None:
             self.books.captured += 1

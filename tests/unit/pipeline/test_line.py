@@ -152,6 +152,10 @@ class _Plant:
     def camera_says(self, camera: str = "top", **message: object) -> None:
         self.links[camera].on_message(cast("Child", self.cameras[camera]), message)
 
+    def camera_dies(self, camera: str = "top") -> None:
+        child = cast("Child", self.cameras[camera])
+        self.links[camera].on_exited(child, ExitCause(ExitKind.SIGNALED, "died"))
+
     def frame(self, camera: str = "top") -> None:
         """Capture a frame as a camera process would: a full ring makes it a bad one."""
         ring = self.rings[camera]
@@ -423,7 +427,7 @@ def test_a_frame_the_engine_refuses_is_not_decidable_and_the_next_one_is_sent(pl
 
 def test_what_the_camera_discarded_is_counted_by_every_inspection_of_it(plants: list[_Plant]) -> None:
     plant = _custom(plants, _spec("a"), _spec("b"), _spec("c", "other"))
-    plant.camera_says(op="dropped", drop="stale", frames=[plant.rings["top"].next_frame_id()])
+    plant.camera_says(op="dropped", drop="rate", frames=[plant.rings["top"].next_frame_id()])
     counted = {name: s.inspection.counters.dropped for name, s in plant.line.stations.items()}
     assert counted == {"a": 1, "b": 1, "c": 0}
 
@@ -484,13 +488,23 @@ def test_drain_leaves_nothing_undecided(plant: _Plant) -> None:
     for _ in range(4):
         plant.frame()
     plant.line.drain()
-    assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
-    assert plant.line.stations["top"].inspection.figures().dropped_by == {"stopped": 2}
+    assert plant.sink.fates() == [(number, "shutdown") for number in (1, 2, 3, 4)]
     assert not plant.line.busy
-    assert plant.left_over() == {"top": (1, 2)}
+    assert plant.left_over() == {"top": (1, 2, 3, 4)}
     plant.engine_dies(ExitKind.RETIRED)
     assert plant.rings["top"].held == 0
-    assert plant.sink.fates() == [(1, "shutdown"), (2, "shutdown")]
+    assert len(plant.sink.results) == 4
+
+
+def test_a_frame_that_a_dead_camera_left_torn_has_a_result_where_every_part_has_one(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec("a"), _spec("b", capture=Capture.LATEST))
+    for _ in range(2):
+        plant.rings["top"].next_frame_id()
+    plant.camera_dies()
+    assert plant.sink.fates("a") == [(1, "camera_lost"), (2, "camera_lost")]
+    assert plant.sink.fates("b") == []
+    assert plant.line.stations["b"].inspection.figures().dropped_by == {"torn": 2}
+    assert plant.left_over() == {"a": (1, 2)}
 
 
 def test_the_picture_for_other_threads_is_replaced_as_a_whole_and_soon(plant: _Plant) -> None:
@@ -620,9 +634,8 @@ class _Random:
                 plant.engine_loads()
             case "camera dies":
                 plant.rings["top"].acquire(plant.rings["top"].next_frame_id())
-                child = cast("Child", plant.cameras["top"])
-                plant.links["top"].on_exited(child, ExitCause(ExitKind.SIGNALED, "died"))
-                plant.links["top"].on_started(child)
+                plant.camera_dies()
+                plant.links["top"].on_started(cast("Child", plant.cameras["top"]))
             case "wait":
                 plant.pass_ms(20)
             case "wait long":
