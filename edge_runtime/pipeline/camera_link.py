@@ -131,7 +131,7 @@ class CameraLink:
         torn = [number for number in range(self._settled_up_to + 1, begun + 1) if number not in self._ahead]
         self._settled_up_to = begun
         self._ahead.clear()
-        self.ring.reclaim(self._holds)
+        self.ring.reclaim(self._holds, frames_begun=begun)
         self._dropped(torn, Drop.STOPPED if cause.kind is ExitKind.RETIRED else Drop.TORN)
         if cause.kind is not ExitKind.RETIRED:
             self._set_state(CameraState("lost", "process", cause.text, self._clock.mono_ns()))

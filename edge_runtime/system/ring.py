@@ -26,7 +26,7 @@ from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.core.frame import SlotRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 SLOTS_DEFAULT = 6
 SLOTS_MAX = 64
@@ -43,6 +43,7 @@ _COUNTER = _LINE_WORDS
 _COUNTER_START = _COUNTER + 1
 _GENERATION, _FRAME_ID, _HELD = range(3)
 _WRAP = (1 << 64) - 1
+_GENERATION_END = 1 << 62  # a frame each nanosecond for 70 years
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -98,6 +99,7 @@ class Ring:
         self._map = mmap.mmap(fd, size, access=access)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[: self._data_offset].cast("Q")
+        self._counter_start = self._words[_COUNTER_START]
         self._released: dict[int, int] = {}  # slot -> generation that the owner freed last
 
     @classmethod
@@ -121,8 +123,8 @@ class Ring:
         except OSError:
             os.close(fd)
             raise
-        ring._words[:4] = memoryview(_header(slots, slot_bytes)).cast("Q")
-        ring._words[_COUNTER] = ring._words[_COUNTER_START] = frames_begun
+        ring._counter_start = frames_begun
+        ring._write_header(frames_begun)
         return ring
 
     @classmethod
@@ -219,12 +221,16 @@ class Ring:
         self._released[ref.index] = ref.generation
         self._words[_line(ref.index) + _HELD] = 0
 
-    def reclaim(self, in_use: Iterable[SlotRef] | None = None) -> list[int]:
+    def reclaim(self, in_use: Iterable[SlotRef] | None = None, *, frames_begun: int | None = None) -> list[int]:
         """Free what a dead writer left behind and return the ids of its torn frames, ascending.
 
         Call it only after the writer is known to be dead. Slots that were being written are always freed. With
         ``in_use`` (the references that main still works on), held slots whose frame was published but never
         announced are freed too; without it they stay as they are.
+
+        The dead process could write anything into the header, and its successor goes on from there. So the geometry is
+        written again, a generation that counting cannot have reached begins anew, and the frame counter goes on after
+        ``frames_begun`` when the caller gives what it believes of it.
         """
         keep = None if in_use is None else {(ref.index, ref.generation) for ref in in_use}
         torn = []
@@ -235,8 +241,22 @@ class Ring:
             if generation % 2 or unannounced:
                 torn.append(self._words[line + _FRAME_ID])
                 self._words[line + _HELD] = 0
-                self._words[line + _GENERATION] = (generation + 2 & ~1) & _WRAP
+                generation = generation + 2 & ~1
+            if generation >= _GENERATION_END and (index, generation) not in (keep or ()):
+                self._words[line + _HELD] = 0
+                generation = self._first_generation(index, keep or ())
+            self._words[line + _GENERATION] = generation
+        self._write_header(self._words[_COUNTER] if frames_begun is None else frames_begun)
         return sorted(torn)
+
+    def _write_header(self, frames_begun: int) -> None:
+        self._words[:4] = memoryview(_header(self.slots, self.slot_bytes)).cast("Q")
+        self._words[_COUNTER], self._words[_COUNTER_START] = frames_begun, self._counter_start
+
+    def _first_generation(self, index: int, keep: Collection[tuple[int, int]]) -> int:
+        """Return where a slot's generations begin anew: above those that somebody still works on."""
+        self._released.pop(index, None)
+        return 2 + max((old for slot, old in keep if slot == index and old < _GENERATION_END), default=0)
 
     @property
     def frames_begun(self) -> int:

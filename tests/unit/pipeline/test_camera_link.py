@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -82,10 +83,11 @@ class _Bench:
     def times(self) -> dict[str, object]:
         return {"utc_ns": self.clock.utc_ns(), "mono_ns": self.clock.mono_ns()}
 
-    def written(self) -> dict[str, object]:
+    def written(self, writer: Ring | None = None) -> dict[str, object]:
         """Write a frame into the ring and return the message that announces it."""
-        frame_id = self.ring.next_frame_id()
-        slot = self.ring.acquire(frame_id)
+        writer = writer or self.ring
+        frame_id = writer.next_frame_id()
+        slot = writer.acquire(frame_id)
         assert slot is not None
         ref = slot.publish()
         return {
@@ -296,6 +298,31 @@ def test_an_absurd_frame_counter_is_not_believed(
     bench.die()
     assert bench.listener.drops == []
     assert "absurd frame counter" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(0, 1, 2, 3), (8, 9), (16, 24, 32), (16, 17, 18)],
+    ids=["geometry", "frame counter", "generations", "a slot"],
+)
+@pytest.mark.parametrize("value", [1 << 63, (1 << 64) - 1, (1 << 62) - 2])
+def test_a_successor_delivers_whatever_the_dead_process_left_in_the_header(
+    bench: _Bench, words: tuple[int, ...], value: int
+) -> None:
+    bench.listener.keep = 1
+    bench.say(**bench.written())
+    for word in words:
+        bench.ring._words[word] = value
+    bench.die()
+    bench.start()
+    begun = bench.ring.frames_begun_here
+    writer = Ring.attach(os.dup(bench.ring.fd))
+    for _ in range(8):
+        bench.say(**bench.written(writer))
+    assert bench.child.killed == []
+    assert len(bench.listener.frames) == 9
+    assert begun == 1
+    writer.close()
 
 
 def test_a_reference_to_a_slot_that_does_not_exist_does_no_harm(bench: _Bench) -> None:

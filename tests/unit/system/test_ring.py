@@ -159,6 +159,16 @@ def test_the_slots_of_a_dead_writer_are_reclaimed(ring: Ring) -> None:
     assert ring.reclaim([announced]) == []
 
 
+def test_a_generation_that_begins_anew_is_none_that_somebody_still_works_on(ring: Ring) -> None:
+    working_on = publish(ring)
+    ring._words[16] = 1 << 63
+    ring.reclaim([working_on], frames_begun=1)
+    assert not ring.is_current(working_on)
+    again = publish(ring)
+    assert again.index == working_on.index
+    assert again.generation > working_on.generation
+
+
 def test_reclaiming_without_knowing_what_is_in_use_frees_only_torn_slots(ring: Ring) -> None:
     published = publish(ring)
     assert ring.acquire(ring.next_frame_id()) is not None
