@@ -181,3 +181,8 @@ def benched(order: BenchOrder, figures: BenchFigures) -> Reply:
         "requests": figures.requests,
         "frames": figures.frames,
     }
+
+
+def bench_failed(order: BenchOrder, message: str) -> Reply:
+    """Return the message about a measurement that is not made."""
+    return {"op": "bench_failed", "id": order.id, "slot": order.slot, "message": message}

@@ -19,7 +19,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
 from edge_runtime.core.frame import SlotRef
 from edge_runtime.engine.bench import bench
 from edge_runtime.engine.confinement import confine
@@ -30,6 +30,7 @@ from edge_runtime.engine.protocol import (
     BadFieldError,
     BenchOrder,
     LoadOrder,
+    bench_failed,
     benched,
     failed,
     load_failed,
@@ -63,7 +64,8 @@ processor would be in time. The models that wait behind the hanging one wait unt
 this (``LOAD_DEATHS_LIMIT`` of ``pipeline.slot``): nine minutes and not thirty."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """With Python's 5 ms, every call that gave the GIL away waits that long for it behind a busy thread."""
-LOAD_QUEUE_LIMIT: Final = 32
+LOAD_QUEUE_LIMIT: Final = 128
+"""Twice as many as a configuration may have models: all of them are loaded at once when the process starts."""
 STOP_LOAD_S: Final = 1.0
 """How long a stop waits for a load that is under way; main kills after 1.4 s."""
 
@@ -268,8 +270,15 @@ class EngineHost:
         self._later(parse_bench(message))
 
     def _later(self, task: LoadOrder | BenchOrder | str) -> None:
-        if not self._work.put(task):
-            self.ignore("too many loads are waiting")
+        if self._work.put(task):
+            return
+        message = f"{LOAD_QUEUE_LIMIT} loads are waiting already"
+        if isinstance(task, LoadOrder):
+            self._send(load_failed(task.slot, UnavailableError("engine.busy", message)))
+        elif isinstance(task, BenchOrder):
+            self._send(bench_failed(task, message))
+        else:
+            self.ignore(message)  # nobody waits for the answer to an unload
 
 
 class _Loader:
@@ -349,8 +358,7 @@ class _Loader:
     def _bench(self, task: BenchOrder) -> None:
         pool = self._pools.get(task.slot)
         if pool is None:
-            message = f"slot {task.slot} has no loaded model"
-            self._send({"op": "bench_failed", "id": task.id, "slot": task.slot, "message": message})
+            self._send(bench_failed(task, f"slot {task.slot} has no loaded model"))
             return
         figures = bench(pool.model, seconds=task.seconds, requests=task.requests)
         self._send(benched(task, figures))

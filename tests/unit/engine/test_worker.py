@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
+from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.engine import worker
 from edge_runtime.engine.loader import Lane, load_engine
@@ -579,20 +580,37 @@ def test_a_refused_model_that_does_not_let_go_stops_the_heartbeat(
     host.close()
 
 
-def test_more_loads_than_the_queue_holds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = threading.Event()
+def test_more_orders_than_the_queue_holds_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, go_on = threading.Event(), threading.Event()
 
     def slow(*_: object, **__: object) -> Any:
+        taken.set()
         go_on.wait(20)
         raise DataError("model.missing", "gone")
 
     monkeypatch.setattr(worker, "load_engine", slow)
-    host = EngineHost(Box())
-    for _ in range(worker.LOAD_QUEUE_LIMIT + 2):
-        host.handle({"op": "load", "slot": "a", "path": "b"})
-    assert host.ignored >= 1
+    answers: list[Any] = []
+    host = EngineHost(answers.append)
+    host.handle({"op": "load", "slot": "taken", "path": "b"})
+    assert taken.wait(20)
+    for _ in range(worker.LOAD_QUEUE_LIMIT):
+        host.handle({"op": "load", "slot": "waits", "path": "b"})
+    assert answers == []
+    host.handle({"op": "load", "slot": "one too many", "path": "b"})
+    host.handle({"op": "bench", "slot": "taken", "seconds": 1, "id": 7})
+    host.handle({"op": "unload", "slot": "taken"})
+    refused, unmeasured = answers
+    assert (refused["op"], refused["slot"], refused["code"]) == ("load_failed", "one too many", "engine.busy")
+    assert (unmeasured["op"], unmeasured["id"]) == ("bench_failed", 7)
+    assert host.ignored == 1
     go_on.set()
     host.close()
+
+
+def test_as_many_models_as_a_configuration_may_have_are_loaded_at_once() -> None:
+    models = Settings.model_fields["models"].metadata
+    [most] = [limit.max_length for limit in models if hasattr(limit, "max_length")]
+    assert most <= worker.LOAD_QUEUE_LIMIT
 
 
 def test_a_ring_stays_open_for_the_frames_in_work() -> None:
