@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import threading
 from typing import TYPE_CHECKING, Self
 
 from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError, StorageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _WORD_BYTES = 8
 _PID_BYTES_MAX = 32
+_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 11, 0.01
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHT = frozenset({errno.EACCES, errno.EPERM})
 
@@ -191,6 +193,15 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def _lock(descriptor: int) -> None:
+    for _ in range(_LOCK_ATTEMPTS - 1):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        threading.Event().wait(_LOCK_PAUSE_S)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 class LockFile:
     """An exclusive lock for the life of a process: ``with LockFile(path):``; the kernel frees it when we die."""
 
@@ -200,7 +211,9 @@ class LockFile:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting and write our pid into the file; idempotent.
+        """Take the lock and write our pid into the file; idempotent. Waits for 0.1 s at most.
+
+        Not for a holder, who goes on for long: for somebody who asks ``is_locked``, which takes a moment of the lock.
 
         Raises:
             BusyError: another process holds it; the message names its pid.
@@ -214,7 +227,7 @@ class LockFile:
         except OSError as error:
             raise storage_error(error, self._path, "open") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError as error:
             holder = os.pread(descriptor, _PID_BYTES_MAX, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,16 @@ def test_a_lock_that_another_process_holds_names_its_pid(tmp_path: Path) -> None
         lock.acquire()
         assert path.read_text() == f"{os.getpid()}\n"
     lock.release()
+
+
+def test_somebody_who_asks_whether_a_lock_is_held_does_not_keep_it_from_being_taken(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    asking = os.open(path, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(asking, fcntl.LOCK_SH)  # a moment of is_locked
+    answered = threading.Timer(0.03, os.close, [asking])
+    answered.start()
+    with files.LockFile(path):
+        answered.join()
 
 
 def test_a_lock_in_a_missing_directory_is_a_storage_error(tmp_path: Path) -> None:
