@@ -131,8 +131,8 @@ class Ring:
     def attach(cls, fd: int, *, name: str = "ring") -> Ring:
         """Map the ring behind ``fd``, which the ring owns from now on (not if this raises).
 
-        A descriptor made by ``reader_fd`` gives a read-only ring: neither this process nor a bug in its native
-        code can change a frame.
+        A descriptor made by ``reader_fd`` gives a read-only ring: a bug in this process, also in its native code,
+        cannot change a frame.
 
         Raises:
             DataError: ``fd`` is not a ring of this version, or its size does not fit its geometry.
@@ -156,7 +156,11 @@ class Ring:
         return cls(fd, name=name, slots=slots, slot_bytes=slot_bytes, writable=mode == os.O_RDWR)
 
     def reader_fd(self) -> int:
-        """Return a new descriptor of the same memory that can only be mapped for reading; the caller closes it."""
+        """Return a new descriptor of the same memory that can only be mapped for reading; the caller closes it.
+
+        This is a guard against mistakes, not against malice: the kernel lets a process of the same user open the
+        memory again for writing, through ``/proc/self/fd``, and Landlock does not know of memory without a path.
+        """
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     # writer side
