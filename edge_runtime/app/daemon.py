@@ -142,7 +142,7 @@ class Daemon:
         self._control = control
         self._reload = reload
         self._notifier = Notifier(environment.notify_socket)
-        self._watchdog = watchdog_interval_s(environment.watchdog_usec) is not None
+        self._watchdog_s = watchdog_interval_s(environment.watchdog_usec)
         self._clock = SystemClock()
         self.boot_id = uuid.uuid4().hex
         self.report: Report | None = None
@@ -199,7 +199,8 @@ class Daemon:
             overview = Overview(line, delivery)
             delivery.on_trigger(line.trigger)
             stack.callback(delivery.on_trigger, None)
-            health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog=self._watchdog)
+            watchdog_s = self._watchdog_s
+            health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
                 group.start(line)
                 group.start(health)

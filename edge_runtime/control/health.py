@@ -55,19 +55,22 @@ class Health:
 
     name = "health"
 
-    def __init__(self, subject: Subject, state_dir: Path, notifier: Notifier, *, clock: Clock, watchdog: bool) -> None:
-        """Watch ``subject``; feed the service manager's watchdog when it has one."""
+    def __init__(
+        self, subject: Subject, state_dir: Path, notifier: Notifier, *, clock: Clock, watchdog_s: float | None
+    ) -> None:
+        """Watch ``subject``; feed the service manager's watchdog, if it has one, at least each ``watchdog_s``."""
         self._subject = subject
         self._path = state_dir / STATUS_FILE
         self._notifier = notifier
         self._clock = clock
-        self._watchdog = watchdog
+        self._watchdog_s = watchdog_s
         self._ready: bool | None = None
         self._file_failed = False
 
     def run(self, stop: Stop) -> None:
-        """Look once a second until stopped."""
-        while not stop.wait(PERIOD_S):
+        """Look once a second until stopped, or as often as the watchdog wants to be fed."""
+        period_s = PERIOD_S if self._watchdog_s is None else min(PERIOD_S, self._watchdog_s)
+        while not stop.wait(period_s):
             self.look()
 
     def look(self) -> None:
@@ -84,7 +87,7 @@ class Health:
             "mono_ns": self._clock.mono_ns(),
             **snapshot.document,
         }
-        if live and self._watchdog:
+        if live and self._watchdog_s is not None:
             self._notifier.send("WATCHDOG=1")
         if ready is not self._ready:
             self._ready = ready
