@@ -10,16 +10,13 @@ States: connecting -> online -> (ended) -> connecting ...; ``refused`` while the
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import UnavailableError
-from edge_runtime.publish import payload
 from edge_runtime.publish.documents import Documents
 from edge_runtime.publish.link import (
     FAILURE,
     NEEDS_A_PERSON,
-    TRY_AGAIN_LATER,
     Accepted,
     Answered,
     Backoff,
@@ -30,16 +27,18 @@ from edge_runtime.publish.link import (
     SubscribeAnswered,
     words,
 )
+from edge_runtime.publish.outbox import Outbox
 from edge_runtime.publish.presence import Presence
-from edge_runtime.publish.session import Sent, Session
-from edge_runtime.publish.store import Row
+from edge_runtime.publish.session import Session
 from edge_runtime.publish.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from edge_runtime.publish import payload
     from edge_runtime.publish.link import Dial, Happening
     from edge_runtime.publish.spool import Spool
+    from edge_runtime.publish.store import Row
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
 
@@ -47,14 +46,9 @@ logger = logging.getLogger(__name__)
 
 _S = 1_000_000_000
 _TURN_S = 0.25  # longest wait of the loop: how late a stop is seen
-_LATEST_EVERY_NS = _S // 5  # per inspection
-_LATEST_EXPIRY_S = 3600
 _FLUSH_UNTIL_S = 1.0  # of the time that a stop leaves: what is committed is sent until then
 _FAREWELL_NS = int(0.5 * _S)
-_MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a refused topic is tried this seldom
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
-_ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
-_NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
 
 
 class Publisher:
@@ -90,12 +84,16 @@ class Publisher:
         self._waker = Waker()
         self._documents = Documents()
         self._presence = Presence(identity, boot_id, clock, self._documents)
-        self._resend: deque[Row] = deque()
-        self._latest: dict[str, Row] = {}
-        self._latest_ns: dict[str, int] = {}
-        self._muted: dict[str, tuple[int, str]] = {}  # refused topic -> until, reason
         self._backoff = Backoff()
         self.stats = LinkStats()
+        self._outbox = Outbox(
+            spool,
+            self._documents,
+            identity,
+            clock,
+            self.stats,
+            historical_after_s=dial.settings.historical_after_s,
+        )
         spool.set_listener(self._waker.poke)
 
     # --- any thread
@@ -142,7 +140,7 @@ class Publisher:
                 pause_s = self._attempt(stop)
                 stop.wait(pause_s)
         finally:
-            self._spool.release(list(self._resend))
+            self._outbox.release()
             self.close()
 
     def _attempt(self, stop: Stop) -> float:
@@ -160,7 +158,7 @@ class Publisher:
         finally:
             self._presence.disconnected()
             link.close()
-            self._collect(session)
+            self._outbox.collect(session)
         if stop.is_set():
             self._set_state("stopped", None)
             return 0.0
@@ -195,71 +193,15 @@ class Publisher:
 
     def _serve(self, session: Session, stop: Stop) -> None:
         while session.ended is None:
-            wait_s = self._fill(session)
+            wait_s = self._outbox.fill(session)
             session.link.pump(wait_s, self._waker.descriptor)
             self._digest(session)
             self._watch(session)
             if stop.is_set():
-                done = self._spool.drained and not self._spool.waiting and not session.sent and not self._resend
+                done = self._outbox.done and not session.sent
                 if done or stop.left_s < _FLUSH_UNTIL_S:
                     self._farewell(session)
                     return
-
-    def _fill(self, session: Session) -> float:
-        """Send what the window allows, documents first; return how long nothing else will be due."""
-        for document in self._documents.take(session.room):
-            self._send_document(session, document)
-        due_s = self._fill_latest(session)
-        while self._resend and session.room > 0:
-            self._send_row(session, self._resend.popleft())
-        if session.room > 0:
-            for row in self._spool.take(session.room):
-                self._send_row(session, row)
-        self.stats.in_flight = len(session.sent)
-        return due_s
-
-    def _fill_latest(self, session: Session) -> float:
-        for stream, row in self._spool.take_newest().items():
-            if stream.startswith("result/"):
-                self._latest[stream] = row
-        now_ns = self._clock.mono_ns()
-        due_ns = int(_TURN_S * _S)
-        for stream, row in list(self._latest.items()):
-            wait_ns = self._latest_ns.get(stream, now_ns - _LATEST_EVERY_NS) + _LATEST_EVERY_NS - now_ns
-            if wait_ns > 0:
-                due_ns = min(due_ns, wait_ns)
-            elif session.room > 0:
-                del self._latest[stream]
-                self._latest_ns[stream] = now_ns
-                self._send_document(
-                    session, self._outgoing(row, payload.latest_topic(stream.partition("/")[2]), latest=True)
-                )
-        return due_ns / _S
-
-    def _send_document(self, session: Session, document: Outgoing) -> None:
-        if self._muting(document.topic) is None:
-            self._send(session, document, document)
-
-    def _send_row(self, session: Session, row: Row) -> None:
-        message = self._outgoing(row, row.stream, latest=False)
-        if session.packet_max is not None and session.link.size(message) > session.packet_max:
-            self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
-        elif (reason := self._muting(message.topic)) is not None:
-            self._refuse(row, f"{reason}, not tried again yet")
-        else:
-            self._send(session, message, row)
-
-    def _send(self, session: Session, message: Outgoing, item: Row | Outgoing) -> None:
-        mid = session.link.publish(message)
-        self.stats.published += 1
-        if message.qos:
-            session.sent[mid] = Sent(item, self._clock.mono_ns())
-
-    def _outgoing(self, row: Row, suffix: str, *, latest: bool) -> Outgoing:
-        old = self._spool.is_historical(row, self._dial.settings.historical_after_s)
-        body = payload.mark_historical(row.body) if old else row.body
-        expiry_s = _LATEST_EXPIRY_S if latest else None
-        return Outgoing(self._identity.topic(suffix), body, row.headers, retain=latest, expiry_s=expiry_s)
 
     # --- what happened
 
@@ -267,35 +209,13 @@ class Publisher:
         acked: list[Row] = []
         for happening in session.link.happened():
             if isinstance(happening, Answered):
-                self._answered(session, happening, acked)
+                self._outbox.answered(session, happening, acked)
             else:
                 self._other(session, happening)
         if acked:
             self._spool.acked(acked)
             if self._on_acked is not None:
                 self._on_acked(acked)
-
-    def _answered(self, session: Session, answer: Answered, acked: list[Row]) -> None:
-        sent = session.sent.get(answer.mid)
-        if sent is None:
-            return  # a QoS 0 publish that left
-        if answer.code in TRY_AGAIN_LATER:  # stays ours and is sent again on the next connection
-            session.ended = session.ended or Ended(None, f"the broker is overloaded: {words(answer.code)}")
-            return
-        del session.sent[answer.mid]
-        session.opened += 1
-        item = sent.item
-        if answer.code in _ABOUT_THE_TOPIC:
-            self._mute(item, words(answer.code))
-        if not isinstance(item, Row):
-            return  # a document: the next one replaces it
-        session.answered += 1
-        if answer.code >= FAILURE:
-            self._refuse(item, words(answer.code))
-        else:
-            self.stats.acked += 1
-            self.stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
-            acked.append(item)
 
     def _other(self, session: Session, happening: Happening) -> None:
         if isinstance(happening, Accepted):
@@ -320,20 +240,6 @@ class Publisher:
             self.stats.callback_errors += 1
             logger.exception("the callback for %s failed", message.topic)
 
-    def _refuse(self, row: Row, reason: str) -> None:
-        self.stats.refused += 1
-        self._spool.refused(row, reason)
-
-    def _mute(self, item: Row | Outgoing, reason: str) -> None:
-        topic = self._identity.topic(item.stream) if isinstance(item, Row) else item.topic
-        if topic not in self._muted:
-            logger.error("the broker refuses %s: %s", topic, reason)
-        self._muted[topic] = (self._clock.mono_ns() + _MUTE_NS, reason)
-
-    def _muting(self, topic: str) -> str | None:
-        until_ns, reason = self._muted.get(topic, (0, None))
-        return reason if self._clock.mono_ns() < until_ns else None
-
     def _watch(self, session: Session) -> None:
         """End a connection whose broker does not answer: paho would notice after two keep alives at best."""
         oldest = next(iter(session.sent.values()), None)
@@ -343,19 +249,11 @@ class Publisher:
         if age_s > self._dial.settings.ack_timeout_s:
             session.ended = Ended(None, f"the broker has not acknowledged a publish for {age_s:.1f} s")
 
-    def _collect(self, session: Session) -> None:
-        """Take back what was in flight, in its order, before what already waits to be sent again."""
-        items = [sent.item for sent in session.sent.values()]
-        self._resend.extendleft(reversed([item for item in items if isinstance(item, Row)]))
-        self._documents.restore([item for item in items if isinstance(item, Outgoing) and item.retain])
-        session.sent.clear()
-        self.stats.in_flight = 0
-
     def _farewell(self, session: Session) -> None:
         """Say that we stop on purpose, if the broker still listens; otherwise its Will says that we vanished."""
         if session.room <= 0:
             return
-        self._send_document(session, self._presence.farewell())
+        self._outbox.send_document(session, self._presence.farewell())
         deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
         while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
             session.link.pump(0.05, self._waker.descriptor)

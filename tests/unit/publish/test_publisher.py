@@ -109,7 +109,7 @@ def test_a_refused_result_becomes_a_dead_letter_and_its_topic_is_left_alone_for_
         assert event["kind"] == "spool.refused"
         assert event["fields"]["reason"] == "not authorized (135)"
         refused.clear()
-        monkeypatch.setattr(box.publisher, "_muted", {})
+        monkeypatch.setattr(box.publisher._outbox, "_muted", {})
         box.put(1)
         box.wait_acked(1)
 
