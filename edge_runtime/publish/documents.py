@@ -19,6 +19,7 @@ class Documents:
         """Start empty."""
         self._lock = threading.Lock()  # guards everything below
         self._newest: dict[str, Outgoing] = {}
+        self._taken: dict[str, Outgoing] = {}  # the newest retained one by topic
         self._posted: deque[Outgoing] = deque()
         self._lost = 0
 
@@ -36,10 +37,10 @@ class Documents:
             self._posted.append(message)
             return True
 
-    def restore(self, documents: list[Outgoing]) -> None:
-        """Put back what was sent and not acknowledged, unless something newer waits."""
+    def restore(self, document: Outgoing) -> None:
+        """Put back a retained document that did not arrive, unless something newer waits or was taken since."""
         with self._lock:
-            for document in documents:
+            if self._taken.get(document.topic) is document:
                 self._newest.setdefault(document.topic, document)
 
     def take(self, limit: int) -> list[Outgoing]:
@@ -47,7 +48,9 @@ class Documents:
         with self._lock:
             taken = [self._posted.popleft() for _ in range(min(limit, len(self._posted)))]
             topics = list(self._newest)[: max(0, limit - len(taken))]
-            return taken + [self._newest.pop(topic) for topic in topics]
+            taken += [self._newest.pop(topic) for topic in topics]
+            self._taken.update((document.topic, document) for document in taken if document.retain)
+            return taken
 
     @property
     def lost(self) -> int:

@@ -10,21 +10,24 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from edge_runtime.publish import payload
+from edge_runtime.publish.latest import Latest
 from edge_runtime.publish.link import FAILURE, TRY_AGAIN_LATER, Ended, Outgoing, words
+from edge_runtime.publish.notices import scope_of
 from edge_runtime.publish.session import Sent, Session
-from edge_runtime.publish.store import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_runtime.publish.documents import Documents
     from edge_runtime.publish.link import Answered, LinkStats
     from edge_runtime.publish.spool import Spool
+    from edge_runtime.publish.store import Row
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 _S = 1_000_000_000
 _TURN_NS = _S // 4  # longest wait of the loop: how late a stop is seen
-_LATEST_EVERY_NS = _S // 5  # per inspection
 _LATEST_EXPIRY_S = 3600
 _MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a refused topic is tried this seldom
 _ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
@@ -52,8 +55,7 @@ class Outbox:
         self._stats = stats
         self._historical_after_s = historical_after_s
         self._resend: deque[Row] = deque()
-        self._latest: dict[str, Row] = {}
-        self._latest_ns: dict[str, int] = {}
+        self._latest = Latest()
         self._muted: dict[str, tuple[int, str]] = {}  # refused topic -> until, reason
 
     @property
@@ -68,38 +70,30 @@ class Outbox:
     def fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
         for document in self._documents.take(session.room):
-            self.send_document(session, document)
-        due_s = self._fill_latest(session)
+            self._send_document(session, document)
+        self._latest.put(self._spool.take_newest().values())
+        self._send_latest(session, self._latest.take(session.room, self._clock.mono_ns()))
         while self._resend and session.room > 0:
             self._send_row(session, self._resend.popleft())
         if session.room > 0:
             for row in self._spool.take(session.room):
                 self._send_row(session, row)
         self._stats.in_flight = len(session.sent)
-        return due_s
+        return self._latest.wait_ns(self._clock.mono_ns(), _TURN_NS) / _S
 
-    def _fill_latest(self, session: Session) -> float:
-        for stream, row in self._spool.take_newest().items():
-            if stream.startswith("result/"):
-                self._latest[stream] = row
-        now_ns = self._clock.mono_ns()
-        due_ns = _TURN_NS
-        for stream, row in list(self._latest.items()):
-            wait_ns = self._latest_ns.get(stream, now_ns - _LATEST_EVERY_NS) + _LATEST_EVERY_NS - now_ns
-            if wait_ns > 0:
-                due_ns = min(due_ns, wait_ns)
-            elif session.room > 0:
-                del self._latest[stream]
-                self._latest_ns[stream] = now_ns
-                self.send_document(
-                    session, self._outgoing(row, payload.latest_topic(stream.partition("/")[2]), latest=True)
-                )
-        return due_ns / _S
+    def farewell(self, session: Session, status: Outgoing) -> None:
+        """Send the newest results, which have no later now, and then ``status``."""
+        self._send_latest(session, self._latest.take(session.room - 1, self._clock.mono_ns(), paced=False))
+        self._send_document(session, status)
 
-    def send_document(self, session: Session, document: Outgoing) -> None:
-        """Send one document now, whatever the window says."""
-        if self._muting(document.topic) is None:
-            self._send(session, document, document)
+    def _send_latest(self, session: Session, rows: Sequence[Row]) -> None:
+        for row in rows:
+            message = self._outgoing(row, payload.latest_topic(scope_of(row.stream)), latest=True)
+            self._send_document(session, message, row)
+
+    def _send_document(self, session: Session, message: Outgoing, latest: Row | None = None) -> None:
+        if self._muting(message.topic) is None:
+            self._send(session, Sent(message, self._clock.mono_ns(), latest=latest))
 
     def _send_row(self, session: Session, row: Row) -> None:
         message = self._outgoing(row, row.stream, latest=False)
@@ -108,13 +102,13 @@ class Outbox:
         elif (reason := self._muting(message.topic)) is not None:
             self._refuse(row, f"{reason}, not tried again yet")
         else:
-            self._send(session, message, row)
+            self._send(session, Sent(message, self._clock.mono_ns(), row))
 
-    def _send(self, session: Session, message: Outgoing, item: Row | Outgoing) -> None:
-        mid = session.link.publish(message)
+    def _send(self, session: Session, sent: Sent) -> None:
+        mid = session.link.publish(sent.message)
         self._stats.published += 1
-        if message.qos:
-            session.sent[mid] = Sent(item, self._clock.mono_ns())
+        if sent.message.qos:
+            session.sent[mid] = sent
 
     def _outgoing(self, row: Row, suffix: str, *, latest: bool) -> Outgoing:
         old = self._spool.is_historical(row, self._historical_after_s)
@@ -134,25 +128,23 @@ class Outbox:
             return
         del session.sent[answer.mid]
         session.opened += 1
-        item = sent.item
         if answer.code in _ABOUT_THE_TOPIC:
-            self._mute(item, words(answer.code))
-        if not isinstance(item, Row):
+            self._mute(sent.message.topic, words(answer.code))
+        if sent.row is None:
             return  # a document: the next one replaces it
         session.answered += 1
         if answer.code >= FAILURE:
-            self._refuse(item, words(answer.code))
+            self._refuse(sent.row, words(answer.code))
         else:
             self._stats.acked += 1
             self._stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
-            acked.append(item)
+            acked.append(sent.row)
 
     def _refuse(self, row: Row, reason: str) -> None:
         self._stats.refused += 1
         self._spool.refused(row, reason)
 
-    def _mute(self, item: Row | Outgoing, reason: str) -> None:
-        topic = self._identity.topic(item.stream) if isinstance(item, Row) else item.topic
+    def _mute(self, topic: str, reason: str) -> None:
         if topic not in self._muted:
             logger.error("the broker refuses %s: %s", topic, reason)
         self._muted[topic] = (self._clock.mono_ns() + _MUTE_NS, reason)
@@ -163,8 +155,12 @@ class Outbox:
 
     def collect(self, session: Session) -> None:
         """Take back what was in flight, in its order, before what already waits to be sent again."""
-        items = [sent.item for sent in session.sent.values()]
-        self._resend.extendleft(reversed([item for item in items if isinstance(item, Row)]))
-        self._documents.restore([item for item in items if isinstance(item, Outgoing) and item.retain])
+        sent = list(session.sent.values())
+        self._resend.extendleft(one.row for one in reversed(sent) if one.row is not None)
+        for one in sent:
+            if one.latest is not None:
+                self._latest.restore(one.latest)
+            elif one.row is None:
+                self._documents.restore(one.message)
         session.sent.clear()
         self._stats.in_flight = 0

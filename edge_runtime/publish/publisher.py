@@ -253,7 +253,7 @@ class Publisher:
         """Say that we stop on purpose, if the broker still listens; otherwise its Will says that we vanished."""
         if session.room <= 0:
             return
-        self._outbox.send_document(session, self._presence.farewell())
+        self._outbox.farewell(session, self._presence.farewell())
         deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
         while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
             session.link.pump(0.05, self._waker.descriptor)

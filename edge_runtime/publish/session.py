@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A QoS 1 publish that waits for its answer."""
+    """A QoS 1 publish that waits for its answer.
 
-    item: Row | Outgoing
+    Attributes:
+        row: what the spool is owed an answer for; ``None`` for a document.
+        latest: what a ``latest`` document was made of: it is made anew when it has to be sent again.
+    """
+
+    message: Outgoing
     mono_ns: int
+    row: Row | None = None
+    latest: Row | None = None
 
 
 @dataclass(slots=True)

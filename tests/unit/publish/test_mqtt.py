@@ -17,7 +17,6 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.publish import mqtt
-from edge_runtime.publish.documents import POSTED_MAX, Documents
 from edge_runtime.publish.link import Backoff, Outgoing, TlsSettings, words
 from edge_runtime.publish.waker import Waker
 from edge_runtime.system.service import Stop
@@ -113,25 +112,6 @@ def test_pauses_double_up_to_their_bound_and_start_again() -> None:
 def test_reason_codes_have_words_and_unknown_ones_their_number() -> None:
     assert words(0x87) == "not authorized (135)"
     assert words(0xFE) == "reason (254)"
-
-
-def test_only_the_newest_document_of_a_topic_waits_and_posted_messages_come_first() -> None:
-    documents = Documents()
-    for number in (b"1", b"2"):
-        documents.put(Outgoing("a", number))
-    documents.put(Outgoing("b", b"3"))
-    assert documents.post(Outgoing("c", b"4"))
-    assert [d.body for d in documents.take(2)] == [b"4", b"2"]
-    documents.restore([Outgoing("a", b"old"), Outgoing("b", b"old")])
-    assert {d.topic: d.body for d in documents.take(9)} == {"a": b"old", "b": b"3"}
-    assert documents.take(0) == []
-
-
-def test_posted_messages_are_bounded_and_counted() -> None:
-    documents = Documents()
-    assert all(documents.post(Outgoing("a", b"")) for _ in range(POSTED_MAX))
-    assert not documents.post(Outgoing("a", b""))
-    assert documents.lost == 1
 
 
 def test_a_poke_after_the_end_touches_no_other_descriptor(tmp_path: Path) -> None:

@@ -182,6 +182,37 @@ def test_the_latest_result_is_coalesced_and_does_not_hold_up_results(tmp_path: P
         assert all(p.retain == ("/result/" not in p.topic and "/event/" not in p.topic) for p in broker.publishes)
 
 
+def test_the_latest_result_goes_only_forwards_and_says_when_it_is_old(tmp_path: Path) -> None:
+    """Two were in flight when the connection was cut: the older one must not replace the newer one."""
+    settings = replace(QUICK, ack_timeout_s=60.0, historical_after_s=0.3)
+    with (
+        PacketBroker(answer=lambda m: None if "/latest/" in m.topic else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.wait_online()
+        for count in (1, 2):
+            box.put(1)
+            broker.wait(lambda b: len(b.bodies("/latest/top")) == count)  # noqa: B023 - called in this turn only
+        row_ns = box.clock.mono_ns()
+        wait_until(lambda: box.clock.mono_ns() - row_ns > 400_000_000)
+        broker.answer = lambda _message: 0
+        broker.drop()
+        box.put(1, "bottom")
+        broker.wait(lambda b: bool(b.bodies("/latest/bottom")) and len(b.bodies("/latest/top")) > 2)
+        again = [json.loads(body) for body in broker.bodies("/latest/top")[2:]]
+        assert [(document["seq"], document["historical"]) for document in again] == [(2, True)]
+
+
+def test_a_clean_stop_leaves_the_newest_result_as_the_latest(tmp_path: Path) -> None:
+    with PacketBroker() as broker:
+        with running_box(tmp_path, broker.port) as box:
+            box.wait_online()
+            for count in range(1, 6):
+                box.put(1)
+                box.wait_acked(count)
+        assert seqs(broker, "/latest/top")[-1] == 5
+
+
 def test_a_result_of_an_earlier_run_is_marked_historical(tmp_path: Path) -> None:
     with running_box(tmp_path, 1) as box:
         box.put(1)
