@@ -7,6 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_runtime.publish.link import Outgoing
 
 POSTED_MAX = 256
@@ -43,12 +45,14 @@ class Documents:
             if self._taken.get(document.topic) is document:
                 self._newest.setdefault(document.topic, document)
 
-    def take(self, limit: int) -> list[Outgoing]:
-        """Return up to ``limit`` documents to send."""
+    def take(self, limit: int, hold: Callable[[Outgoing], bool]) -> list[Outgoing]:
+        """Return up to ``limit`` documents to send, but none for which ``hold`` is true."""
         with self._lock:
-            taken = [self._posted.popleft() for _ in range(min(limit, len(self._posted)))]
-            topics = list(self._newest)[: max(0, limit - len(taken))]
-            taken += [self._newest.pop(topic) for topic in topics]
+            taken: list[Outgoing] = []
+            while self._posted and len(taken) < limit and not hold(self._posted[0]):
+                taken.append(self._posted.popleft())
+            topics = [topic for topic, document in self._newest.items() if not hold(document)]
+            taken += [self._newest.pop(topic) for topic in topics[: max(0, limit - len(taken))]]
             self._taken.update((document.topic, document) for document in taken if document.retain)
             return taken
 

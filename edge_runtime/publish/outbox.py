@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.publish import payload
 from edge_runtime.publish.latest import Latest
 from edge_runtime.publish.link import FAILURE, TRY_AGAIN_LATER, Ended, Outgoing, words
+from edge_runtime.publish.mutes import Mutes
 from edge_runtime.publish.notices import scope_of
 from edge_runtime.publish.session import Sent, Session
 
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 _S = 1_000_000_000
 _TURN_NS = _S // 4  # longest wait of the loop: how late a stop is seen
 _LATEST_EXPIRY_S = 3600
-_MUTE_NS = 10 * _S  # mosquitto 2.0.11 ends the connection with every refusal: a refused topic is tried this seldom
 _ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
 _NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
 
@@ -56,7 +56,7 @@ class Outbox:
         self._historical_after_s = historical_after_s
         self._resend: deque[Row] = deque()
         self._latest = Latest()
-        self._muted: dict[str, tuple[int, str]] = {}  # refused topic -> until, reason
+        self._mutes = Mutes()
 
     @property
     def done(self) -> bool:
@@ -69,8 +69,8 @@ class Outbox:
 
     def fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
-        for document in self._documents.take(session.room):
-            self._send_document(session, document)
+        for document in self._documents.take(session.room, self._hold):
+            self._send(session, Sent(document, self._clock.mono_ns()))
         self._latest.put(self._spool.take_newest().values())
         self._send_latest(session, self._latest.take(session.room, self._clock.mono_ns()))
         while self._resend and session.room > 0:
@@ -84,25 +84,25 @@ class Outbox:
     def farewell(self, session: Session, status: Outgoing) -> None:
         """Send the newest results, which have no later now, and then ``status``."""
         self._send_latest(session, self._latest.take(session.room - 1, self._clock.mono_ns(), paced=False))
-        self._send_document(session, status)
+        if not self._hold(status):
+            self._send(session, Sent(status, self._clock.mono_ns()))
+
+    def _hold(self, document: Outgoing) -> bool:
+        return self._mutes.waits(document.topic, self._clock.mono_ns())
 
     def _send_latest(self, session: Session, rows: Sequence[Row]) -> None:
         for row in rows:
             message = self._outgoing(row, payload.latest_topic(scope_of(row.stream)), latest=True)
-            self._send_document(session, message, row)
-
-    def _send_document(self, session: Session, message: Outgoing, latest: Row | None = None) -> None:
-        if self._muting(message.topic) is None:
-            self._send(session, Sent(message, self._clock.mono_ns(), latest=latest))
+            self._send(session, Sent(message, self._clock.mono_ns(), latest=row))
 
     def _send_row(self, session: Session, row: Row) -> None:
-        message = self._outgoing(row, row.stream, latest=False)
+        message, now_ns = self._outgoing(row, row.stream, latest=False), self._clock.mono_ns()
         if session.packet_max is not None and session.link.size(message) > session.packet_max:
             self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
-        elif (reason := self._muting(message.topic)) is not None:
+        elif (reason := self._mutes.standing(message.topic, now_ns)) is not None:
             self._refuse(row, f"{reason}, not tried again yet")
         else:
-            self._send(session, Sent(message, self._clock.mono_ns(), row))
+            self._send(session, Sent(message, now_ns, row))
 
     def _send(self, session: Session, sent: Sent) -> None:
         mid = session.link.publish(sent.message)
@@ -123,44 +123,53 @@ class Outbox:
         sent = session.sent.get(answer.mid)
         if sent is None:
             return  # a QoS 0 publish that left
+        reason = words(answer.code)
         if answer.code in TRY_AGAIN_LATER:  # stays ours and is sent again on the next connection
-            session.ended = session.ended or Ended(None, f"the broker is overloaded: {words(answer.code)}")
+            session.ended = session.ended or Ended(None, f"the broker is overloaded: {reason}")
             return
+        if answer.code in _ABOUT_THE_TOPIC and sent.row is not None:
+            topic = sent.message.topic
+            if not self._mutes.refused(topic, reason, self._clock.mono_ns()).stands:  # may pass: the same
+                session.ended = session.ended or Ended(None, f"the broker refuses {topic}: {reason}")
+                return
         del session.sent[answer.mid]
         session.opened += 1
-        if answer.code in _ABOUT_THE_TOPIC:
-            self._mute(sent.message.topic, words(answer.code))
-        if sent.row is None:
-            return  # a document: the next one replaces it
-        session.answered += 1
+        session.answered += sent.row is not None
         if answer.code >= FAILURE:
-            self._refuse(sent.row, words(answer.code))
-        else:
+            self._failed(sent, reason)
+            return
+        self._mutes.taken(sent.message.topic)
+        if sent.row is not None:
             self._stats.acked += 1
             self._stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
             acked.append(sent.row)
+
+    def _failed(self, sent: Sent, reason: str) -> None:
+        """The broker does not take this: a row becomes a dead letter, a retained document is tried again later."""
+        if sent.row is not None:
+            self._refuse(sent.row, reason)
+        elif sent.message.retain:
+            mute = self._mutes.refused(sent.message.topic, reason, self._clock.mono_ns())
+            self._restore(sent, mute.until_ns)
+        else:
+            logger.error("the broker refuses %s: %s", sent.message.topic, reason)
 
     def _refuse(self, row: Row, reason: str) -> None:
         self._stats.refused += 1
         self._spool.refused(row, reason)
 
-    def _mute(self, topic: str, reason: str) -> None:
-        if topic not in self._muted:
-            logger.error("the broker refuses %s: %s", topic, reason)
-        self._muted[topic] = (self._clock.mono_ns() + _MUTE_NS, reason)
-
-    def _muting(self, topic: str) -> str | None:
-        until_ns, reason = self._muted.get(topic, (0, None))
-        return reason if self._clock.mono_ns() < until_ns else None
+    def _restore(self, document: Sent, not_before_ns: int = 0) -> None:
+        if document.latest is not None:
+            self._latest.restore(document.latest, not_before_ns)
+        else:
+            self._documents.restore(document.message)
 
     def collect(self, session: Session) -> None:
         """Take back what was in flight, in its order, before what already waits to be sent again."""
         sent = list(session.sent.values())
         self._resend.extendleft(one.row for one in reversed(sent) if one.row is not None)
         for one in sent:
-            if one.latest is not None:
-                self._latest.restore(one.latest)
-            elif one.row is None:
-                self._documents.restore(one.message)
+            if one.row is None:
+                self._restore(one)
         session.sent.clear()
         self._stats.in_flight = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge_runtime.publish import schema
+from edge_runtime.publish import mutes, schema
 from edge_runtime.publish.link import Inbound, Outgoing, TlsSettings
 from edge_runtime.publish.mqtt import MqttDial
 from edge_runtime.publish.subscriber import Subscriber
@@ -229,9 +229,10 @@ def test_a_frozen_broker_is_noticed_and_nothing_is_missing(tmp_path: Path, broke
 
 
 def test_refused_topics_become_dead_letters_with_an_event_and_the_others_flow(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The status topic is refused too; this broker cuts the connection with every refusal."""
+    monkeypatch.setattr(mutes, "PATIENCE_NS", 0)
     acl = "topic read #\ntopic write vision/+/+/+/result/bottom\ntopic write vision/+/+/+/event/#\n"
     config = "acl_file {dir}/acl"
     with Broker(config=config, files={"acl": acl}) as broker, proving(broker.port) as prover:

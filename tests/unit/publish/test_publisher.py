@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_runtime.publish import mutes
 from edge_runtime.publish import publisher as module
 from edge_runtime.publish.link import Outgoing
 from edge_runtime.publish.mqtt import MqttLink
@@ -93,9 +94,23 @@ def test_bytes_that_are_not_mqtt_end_the_connection_and_nothing_else(tmp_path: P
             box.wait_acked(1)
 
 
+def test_a_refusal_that_passes_costs_no_result(tmp_path: Path) -> None:
+    """A broker refuses for a moment while it reads its access list anew."""
+    codes = [0x87, 0x87]
+    with (
+        PacketBroker(answer=lambda m: codes.pop() if codes and "/result/" in m.topic else 0) as broker,
+        running_box(tmp_path, broker.port) as box,
+    ):
+        box.put(60)
+        box.wait_acked(60)
+        assert box.spool.stats().refused == 0
+        assert list(dict.fromkeys(seqs(broker))) == [*range(1, 61)]
+
+
 def test_a_refused_result_becomes_a_dead_letter_and_its_topic_is_left_alone_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mutes, "PATIENCE_NS", 0)
     refused = {f"{ROOT}/result/top", f"{ROOT}/status"}
     with (
         PacketBroker(answer=lambda m: 0x87 if m.topic in refused else 0) as broker,
@@ -109,7 +124,7 @@ def test_a_refused_result_becomes_a_dead_letter_and_its_topic_is_left_alone_for_
         assert event["kind"] == "spool.refused"
         assert event["fields"]["reason"] == "not authorized (135)"
         refused.clear()
-        monkeypatch.setattr(box.publisher._outbox, "_muted", {})
+        box.publisher._outbox._mutes.taken(f"{ROOT}/result/top")
         box.put(1)
         box.wait_acked(1)
 
@@ -201,6 +216,36 @@ def test_the_latest_result_goes_only_forwards_and_says_when_it_is_old(tmp_path: 
         broker.wait(lambda b: bool(b.bodies("/latest/bottom")) and len(b.bodies("/latest/top")) > 2)
         again = [json.loads(body) for body in broker.bodies("/latest/top")[2:]]
         assert [(document["seq"], document["historical"]) for document in again] == [(2, True)]
+
+
+@pytest.mark.parametrize("topic", ["status", "latest/top"])
+def test_a_retained_document_that_was_refused_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    monkeypatch.setattr(mutes, "PAUSE_NS", 100_000_000)
+    codes = [0x80, 0x87]
+    with (
+        PacketBroker(answer=lambda m: codes.pop() if codes and m.topic.endswith(topic) else 0) as broker,
+        running_box(tmp_path, broker.port) as box,
+    ):
+        box.put(3)
+        box.wait_acked(3)
+        broker.wait(lambda b: len(b.bodies(topic)) == 3)
+        assert len({*broker.bodies(topic)}) == 1
+        assert len(broker.peers) == 1
+
+
+def test_a_reply_that_was_refused_is_only_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reply = Outgoing(f"{ROOT}/reply/1", b"{}")
+    with (
+        PacketBroker(answer=lambda m: 0x87 if m.topic == reply.topic else 0) as broker,
+        running_box(tmp_path, broker.port) as box,
+    ):
+        box.publisher.post(reply)
+        wait_until(lambda: f"the broker refuses {reply.topic}: not authorized (135)" in caplog.text)
+        box.put(1)
+        box.wait_acked(1)
+        assert len(broker.bodies("/reply/1")) == 1
 
 
 def test_a_clean_stop_leaves_the_newest_result_as_the_latest(tmp_path: Path) -> None:
