@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.publish import payload
 from edge_runtime.publish.latest import Latest
-from edge_runtime.publish.link import FAILURE, TRY_AGAIN_LATER, Ended, Outgoing, words
+from edge_runtime.publish.link import FAILURE, PACKET_TOO_LARGE, TRY_AGAIN_LATER, Ended, Outgoing, words
 from edge_runtime.publish.mutes import Mutes
 from edge_runtime.publish.notices import scope_of
 from edge_runtime.publish.session import Sent, Session
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _S = 1_000_000_000
 _TURN_NS = _S // 4  # longest wait of the loop: how late a stop is seen
 _LATEST_EXPIRY_S = 3600
+ALONE_NS = 2 * _S  # long enough for the documents that every connection begins with
 _ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
 _NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
 
@@ -57,6 +58,8 @@ class Outbox:
         self._resend: deque[Row] = deque()
         self._latest = Latest()
         self._mutes = Mutes()
+        self._oversized: set[str] = set()  # topics of documents that do not fit: each is told once
+        self.alone = False  # what Session.alone of the next connection is to be
 
     @property
     def done(self) -> bool:
@@ -69,7 +72,14 @@ class Outbox:
 
     def fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
-        for document in self._documents.take(session.room, self._hold):
+        now_ns = self._clock.mono_ns()
+        if session.alone and not self._resend and now_ns - session.since_ns > ALONE_NS:
+            session.alone = False
+
+        def hold(document: Outgoing) -> bool:
+            return self._hold(document) or (session.alone and not document.qos)
+
+        for document in self._documents.take(session.room, hold):
             self._send(session, Sent(document, self._clock.mono_ns()))
         self._latest.put(self._spool.take_newest().values())
         self._send_latest(session, self._latest.take(session.room, self._clock.mono_ns()))
@@ -97,14 +107,16 @@ class Outbox:
 
     def _send_row(self, session: Session, row: Row) -> None:
         message, now_ns = self._outgoing(row, row.stream, latest=False), self._clock.mono_ns()
-        if session.packet_max is not None and session.link.size(message) > session.packet_max:
-            self._refuse(row, f"packet too large for the broker: more than {session.packet_max} bytes")
-        elif (reason := self._mutes.standing(message.topic, now_ns)) is not None:
+        reason = self._mutes.standing(message.topic, now_ns)
+        if reason is not None:
             self._refuse(row, f"{reason}, not tried again yet")
         else:
             self._send(session, Sent(message, now_ns, row))
 
     def _send(self, session: Session, sent: Sent) -> None:
+        if not session.fits(sent.message):
+            self._does_not_fit(sent, f"packet too large for the broker: more than {session.packet_max} bytes")
+            return
         mid = session.link.publish(sent.message)
         self._stats.published += 1
         if sent.message.qos:
@@ -154,6 +166,14 @@ class Outbox:
         else:
             logger.error("the broker refuses %s: %s", sent.message.topic, reason)
 
+    def _does_not_fit(self, sent: Sent, reason: str) -> None:
+        topic = sent.message.topic
+        if sent.row is not None:
+            self._refuse(sent.row, reason)
+        elif topic not in self._oversized:
+            self._oversized.add(topic)
+            logger.error("%s cannot be published: %s", topic, reason)
+
     def _refuse(self, row: Row, reason: str) -> None:
         self._stats.refused += 1
         self._spool.refused(row, reason)
@@ -165,7 +185,15 @@ class Outbox:
             self._documents.restore(document.message)
 
     def collect(self, session: Session) -> None:
-        """Take back what was in flight, in its order, before what already waits to be sent again."""
+        """Take back what was in flight, in its order, before what already waits to be sent again.
+
+        But not the packet that was too large for a broker which cut the connection and had not said what it takes.
+        """
+        self.alone = session.ended is not None and session.ended.code == PACKET_TOO_LARGE
+        if self.alone and session.alone and session.sent:
+            (guilty,) = session.sent.values()
+            session.sent.clear()
+            self._failed(guilty, words(PACKET_TOO_LARGE))
         sent = list(session.sent.values())
         self._resend.extendleft(one.row for one in reversed(sent) if one.row is not None)
         for one in sent:

@@ -146,7 +146,7 @@ class Publisher:
     def _attempt(self, stop: Stop) -> float:
         """Live through one connection; return the pause before the next one."""
         link = self._dial(self._presence.will())
-        session = Session(link)
+        session = Session(link, self._outbox.alone)
         try:
             link.open(stop)
             self._await_accepted(session, stop)

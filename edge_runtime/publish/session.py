@@ -33,12 +33,15 @@ class Session:
         window: most publishes in flight; 0 until the broker let us in.
         opened: slow start: one publish at first, one more with every answer, so that a publish for which the broker
             cuts the connection is alone in flight after a few attempts.
+        alone: one publish in flight at a time and none without an answer, because the broker cut the last connection
+            for a packet that is too large and did not say what it takes: so it is known which one that is.
         since_ns: when the broker let us in; 0 before.
         answered: rows that the broker took or refused.
         sent: what is in flight by message id, oldest first.
     """
 
     link: Link
+    alone: bool = False
     window: int = 0
     opened: int = 1
     packet_max: int | None = None
@@ -50,4 +53,8 @@ class Session:
     @property
     def room(self) -> int:
         """How many QoS 1 publishes may be sent now."""
-        return min(self.window, self.opened) - len(self.sent)
+        return min(self.window, 1 if self.alone else self.opened) - len(self.sent)
+
+    def fits(self, message: Outgoing) -> bool:
+        """Tell whether the broker takes a packet of that size, as far as it said; a larger one costs the connection."""
+        return self.packet_max is None or self.link.size(message) <= self.packet_max

@@ -49,18 +49,23 @@ def accept(_message: Publish) -> int | None:
 
 
 class PacketBroker:
-    """``answer`` returns the reason code of a PUBACK, or None to hold it back."""
+    """``answer`` returns the reason code of a PUBACK, or None to hold it back.
+
+    A packet larger than ``packet_max`` ends its connection; ``announce_max`` false keeps that limit a secret.
+    """
 
     def __init__(
         self,
         *,
         receive_maximum: int | None = None,
         packet_max: int | None = None,
+        announce_max: bool = True,
         connack: int = 0,
         answer: Callable[[Publish], int | None] = accept,
     ) -> None:
         self.receive_maximum = receive_maximum
         self.packet_max = packet_max
+        self.announce_max = announce_max
         self.connack = connack
         self.answer = answer
         self.host = "127.0.0.1"
@@ -130,8 +135,12 @@ class PacketBroker:
             if data:
                 peer.buffer += data
                 while (packet := _cut(peer.buffer)) is not None:
-                    self._handle(peer, *packet)
-                return
+                    if self.packet_max is not None and packet.size > self.packet_max:
+                        peer.sock.sendall(bytes([DISCONNECT << 4, 2, 0x95, 0]))
+                        break
+                    self._handle(peer, packet.head, packet.body)
+                else:
+                    return
         peer.sock.close()
 
     def _handle(self, peer: Peer, head: int, body: bytes) -> None:
@@ -156,7 +165,7 @@ class PacketBroker:
         limits = b""
         if self.receive_maximum is not None:
             limits += b"\x21" + struct.pack("!H", self.receive_maximum)
-        if self.packet_max is not None:
+        if self.packet_max is not None and self.announce_max:
             limits += b"\x27" + struct.pack("!I", self.packet_max)
         payload = bytes([0, self.connack, len(limits)]) + limits
         peer.sock.sendall(bytes([CONNACK << 4, len(payload)]) + payload)
@@ -195,8 +204,17 @@ class PacketBroker:
         peer.sock.sendall(bytes([SUBACK << 4, 3 + len(codes)]) + mid + b"\x00" + bytes(codes))
 
 
-def _cut(buffer: bytearray) -> tuple[int, bytes] | None:
-    """Take one whole packet from the front: first byte and what follows the length."""
+@dataclass(frozen=True)
+class Packet:
+    """First byte, what follows the length, and the size of it all."""
+
+    head: int
+    body: bytes
+    size: int
+
+
+def _cut(buffer: bytearray) -> Packet | None:
+    """Take one whole packet from the front."""
     length, shift, at = 0, 0, 1
     while True:
         if at >= len(buffer):
@@ -207,7 +225,7 @@ def _cut(buffer: bytearray) -> tuple[int, bytes] | None:
             break
     if len(buffer) < at + length:
         return None
-    packet = (buffer[0], bytes(buffer[at : at + length]))
+    packet = Packet(buffer[0], bytes(buffer[at : at + length]), at + length)
     del buffer[: at + length]
     return packet
 

@@ -73,6 +73,14 @@ def test_limits_answers_and_subscriptions_are_the_same(which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["fake", "mosquitto"])
+def test_a_packet_above_the_limit_costs_the_connection(which: str) -> None:
+    with either(which) as port, closing(Talk(port)) as talk:
+        talk.next(Accepted)
+        talk.link.publish(Outgoing("allowed/x", b"x" * 6000))
+        assert talk.next(Ended) == Ended(0x95, "the broker ended the connection: packet too large (149)")
+
+
+@pytest.mark.parametrize("which", ["fake", "mosquitto"])
 def test_a_refused_connection_looks_the_same(which: str) -> None:
     if which == "fake":
         with PacketBroker(connack=0x87) as fake, closing(Talk(fake.port)) as talk:

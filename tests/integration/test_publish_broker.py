@@ -247,6 +247,20 @@ def test_refused_topics_become_dead_letters_with_an_event_and_the_others_flow(
     assert caplog.text.count(f"the broker refuses {ROOT}/result/top: not authorized (135)") == 1
 
 
+def test_what_is_too_large_for_the_broker_does_not_stop_the_rest(tmp_path: Path) -> None:
+    with Broker(config="max_packet_size 2000") as broker, proving(broker.port) as prover:
+        with running_box(tmp_path, broker.port) as box:
+            box.publisher.set_info({"large": "x" * 3000})
+            box.put(1)
+            box.put(1, reason="x" * 2500)
+            box.put(1)
+            box.wait_acked(2)
+            wait_until(lambda: box.spool.stats().dead == 1)
+            assert box.publisher.stats.connects == 1
+            wait_until(lambda: prover.proof().declared == 1)
+        assert prover.proof().complete
+
+
 def test_a_wrong_password_is_said_in_plain_words_and_mended_without_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

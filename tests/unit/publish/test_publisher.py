@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.publish import mutes
+from edge_runtime.publish import mutes, outbox
 from edge_runtime.publish import publisher as module
 from edge_runtime.publish.link import Outgoing
 from edge_runtime.publish.mqtt import MqttLink
@@ -159,14 +159,45 @@ def test_a_broker_over_its_quota_gets_the_result_again_on_the_next_connection(tm
         assert box.spool.stats().dead == 0
 
 
-def test_a_result_larger_than_the_brokers_packets_is_a_dead_letter(tmp_path: Path) -> None:
+def test_what_is_larger_than_the_brokers_packets_is_not_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The result becomes a dead letter; as latest, and in the other documents, the same is only told."""
     with PacketBroker(packet_max=2000) as broker, running_box(tmp_path, broker.port) as box:
+        box.publisher.set_info({"large": "x" * 2000})
         box.put(1)
         box.put(1, reason="x" * 2000)
+        wait_until(lambda: box.spool.stats().dead == 1)
+        wait_until(lambda: "/latest/top cannot be published" in caplog.text)
         box.put(1)
         box.wait_acked(2)
+        broker.wait(lambda b: seqs(b, "/latest/top")[-1:] == [3])
         assert seqs(broker) == [1, 3]
+        assert len(broker.peers) == 1
+    assert caplog.text.count("/info cannot be published: packet too large for the broker: more than 2000 bytes") == 1
+
+
+def test_a_result_that_exceeds_a_limit_which_the_broker_keeps_secret_is_the_only_dead_letter(tmp_path: Path) -> None:
+    """So large a document is put aside for a while, or results would never have a turn."""
+    with PacketBroker(packet_max=2000, announce_max=False) as broker, running_box(tmp_path, broker.port) as box:
+        box.publisher.set_info({"large": "x" * 2000})
+        box.put(30)
+        box.put(1, reason="x" * 2000)
+        box.put(30)
         wait_until(lambda: box.spool.stats().dead == 1)
+        box.wait_acked(60)
+        assert box.spool.stats().refused == 1
+        assert [*dict.fromkeys(seqs(broker))] == [*range(1, 31), *range(32, 62)]
+
+
+def test_metrics_that_exceed_a_secret_limit_cost_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no answer, so whatever is in flight beside them looks guilty."""
+    monkeypatch.setattr(outbox, "ALONE_NS", 200_000_000)
+    with PacketBroker(packet_max=2000, announce_max=False) as broker, running_box(tmp_path, broker.port) as box:
+        for turn in range(3):
+            box.publisher.put_metrics({"large": "x" * 2000})
+            box.put(20)
+            box.wait_acked(20 * (turn + 1))
+            broker.wait(lambda b: len(b.peers) > turn + 1)  # noqa: B023 - called in this turn only
+        assert box.spool.stats().refused == 0
 
 
 def test_a_refused_connection_is_told_once_and_tried_slowly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
