@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 SPOOL_FILE = "spool.db"
 NS_PER_MS = 1e6
 MB = 1 << 20
+READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
 STOP_S = 3.0
 STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
 
@@ -87,7 +88,7 @@ class Delivery:
             on_committed=self._committed,
         )
         self._publisher = Publisher(
-            MqttDial(mqtt_settings(settings.mqtt, settings.client_id)),
+            MqttDial(mqtt_settings(settings.mqtt, settings.client_id, session_expiry_s=settings.mqtt.session_expiry_s)),
             self.spool,
             identity,
             boot_id,
@@ -193,7 +194,12 @@ class Delivery:
         """Take a trigger; anything else is refused by an event."""
         inspection = message.topic.rpartition("/")[2]
         try:
-            ids = parse_trigger(message.payload, retained=message.retain, correlation=message.correlation)
+            ids = parse_trigger(
+                message.payload,
+                retained=message.retain,
+                correlation=message.correlation,
+                utc_ns=self._clock.utc_ns(),
+            )
         except DataError as error:
             self.put(refusal(inspection, str(error), self._clock.utc_ns()))
             return
@@ -204,7 +210,7 @@ class Delivery:
             trigger(inspection, ids)
 
 
-def mqtt_settings(settings: Mqtt, client_id: str) -> MqttSettings:
+def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:
     """Translate the configuration's section; reads ``password_file``."""
     tls = settings.tls
     secret = settings.password.get_secret_value() if settings.password is not None else None
@@ -216,5 +222,5 @@ def mqtt_settings(settings: Mqtt, client_id: str) -> MqttSettings:
         password=secret,
         tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
         keepalive_s=settings.keepalive_s,
-        session_expiry_s=settings.session_expiry_s,
+        session_expiry_s=session_expiry_s,
     )

@@ -95,7 +95,7 @@ class Mqtt(Section):
     keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
     client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
     session_expiry_s: int = Field(
-        default=3600, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session without us"
+        default=2, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session without us"
     )
 
 

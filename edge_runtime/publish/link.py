@@ -33,7 +33,8 @@ class MqttSettings:
         client_id: unique at the broker; a second client with it takes the session over.
         window: un-acknowledged publishes at most; the broker's Receive Maximum may lower it.
         ack_timeout_s: a publish without an answer for so long means that the connection is dead.
-        session_expiry_s: how long the broker keeps our subscriptions and queued commands while we are away.
+        session_expiry_s: how long the broker keeps our subscriptions, and what they would bring, while we are away; it
+            holds the Will back for no longer than that.
         will_delay_s: how long the broker waits before it says that we are offline.
         slow_retry_s: pause after the broker refused us, because only a person can mend that.
         historical_after_s: a document sent later than this after it happened is marked ``historical``.
@@ -144,8 +145,11 @@ class LinkStats:
 class Link(Protocol):
     """One connection, from dialling to its end; used by one thread, never reused."""
 
-    def open(self, stop: Stop) -> None:
+    def open(self, stop: Stop, *, clean: bool) -> None:
         """Dial and say who we are; ``Accepted`` or ``Ended`` happens later. Gives up soon after ``stop`` is set.
+
+        Args:
+            clean: have the broker forget what it queued for us while we were away.
 
         Raises:
             UnavailableError: nobody answers, the TLS files are unusable, or the stop came first.

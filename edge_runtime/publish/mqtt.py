@@ -102,7 +102,7 @@ class MqttLink:
             client.will_set(will.topic, will.body, will.qos, will.retain, properties)
         self._client = client
 
-    def open(self, stop: Stop) -> None:
+    def open(self, stop: Stop, *, clean: bool) -> None:
         """See ``link.Link``; blocks for at most the connect timeout per address and for the name server.
 
         A name server that is silent holds the C library for 10 s and more, and nothing can interrupt that. So a
@@ -110,7 +110,7 @@ class MqttLink:
         """
         where = f"{self._settings.host}:{self._settings.port}"
         dialled: Future[None] = Future()
-        threading.Thread(target=self._dial, args=(dialled,), name="publish/dial", daemon=True).start()
+        threading.Thread(target=self._dial, args=(dialled, clean), name="publish/dial", daemon=True).start()
         while not wait([dialled], _STOP_POLL_S).done:
             if stop.is_set():
                 dialled.add_done_callback(lambda _: self.close())
@@ -122,15 +122,15 @@ class MqttLink:
             code, msg = "mqtt.unreachable", f"cannot connect to the broker at {where}: {error}"
             raise UnavailableError(code, msg, help="check mqtt.host, mqtt.port and that the broker runs") from error
 
-    def _dial(self, dialled: Future[None]) -> None:
+    def _dial(self, dialled: Future[None], clean: bool) -> None:  # noqa: FBT001 - a thread's positional arguments
         try:
-            self._connect()
+            self._connect(clean=clean)
         except Exception as error:  # noqa: BLE001 - the boundary of a thread; whoever waits for it raises it
             dialled.set_exception(error)
         else:
             dialled.set_result(None)
 
-    def _connect(self) -> None:
+    def _connect(self, *, clean: bool) -> None:
         settings = self._settings
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.SessionExpiryInterval = settings.session_expiry_s
@@ -138,7 +138,7 @@ class MqttLink:
         if settings.tls is not None:
             self._client.tls_set_context(_context(settings.tls))
         self._client.connect(
-            settings.host, settings.port, settings.keepalive_s, clean_start=False, properties=properties
+            settings.host, settings.port, settings.keepalive_s, clean_start=clean, properties=properties
         )
         sock = self._client.socket()
         if sock is not None:

@@ -148,7 +148,8 @@ class Publisher:
         link = self._dial(self._presence.will())
         session = Session(link, self._outbox.alone)
         try:
-            link.open(stop)
+            # a trigger that came while we were away is about a part that has gone by
+            link.open(stop, clean=True)
             self._await_accepted(session, stop)
             if session.ended is None and session.window:
                 self._greet(session)

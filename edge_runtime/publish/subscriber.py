@@ -63,7 +63,7 @@ class Subscriber:
     def _attempt(self, stop: Stop) -> None:
         link = self._dial(None)
         try:
-            link.open(stop)
+            link.open(stop, clean=False)
             ended: Ended | None = None
             while ended is None and not stop.is_set():
                 link.pump(_TURN_S, self._waker.descriptor)

@@ -26,7 +26,7 @@ class Talk:
     def __init__(self, port: int) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.link: MqttLink = MqttDial(replace(QUICK, port=port))(None)
-        self.link.open(Stop())
+        self.link.open(Stop(), clean=True)
         self.seen: list[Happening] = []
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from edge_runtime.publish.mqtt import MqttDial
 from edge_runtime.publish.subscriber import Subscriber
 from edge_runtime.system.service import ServiceGroup, Stop
 from tests.brokers import Broker, free_port
+from tests.fakes.mqtt_client import send
 from tests.fakes.publishing import QUICK, listening, proving, running_box, wait_until
 from tests.fakes.results import make_event
 
@@ -152,6 +153,22 @@ def test_a_trigger_reaches_the_callback_with_its_properties(tmp_path: Path, brok
     assert not command.retain
 
 
+def test_a_trigger_that_came_while_the_box_was_away_is_never_executed(tmp_path: Path, broker: Broker) -> None:
+    """The broker has kept the session, and with it the trigger, for a part that has long gone by."""
+    commands: list[Inbound] = []
+    with running_box(tmp_path, broker.port) as box:
+        box.wait_online()
+        box.put(1)
+        box.wait_acked(1)
+    send(broker.port, Outgoing(f"{ROOT}/cmd/trigger/top", b'{"partId":"P-0"}'))
+    with running_box(tmp_path, broker.port, on_command=commands.append) as box:
+        box.put(1)
+        box.wait_acked(1)  # the subscription was answered before that
+        send(broker.port, Outgoing(f"{ROOT}/cmd/trigger/top", b'{"partId":"P-1"}'))
+        wait_until(lambda: bool(commands))
+    assert [command.payload for command in commands] == [b'{"partId":"P-1"}']
+
+
 def test_a_command_callback_that_raises_does_not_stop_the_results(
     tmp_path: Path, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,7 +193,7 @@ def test_neither_side_of_the_connection_waits_for_more_to_send(broker: Broker) -
     waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     link = MqttDial(replace(QUICK, port=broker.port, client_id="prompt"))(None)
     try:
-        link.open(Stop())
+        link.open(Stop(), clean=True)
         link.pump(1.0, waker)
         sock = link._client.socket()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -65,7 +65,7 @@ def test_the_size_of_a_packet_is_never_underestimated() -> None:
 @pytest.mark.parametrize("tls", [TlsSettings(Path("absent")), TlsSettings(cert=Path("absent"), key=Path("absent"))])
 def test_unusable_tls_files_are_said(tls: TlsSettings) -> None:
     with pytest.raises(UnavailableError, match="cannot connect to the broker at"):
-        mqtt.MqttDial(replace(QUICK, port=1, tls=tls))(None).open(Stop())
+        mqtt.MqttDial(replace(QUICK, port=1, tls=tls))(None).open(Stop(), clean=True)
 
 
 def test_a_stop_does_not_wait_for_a_silent_name_server_and_what_is_connected_after_it_is_closed(
@@ -86,7 +86,7 @@ def test_a_stop_does_not_wait_for_a_silent_name_server_and_what_is_connected_aft
         timer.start()
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="stopped while connecting"):
-            link.open(stop)
+            link.open(stop, clean=True)
         assert asked.is_set()
         assert time.monotonic() - started < 2
         link.close()
