@@ -57,7 +57,12 @@ def _id(document: dict[str, object], field: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)) or len(str(value)) > LIMIT_TEXT:
         raise DataError("command.field", f"{field} must be a text of at most {LIMIT_TEXT} characters")
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can name half a surrogate pair; no result that carries it can be sent
+        raise DataError("command.field", f"{field} is not Unicode text: {error}") from error
+    return text
 
 
 def _check_expiry(value: object, utc_ns: int) -> None:

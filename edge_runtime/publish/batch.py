@@ -39,7 +39,7 @@ class Batch:
     """What one transaction added.
 
     Attributes:
-        frames: (inspection, frame id) of every result in it.
+        frames: (inspection, frame id) of every result in it, or of whose loss an event in it tells.
     """
 
     rows: list[Row] = field(default_factory=list)

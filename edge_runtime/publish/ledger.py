@@ -282,6 +282,7 @@ class Ledger:
             batch.unencodable += 1
             if isinstance(item, Result):
                 scope, fields = item.inspection, {"frameId": str(item.frame_id)}
+                batch.frames.append((item.inspection, item.frame_id))  # the event below is its fate
             else:
                 scope, fields = item.scope, {"kind": str(item.kind)}
             message = f"a document could not be written as JSON and is lost: {error}"

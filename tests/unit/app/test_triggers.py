@@ -39,6 +39,7 @@ def test_an_empty_trigger_has_no_ids_but_the_correlation_of_its_sender(payload: 
         (b'{"partId": {}}', "command.field"),
         (b'{"partId": true}', "command.field"),
         (b'{"partId": "%s"}' % (b"x" * 300), "command.field"),
+        (rb'{"partId": "P-\ud800"}', "command.field"),
         (b'{"expiresAt": 5}', "command.field"),
         (b'{"expiresAt": "tomorrow"}', "command.field"),
         (b'{"expiresAt": "2026-11-22T10:15:31"}', "command.field"),

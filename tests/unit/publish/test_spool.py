@@ -236,9 +236,10 @@ def test_a_full_queue_loses_the_newest_counts_it_and_says_so(tmp_path: Path, clo
         assert (event["kind"], event["fields"]) == ("spool.lost", {"count": 2, "firstFrame": 4, "lastFrame": 5})
 
 
-def test_a_result_that_is_not_json_is_counted_and_told_and_the_others_pass(rig: Rig) -> None:
+@pytest.mark.parametrize("odd", [{"score": float("nan")}, {"part_id": "P-\ud800"}])
+def test_a_result_that_is_not_json_is_counted_and_told_and_the_others_pass(rig: Rig, odd: dict[str, Any]) -> None:
     rig.put(1)
-    rig.put(1, score=float("nan"))
+    rig.put(1, **odd)
     rig.put(1)
     rig.spool.put(make_event(odd=object()))
     rig.step()
@@ -246,6 +247,7 @@ def test_a_result_that_is_not_json_is_counted_and_told_and_the_others_pass(rig: 
     assert seqs(rows) == [1, 2]
     assert [event["kind"] for event in rig.events(rows)] == ["spool.unencodable"] * 2
     assert rig.spool.stats().lost == 2
+    assert rig.committed == [("top", 1), ("top", 2), ("top", 3)]  # the event is the fate of the second
 
 
 def test_beyond_its_bytes_the_oldest_results_are_evicted_with_a_declared_gap(
