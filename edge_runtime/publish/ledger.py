@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.publish.handout import Handout, Range
     from edge_runtime.publish.limits import SpoolLimits
+    from edge_runtime.publish.notices import Declared
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -168,13 +169,15 @@ class Ledger:
         Raises:
             StorageError: nothing was written and no number was used.
         """
-        batch = self._apply(items, answers, removed=())
-        self._refusals.add(answers.refused)
-        return batch
+        return self._apply(items, answers, removed=())
 
-    def due_events(self) -> list[Event]:
-        """Return events about refused results that are to be committed now."""
-        return self._refusals.due(self._clock.mono_ns(), self._clock.utc_ns())
+    def refuse(self, refused: Sequence[tuple[Row, str]], *, ending: bool) -> Declared:
+        """Take refused rows, with their reasons; return those that are to be committed now, with their events.
+
+        ``ending``: the run ends, nothing can wait for its event.
+        """
+        self._refusals.add(refused)
+        return self._refusals.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=ending)
 
     def tidy(self, handout: Handout) -> list[Row]:
         """Drop what is past its retention and evict what is beyond the limits; return the gap events it committed.

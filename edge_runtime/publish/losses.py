@@ -1,4 +1,4 @@
-"""Counts what never reached the spool and says so, at most once a second per inspection."""
+"""Counts what never reached the spool and says so, at most once a second."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ class Losses:
                 found = self._lost.setdefault("system", _Lost())
             found.count += 1
 
-    def due(self, now_mono_ns: int, utc_ns: int) -> list[Event]:
-        """Return one event per inspection that lost something; the caller commits them."""
+    def due(self, now_mono_ns: int, utc_ns: int, *, ending: bool) -> list[Event]:
+        """Return one event per inspection that lost something; the caller commits them. No pause when ``ending``."""
         with self._lock:
-            if not self._lost or (self._said_ns is not None and now_mono_ns - self._said_ns < _EVERY_NS):
+            early = self._said_ns is not None and now_mono_ns - self._said_ns < _EVERY_NS
+            if not self._lost or (early and not ending):
                 return []
             lost, self._lost = self._lost, {}
             self._said_ns = now_mono_ns
@@ -49,12 +50,18 @@ class Losses:
             Event(
                 scope,
                 "spool.lost",
-                f"{found.count} documents were lost because the spool's queue was full",
+                f"{found.count} documents were lost because the spool's queue was full or already closed",
                 utc_ns,
                 {"count": found.count, "firstFrame": found.first_frame, "lastFrame": found.last_frame},
             )
             for scope, found in lost.items()
         ]
+
+    @property
+    def untold(self) -> int:
+        """Documents lost that no event tells of yet."""
+        with self._lock:
+            return sum(found.count for found in self._lost.values())
 
     @property
     def total(self) -> int:

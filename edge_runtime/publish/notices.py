@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.result import Event
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_runtime.publish.store import Row
 
 REFUSED_EVERY_NS = 10_000_000_000  # a wrong access list refuses every result: say it at once, then with counts
+REFUSED_AT_ONCE = 1000  # rows in memory that wait for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +66,62 @@ def evictions(rows: Iterable[tuple[str, int]], policy: str) -> list[Gap]:
     return [Gap(stream, min(found), max(found), len(found), policy) for stream, found in seqs.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Refused rows, with the reason, and the events that tell of them: for one transaction."""
+
+    rows: list[tuple[Row, str]]
+    events: list[Event]
+
+
 @dataclass(slots=True)
 class _Refused:
-    count: int
-    from_seq: int
-    to_seq: int
+    rows: list[Row] = field(default_factory=list)
     said_ns: int | None = None
 
 
 class Refusals:
-    """Turns refused results into events: the first of a kind at once, the others summed up every ten seconds."""
+    """Turns refused results into events: the first of a kind at once, the others summed up every ten seconds.
+
+    Until its event is due a refused row stays owed on disk, so that a process that ends leaves no hole that nobody
+    declared: the next run offers the row again.
+    """
 
     def __init__(self) -> None:
         """Start with nothing refused."""
         self._open: dict[tuple[str, str], _Refused] = {}
 
     def add(self, refused: Sequence[tuple[Row, str]]) -> None:
-        """Count refused rows; refused events are not counted here, or an event would be refused about each of them."""
+        """Remember refused rows."""
         for row, reason in refused:
-            if not is_result(row.stream):
-                continue
-            found = self._open.setdefault((row.stream, reason), _Refused(0, row.seq, row.seq))
-            if found.count == 0:
-                found.from_seq = row.seq
-            found.count += 1
-            found.to_seq = row.seq
+            self._open.setdefault((row.stream, reason), _Refused()).rows.append(row)
 
-    def due(self, now_mono_ns: int, utc_ns: int) -> list[Event]:
-        """Return the events to publish now."""
-        events = []
+    def due(self, now_mono_ns: int, utc_ns: int, *, ending: bool) -> Declared:
+        """Return what is to be committed now; all of it when the run is ``ending``.
+
+        Refused events are declared by no event, or one would be refused about each of them.
+        """
+        declared = Declared([], [])
         for (stream, reason), found in self._open.items():
-            if found.count == 0 or (found.said_ns is not None and now_mono_ns - found.said_ns < REFUSED_EVERY_NS):
+            early = found.said_ns is not None and now_mono_ns - found.said_ns < REFUSED_EVERY_NS
+            wait = early and not ending and is_result(stream) and len(found.rows) < REFUSED_AT_ONCE
+            if wait or not found.rows:
                 continue
-            fields: dict[str, object] = {
-                "topic": stream,
-                "from_seq": found.from_seq,
-                "to_seq": found.to_seq,
-                "count": found.count,
-                "reason": reason,
-            }
-            message = f"the broker refused {found.count} documents of {stream}: {reason}; they are kept as dead letters"
-            events.append(Event(scope_of(stream), "spool.refused", message, utc_ns, fields))
-            found.said_ns = now_mono_ns
-            found.count = 0
-        return events
+            declared.rows.extend((row, reason) for row in found.rows)
+            if is_result(stream):
+                declared.events.append(_refused_event(stream, reason, [row.seq for row in found.rows], utc_ns))
+                found.said_ns = now_mono_ns
+            found.rows = []
+        return declared
+
+
+def _refused_event(stream: str, reason: str, seqs: Sequence[int], utc_ns: int) -> Event:
+    fields: dict[str, object] = {
+        "topic": stream,
+        "from_seq": min(seqs),
+        "to_seq": max(seqs),
+        "count": len(seqs),
+        "reason": reason,
+    }
+    message = f"the broker refused {len(seqs)} documents of {stream}: {reason}; they are kept as dead letters"
+    return Event(scope_of(stream), "spool.refused", message, utc_ns, fields)

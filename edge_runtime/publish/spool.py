@@ -130,8 +130,9 @@ class Spool:
         self._drained.set()
         with contextlib.suppress(Closed):
             self._held += filter(None, self._inbox.get_batch(len(self._inbox), 0.0))
-        if self._held:
-            logger.error("spool ends with %d documents that never reached the disk", len(self._held))
+        left = len(self._held) + self._losses.untold
+        if left:
+            logger.error("spool ends with %d documents that never reached the disk", left)
         self._ledger.close()
         self._lock.release()
 
@@ -243,7 +244,7 @@ class Spool:
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:
                     self.finish()
-                if stop.left_s < _END_S or (self._drained.is_set() and not self._handout.owned):
+                if stop.left_s < _END_S or self._done():
                     self._inbox.close()
                     self.step(0.0)  # what came since the last one
                     return
@@ -251,6 +252,10 @@ class Spool:
                 self._rest(stop, failed)
             elif self._drained.is_set():
                 failed.wait(_ANSWERS_S)  # there is no patience any more
+
+    def _done(self) -> bool:
+        """Tell whether everything is on disk: what was put, what the broker said, and what was lost meanwhile."""
+        return self._drained.is_set() and not self._handout.owned and not self._losses.untold
 
     def _rest(self, stop: Stop, failed: Stop) -> None:
         """Leave the disk alone for a pause, but not when there is no time left for one."""
@@ -272,7 +277,9 @@ class Spool:
         if not self._held:
             self._held = self._next(timeout_s)
         acked, refused = self._handout.collect()
-        self._answers = Answers([*self._answers.acked, *acked], [*self._answers.refused, *refused])
+        declared = self._ledger.refuse(refused, ending=self._closing.is_set())
+        self._held += declared.events  # in the same transaction as the rows they are about
+        self._answers = Answers([*self._answers.acked, *acked], [*self._answers.refused, *declared.rows])
         if not self._checked(self._write) or not self._checked(self._serve):
             return
         if self._closing.is_set() and not len(self._inbox):
@@ -284,9 +291,8 @@ class Spool:
         except Closed:
             found = []
         self._woken = False
-        now_ns, utc_ns = self._clock.mono_ns(), self._clock.utc_ns()
-        own = [*self._losses.due(now_ns, utc_ns), *self._ledger.due_events()]
-        return [item for item in found if item is not None] + own
+        lost = self._losses.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=self._closing.is_set())
+        return [item for item in found if item is not None] + lost
 
     def _write(self) -> None:
         items, answers = self._held, self._answers

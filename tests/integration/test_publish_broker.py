@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge_runtime.publish import mutes, schema
+from edge_runtime.publish import mutes, notices, schema
 from edge_runtime.publish.link import Inbound, Outgoing, TlsSettings
 from edge_runtime.publish.mqtt import MqttDial
 from edge_runtime.publish.subscriber import Subscriber
@@ -250,6 +250,7 @@ def test_refused_topics_become_dead_letters_with_an_event_and_the_others_flow(
 ) -> None:
     """The status topic is refused too; this broker cuts the connection with every refusal."""
     monkeypatch.setattr(mutes, "PATIENCE_NS", 0)
+    monkeypatch.setattr(notices, "REFUSED_EVERY_NS", 100_000_000)
     acl = "topic read #\ntopic write vision/+/+/+/result/bottom\ntopic write vision/+/+/+/event/#\n"
     config = "acl_file {dir}/acl"
     with Broker(config=config, files={"acl": acl}) as broker, proving(broker.port) as prover:
@@ -260,6 +261,7 @@ def test_refused_topics_become_dead_letters_with_an_event_and_the_others_flow(
             wait_until(lambda: box.spool.stats().dead == 10)
             wait_until(lambda: prover.proof("box-17/event/top").received >= 1)
             wait_until(lambda: prover.proof("box-17/result/bottom").distinct == 10)
+            wait_until(lambda: box.spool.stats().depth == 0)
         assert prover.proof("box-17/result/bottom").complete
     assert caplog.text.count(f"the broker refuses {ROOT}/result/top: not authorized (135)") == 1
 

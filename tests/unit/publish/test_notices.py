@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from edge_runtime.publish.kept import Kept
 from edge_runtime.publish.losses import Losses
-from edge_runtime.publish.notices import REFUSED_EVERY_NS, Gap, Refusals, evictions, gap_event
+from edge_runtime.publish.notices import (
+    REFUSED_AT_ONCE,
+    REFUSED_EVERY_NS,
+    Declared,
+    Gap,
+    Refusals,
+    evictions,
+    gap_event,
+)
 from edge_runtime.publish.store import Row
 from tests.fakes.results import make_event, make_result
 
@@ -27,37 +35,55 @@ def test_evicted_rows_make_one_gap_per_stream() -> None:
 def test_the_first_refusal_is_told_at_once_and_the_others_summed_up() -> None:
     refusals = Refusals()
     refusals.add([(row(1), "not authorized")])
-    (first,) = refusals.due(0, 0)
-    assert first.fields["count"] == 1
-    assert first.scope == "top"
+    first = refusals.due(0, 0, ending=False)
+    assert (first.events[0].scope, first.events[0].fields["count"]) == ("top", 1)
+    assert first.rows == [(row(1), "not authorized")]
     refusals.add([(row(2), "not authorized"), (row(3), "not authorized")])
-    assert refusals.due(REFUSED_EVERY_NS - 1, 0) == []
-    (second,) = refusals.due(REFUSED_EVERY_NS, 0)
-    assert (second.fields["from_seq"], second.fields["to_seq"], second.fields["count"]) == (2, 3, 2)
-    assert refusals.due(10 * REFUSED_EVERY_NS, 0) == []
+    assert refusals.due(REFUSED_EVERY_NS - 1, 0, ending=False) == Declared([], [])
+    second = refusals.due(REFUSED_EVERY_NS, 0, ending=False)
+    (event,) = second.events
+    assert (event.fields["from_seq"], event.fields["to_seq"], event.fields["count"]) == (2, 3, 2)
+    assert second.rows == [(row(2), "not authorized"), (row(3), "not authorized")]
+    assert refusals.due(10 * REFUSED_EVERY_NS, 0, ending=True) == Declared([], [])
 
 
-def test_a_refused_event_makes_no_event() -> None:
+def test_refused_rows_wait_for_their_event_neither_at_the_end_nor_without_bound() -> None:
     refusals = Refusals()
-    refusals.add([(row(1, "event/system"), "not authorized")])
-    assert refusals.due(0, 0) == []
+    refusals.add([(row(1), "no")])
+    refusals.due(0, 0, ending=False)
+    refusals.add([(row(2), "no")])
+    assert refusals.due(1, 0, ending=True).events[0].fields["from_seq"] == 2
+    refusals.add([(row(seq), "no") for seq in range(3, 3 + REFUSED_AT_ONCE)])
+    assert refusals.due(2, 0, ending=False).events[0].fields["count"] == REFUSED_AT_ONCE
+
+
+def test_a_refused_event_makes_no_event_and_does_not_wait() -> None:
+    refusals = Refusals()
+    for number in (1, 2):
+        refused = [(row(number, "event/system"), "not authorized")]
+        refusals.add(refused)
+        assert refusals.due(0, 0, ending=False) == Declared(refused, [])
 
 
 def test_losses_are_told_per_inspection_and_at_most_once_a_second() -> None:
     losses = Losses()
-    assert losses.due(0, 0) == []
+    assert losses.due(0, 0, ending=False) == []
     for item in (make_result(4), make_result(5), make_event()):
         losses.add(item)
-    told = {event.scope: event.fields for event in losses.due(0, 0)}
+    told = {event.scope: event.fields for event in losses.due(0, 0, ending=False)}
     assert told == {
         "top": {"count": 2, "firstFrame": 4, "lastFrame": 5},
         "system": {"count": 1, "firstFrame": None, "lastFrame": None},
     }
     losses.add(make_result(6))
-    assert losses.due(999_999_999, 0) == []
-    (event,) = losses.due(1_000_000_000, 0)
+    assert losses.due(999_999_999, 0, ending=False) == []
+    (event,) = losses.due(1_000_000_000, 0, ending=False)
     assert event.fields == {"count": 1, "firstFrame": 6, "lastFrame": 6}
-    assert losses.total == 4
+    assert (losses.total, losses.untold) == (4, 0)
+    losses.add(make_result(7))
+    assert losses.untold == 1
+    (event,) = losses.due(1_000_000_001, 0, ending=True)
+    assert event.fields["firstFrame"] == 7
 
 
 def test_kept_rows_expire_by_age() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.publish import mutes, outbox
+from edge_runtime.publish import mutes, notices, outbox
 from edge_runtime.publish import publisher as module
 from edge_runtime.publish.link import Outgoing
 from edge_runtime.publish.mqtt import MqttLink
@@ -111,6 +111,7 @@ def test_a_refused_result_becomes_a_dead_letter_and_its_topic_is_left_alone_for_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mutes, "PATIENCE_NS", 0)
+    monkeypatch.setattr(notices, "REFUSED_EVERY_NS", 100_000_000)
     refused = {f"{ROOT}/result/top", f"{ROOT}/status"}
     with (
         PacketBroker(answer=lambda m: 0x87 if m.topic in refused else 0) as broker,

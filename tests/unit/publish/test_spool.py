@@ -213,12 +213,49 @@ def test_a_refused_row_becomes_a_dead_letter_with_an_event(rig: Rig) -> None:
     rig.spool.release([other])
 
 
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_refused_result_is_declared_or_still_owed_whenever_the_process_ends(
+    tmp_path: Path, clock: ManualClock, how: str
+) -> None:
+    first = Rig(tmp_path, clock).open()
+    one, two = first.put_and_take(2)
+    first.spool.refused(one, "no")
+    first.step()
+    first.spool.refused(two, "no")  # within ten seconds of the first event
+    if how == "stop":
+        first.spool.finish()
+    first.step(2)
+    first.spool.close()
+    second = Rig(tmp_path, clock).open()
+    with closing(second.spool):
+        second.step()
+        rows = second.take()
+        fields = [event["fields"] for event in second.events(rows)]
+        declared = [seq for found in fields for seq in range(found["from_seq"], found["to_seq"] + 1)]
+        assert sorted(declared + seqs(rows)) == [1, 2]
+        assert seqs(rows) == ([] if how == "stop" else [2])
+
+
+def test_a_dead_letter_and_its_event_are_one_transaction(rig: Rig) -> None:
+    (row,) = rig.put_and_take()
+    rig.spool.refused(row, "no")
+    faulty = rig.faulty()
+    faulty.arm(5)  # BEGIN, the event in three tables, the dead letter
+    rig.step()
+    assert faulty.fired
+    assert rig.spool.stats().dead == 0
+    rig.step(2)
+    assert [event["kind"] for event in rig.events(rig.take())] == ["spool.refused"]
+    assert rig.spool.stats().dead == 1
+
+
 def test_dead_letters_are_bounded(tmp_path: Path, clock: ManualClock) -> None:
     rig = Rig(tmp_path, clock, limits=SpoolLimits(dead_rows=2)).open()
     with closing(rig.spool):
         for row in rig.put_and_take(5):
             rig.spool.refused(row, "no")
         rig.step()
+        assert rig.spool.stats().dead == 5
         clock.advance_ms(1000)
         rig.step()
         assert rig.spool.stats().dead == 2
@@ -698,8 +735,6 @@ def test_a_stop_commits_everything_that_was_put_before(tmp_path: Path) -> None:
         rig.put(1000)
         rig.spool.finish()
     assert rig.spool.drained
-    rig.put(1)  # too late: counted
-    assert rig.spool.stats().lost == 1
     again = Rig(tmp_path, clock).open()
     with closing(again.spool):
         assert again.spool.last_committed("top") == (1000, 1000)
@@ -717,6 +752,29 @@ def test_a_refusal_that_is_put_while_the_spool_ends_is_still_written(rig: Rig) -
     with closing(again.spool):
         again.step()
         assert [event["kind"] for event in again.events(again.take())] == ["command.refused"]
+
+
+def test_what_is_lost_at_the_very_end_is_told_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A queue that was full within a second of the last event about it, and puts after the promise of no more."""
+    clock = ManualClock()
+    rig = Rig(tmp_path, clock, limits=SpoolLimits(queue=2)).open()
+    rig.put(3)
+    rig.step()
+    rig.put(3)
+    with ServiceGroup() as group:
+        rig.spool.finish()
+        rig.put(1)
+        group.start(rig.spool)
+    again = Rig(tmp_path, clock).open()
+    with closing(again.spool):
+        again.step()
+        told = [event["fields"]["lastFrame"] for event in again.events(again.take())]
+        assert told == [3, 7]
+    assert caplog.text == ""
+    rig.put(1)  # too late for a word: counted
+    assert rig.spool.stats().lost == 4
+    rig.spool.close()
+    assert "1 documents that never reached the disk" in caplog.text
 
 
 def test_the_writer_waits_for_the_answers_of_the_sender_at_the_end(rig: Rig) -> None:
