@@ -194,7 +194,7 @@ class Spool:
     # --- the sender's side; one thread
 
     def set_listener(self, on_ready: Callable[[], None] | None) -> None:
-        """Have ``on_ready`` called by the writer's thread when there is something to take."""
+        """Have ``on_ready`` called by the writer when there is something to take; ``None``: the sender has gone."""
         self._on_ready = on_ready
 
     def take(self, limit: int) -> list[Row]:
@@ -254,8 +254,9 @@ class Spool:
                 failed.wait(_ANSWERS_S)  # there is no patience any more
 
     def _done(self) -> bool:
-        """Tell whether everything is on disk: what was put, what the broker said, and what was lost meanwhile."""
-        return self._drained.is_set() and not self._handout.owned and not self._losses.untold
+        """Tell whether all is on disk: what was put, what was lost, and, when the sender has gone, what it answered."""
+        sending = self._on_ready is not None or self._handout.owned
+        return self._drained.is_set() and not sending and not self._losses.untold
 
     def _rest(self, stop: Stop, failed: Stop) -> None:
         """Leave the disk alone for a pause, but not when there is no time left for one."""

@@ -348,6 +348,17 @@ def test_a_clean_stop_says_goodbye_after_the_last_result(tmp_path: Path) -> None
         assert (last["state"], last["reason"]) == ("offline", "shutdown")
 
 
+def test_a_clean_stop_leaves_nothing_to_send_again(tmp_path: Path) -> None:
+    """The writer must not end before the sender has taken, and the broker has answered, what was put last."""
+    with PacketBroker() as broker:
+        for turn in range(1, 9):
+            with running_box(tmp_path, broker.port) as box:
+                box.wait_online()
+                box.put(20)
+            assert box.spool.stats().depth == 0
+            assert len(seqs(broker)) == 20 * turn
+
+
 def test_a_stop_does_not_wait_for_a_broker_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -792,6 +793,20 @@ def test_the_writer_waits_for_the_answers_of_the_sender_at_the_end(rig: Rig) -> 
     again = Rig(rig.path.parent, rig.clock).open()
     with closing(again.spool):
         assert again.spool.stats().depth == 0
+
+
+def test_the_writer_waits_for_a_sender_that_has_yet_to_take_something(rig: Rig) -> None:
+    rig.spool.set_listener(lambda: None)
+    with ServiceGroup() as group:
+        group.start(rig.spool)
+        rig.put(1)
+        rig.spool.finish()
+        group.stop.set()
+        while not rig.spool.drained:
+            threading.Event().wait(0.005)
+        rig.spool.acked(rig.spool.take(1))
+        rig.spool.set_listener(None)
+    assert (rig.spool.stats().depth, rig.spool.stats().acked) == (0, 1)
 
 
 def test_a_line_that_never_says_it_is_done_cannot_hold_the_stop(
