@@ -7,19 +7,16 @@ Used by one thread at a time (the one that opened it until the writer runs, then
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError, StorageError
-from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.core.result import Event, Result
-from edge_runtime.publish import payload
 from edge_runtime.publish.batch import Answers, Batch, Tally
 from edge_runtime.publish.floor import SeqFloor
 from edge_runtime.publish.kept import Kept
 from edge_runtime.publish.notices import Gap, Refusals, evictions, gap_event
+from edge_runtime.publish.numbering import Numbering
 from edge_runtime.publish.store import Changes, Owed, Row, Store, StreamState
 from edge_runtime.system import files
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from edge_runtime.publish import payload
     from edge_runtime.publish.handout import Handout, Range
     from edge_runtime.publish.limits import SpoolLimits
     from edge_runtime.publish.notices import Declared
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MS = 1_000_000
 _S = 1_000_000_000
 _EVICT_ROWS = 1000  # per transaction
 _EVICT_DOWN_TO = 0.95  # of the limit, so that one gap event covers many rows
@@ -51,8 +48,7 @@ class Ledger:
     ) -> None:
         """Keep the books in the SQLite file ``path`` and its neighbours ``path.seq`` and ``path-wal``."""
         self._path = path
-        self._identity = identity
-        self._boot_id = boot_id
+        self._numbering = Numbering(identity, boot_id, clock)
         self._clock = clock
         self._limits = limits
         self._strict = strict
@@ -248,9 +244,7 @@ class Ledger:
 
     def _apply(self, items: Iterable[Result | Event], answers: Answers, removed: Sequence[Owed]) -> Batch:
         store = self._opened()
-        batch = Batch(streams=dict(self._restated))
-        for item in items:
-            self._add(item, batch)
+        batch = self._numbering.batch(items, self._streams, self._restated, self.last_id)
         acked = [row.id for row in answers.acked]
         dead = [(row.id, reason) for row, reason in answers.refused]
         gone = [owed.id for owed in removed]
@@ -277,40 +271,6 @@ class Ledger:
             self.last_id = batch.rows[-1].id
         if acked:
             self._kept.add(self._clock.mono_ns(), [(row.id, row.size) for row in acked])
-
-    def _add(self, item: Result | Event, batch: Batch) -> None:
-        try:
-            self._add_row(item, batch)
-        except (ValueError, TypeError, OverflowError) as error:
-            batch.unencodable += 1
-            if isinstance(item, Result):
-                scope, fields = item.inspection, {"frameId": str(item.frame_id)}
-                batch.frames.append((item.inspection, item.frame_id))  # the event below is its fate
-            else:
-                scope, fields = item.scope, {"kind": str(item.kind)}
-            message = f"a document could not be written as JSON and is lost: {error}"
-            self._add_row(Event(scope, "spool.unencodable", message, self._clock.utc_ns(), {**fields}), batch)
-
-    def _add_row(self, item: Result | Event, batch: Batch) -> None:
-        stream = payload.result_topic(item.inspection) if isinstance(item, Result) else payload.event_topic(item.scope)
-        last = batch.streams.get(stream) or self._streams.get(stream)
-        seq = (0 if last is None else last.seq) + 1
-        stamp = payload.Stamp(seq, self._boot_id)
-        row_id = (batch.rows[-1].id if batch.rows else self.last_id) + 1
-        if isinstance(item, Result):
-            message = payload.encode_result(item, self._identity, stamp)
-            utc_ns, mono_ns = item.captured_utc_ns, item.captured_mono_ns
-            counters = json.dumps(payload.encode_counters(item.counters))
-            # a trigger that got no frame has none of its own: the newest frame stays the newest
-            frame_id = item.frame_id or (last.frame_id if last else None)
-            batch.streams[stream] = StreamState(seq, frame_id, counters)
-            batch.frames.append((item.inspection, item.frame_id))
-        else:
-            utc_ns, mono_ns = item.utc_ns, self._clock.mono_ns()
-            event_id = uuid7(max(0, utc_ns // _MS), os.urandom(RANDOM_BYTES))
-            message = payload.encode_event(item, self._identity, stamp, event_id)
-            batch.streams[stream] = StreamState(seq)
-        batch.rows.append(Row(row_id, stream, seq, utc_ns, mono_ns, message.headers, message.body))
 
     # --- reading and syncing
 

@@ -26,6 +26,7 @@ from edge_runtime.publish.ledger import Ledger
 from edge_runtime.publish.limits import Durability, SpoolLimits, SpoolStats
 from edge_runtime.publish.losses import Losses
 from edge_runtime.publish.syncer import Syncer
+from edge_runtime.publish.trouble import Trouble
 from edge_runtime.system import files
 from edge_runtime.system.channel import Channel, Closed, Policy
 from edge_runtime.system.service import ServiceGroup
@@ -46,7 +47,6 @@ _BATCH = 256  # items in one transaction
 _IDLE_S = 0.2  # longest sleep of the writer
 _ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
 _TIDY_NS = _S
-_RETRY_S = (0.1, 2.0)  # first and longest pause after the disk refused
 _PUTS_UNTIL_S = 1.5  # of the time that a stop leaves: puts are taken until then
 _END_S = 0.5  # what the end itself needs: the flusher's last sync and closing the file
 
@@ -85,10 +85,9 @@ class Spool:
         self._syncer = Syncer(self._ledger, sync=not self._strict)
         self._held: list[Result | Event] = []  # taken from the queue, not committed yet
         self._answers = Answers()  # the same for answers
-        self._trouble: StorageError | PermissionDeniedError | BusyError | None = None
+        self._trouble = Trouble()
         self._asked = False
         self._woken = False
-        self._pause_s = _RETRY_S[0]
         self._tidied_ns = 0
         self._closing = threading.Event()
         self._drained = threading.Event()
@@ -105,7 +104,7 @@ class Spool:
         try:
             self._lock.acquire()
         except (StorageError, PermissionDeniedError) as error:
-            self._fail(error)
+            self._trouble.note(error)
             return
         self._open(damaged=False)
 
@@ -171,7 +170,7 @@ class Spool:
     def stats(self) -> SpoolStats:
         """Return figures of this moment; they are read without stopping the writer."""
         tally = self._ledger.tally
-        trouble = self._trouble or self._syncer.trouble
+        trouble = self._trouble.error or self._syncer.trouble
         oldest = tally.oldest_utc_ns
         age_ns = 0 if oldest is None or tally.depth == 0 else max(0, self._ledger.utc_now_ns() - oldest)
         return SpoolStats(
@@ -248,7 +247,7 @@ class Spool:
                     self._inbox.close()
                     self.step(0.0)  # what came since the last one
                     return
-            if self._trouble is not None:
+            if self._trouble.error is not None:
                 self._rest(stop, failed)
             elif self._drained.is_set():
                 failed.wait(_ANSWERS_S)  # there is no patience any more
@@ -260,18 +259,18 @@ class Spool:
 
     def _rest(self, stop: Stop, failed: Stop) -> None:
         """Leave the disk alone for a pause, but not when there is no time left for one."""
-        until_ns = self._clock.mono_ns() + round(self._pause_s * _S)
+        until_ns = self._clock.mono_ns() + round(self._trouble.pause_s * _S)
         while not failed.wait(_ANSWERS_S) and not stop.is_set() and self._clock.mono_ns() < until_ns:
             continue
 
     def _patience(self) -> float:
-        if self._handout.wanted() is not None or self._trouble is not None or self._closing.is_set():
+        if self._handout.wanted() is not None or self._trouble.error is not None or self._closing.is_set():
             return 0.0
         return _ANSWERS_S if self._handout.owned else _IDLE_S
 
     def step(self, timeout_s: float) -> None:
         """Do one round of the writer: wait for something to write, write it, hand it out, tidy up."""
-        if self._trouble is not None and not self._reopen():
+        if self._trouble.error is not None and not self._reopen():
             return
         if self._syncer.sync_failed and not self._checked(self._resync):
             return
@@ -298,12 +297,12 @@ class Spool:
     def _write(self) -> None:
         items, answers = self._held, self._answers
         if not items and not answers.acked and not answers.refused:
-            if self._trouble is not None:
+            if self._trouble.error is not None:
                 self._ledger.probe()
-                self._heal()
+                self._trouble.over()
             return
         batch = self._ledger.commit(items, answers)
-        self._heal()
+        self._trouble.over()
         self._held, self._answers = [], Answers()
         self._handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused])
         self._offer(batch.rows)
@@ -349,7 +348,7 @@ class Spool:
         except (StorageError, BusyError) as error:
             if error.code == "storage.full" and self._relieved(work):
                 return True
-            self._fail(error)
+            self._trouble.note(error)
             self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
             return False
         return True
@@ -368,11 +367,11 @@ class Spool:
         self._syncer.forgive()
 
     def _reopen(self) -> bool:
-        damaged = self._trouble is not None and self._trouble.code == "storage.corrupt"
+        damaged = self._trouble.error is not None and self._trouble.error.code == "storage.corrupt"
         try:
             self._lock.acquire()
         except (StorageError, PermissionDeniedError, BusyError) as error:
-            self._fail(error)
+            self._trouble.note(error)
             return False
         return self._open(damaged=damaged)
 
@@ -380,20 +379,8 @@ class Spool:
         try:
             notices = self._ledger.open(damaged=damaged)
         except (StorageError, PermissionDeniedError, BusyError) as error:
-            self._fail(error)
+            self._trouble.note(error)
             return False
         self._held += notices
         self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
         return True
-
-    def _fail(self, error: StorageError | PermissionDeniedError | BusyError) -> None:
-        if self._trouble is None:
-            logger.error("spool cannot write, results wait in memory: %s", error)
-        else:
-            self._pause_s = min(self._pause_s * 2, _RETRY_S[1])
-        self._trouble = error
-
-    def _heal(self) -> None:
-        if self._trouble is not None:
-            logger.warning("spool works again after: %s", self._trouble)
-            self._trouble, self._pause_s = None, _RETRY_S[0]

@@ -517,18 +517,6 @@ def test_a_disk_that_stays_full_keeps_results_in_memory_and_recovers_alone(
         assert [event["kind"] for event in rig.events(rows)] == ["spool.lost"]
 
 
-def test_the_pause_between_attempts_grows_and_is_reset_by_success(rig: Rig) -> None:
-    faulty = rig.faulty()
-    pauses = []
-    for _ in range(7):
-        rig.spool._fail(StorageError("storage.io", "x"))
-        pauses.append(rig.spool._pause_s)
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    faulty.arm(None)
-    rig.step()
-    assert rig.spool._pause_s == 0.1
-
-
 def test_a_flush_that_fails_stops_the_handing_out_until_everything_is_durable(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
