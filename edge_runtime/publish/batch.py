@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.core.result import Event
     from edge_runtime.publish.store import Row, StreamState
 
 
@@ -46,3 +47,17 @@ class Batch:
     streams: dict[str, StreamState] = field(default_factory=dict)
     frames: list[tuple[str, int]] = field(default_factory=list)
     unencodable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the books say when they were opened.
+
+    Attributes:
+        notices: events to publish about it.
+        landed: what the last commit added, if it failed and the file has it all the same: when only the sync at its end
+            fails, COMMIT raises, and the log is whole when it is read again. It must not be committed a second time.
+    """
+
+    notices: list[Event]
+    landed: Batch | None

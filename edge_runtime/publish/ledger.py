@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.core.result import Event, Result
-from edge_runtime.publish.batch import Answers, Batch, Tally
+from edge_runtime.publish.batch import Answers, Batch, Opened, Tally
 from edge_runtime.publish.floor import SeqFloor
 from edge_runtime.publish.kept import Kept
 from edge_runtime.publish.notices import Gap, Refusals, evictions, gap_event
@@ -59,6 +59,7 @@ class Ledger:
         self._kept = Kept(keep_ns=int(limits.keep_s * _S), keep_bytes=limits.keep_bytes)
         self._refusals = Refusals()
         self._notices: list[Event] = []  # about the opening, until they are handed over
+        self._unsure: tuple[Batch, Answers] | None = None  # a commit that failed, until the file tells
         self._seen = False  # opened at least once in this run
         self._void_through = 0  # rows up to this id went with a damaged file
         self._utc_minus_mono_ns = 0
@@ -68,8 +69,8 @@ class Ledger:
 
     # --- opening
 
-    def open(self, *, damaged: bool = False) -> list[Event]:
-        """Open the file, or open it again after an error; return events to publish about it.
+    def open(self, *, damaged: bool = False) -> Opened:
+        """Open the file, or open it again after an error.
 
         A file that is damaged, or that the caller found ``damaged``, is moved aside and a fresh one goes on with the
         sequence numbers.
@@ -99,14 +100,28 @@ class Ledger:
             kept, now_ns = store.kept(), self._clock.mono_ns()
             for start in range(0, len(kept), _KEPT_AT_ONCE):
                 self._kept.add(now_ns, kept[start : start + _KEPT_AT_ONCE])
-        notices, self._notices = self._notices, []
-        return notices
+        opened = Opened(self._notices, self._landed(store))
+        self._notices = []
+        return opened
 
     def close(self) -> None:
         """Close the file; idempotent."""
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    def _landed(self, store: Store) -> Batch | None:
+        if self._unsure is None:
+            return None
+        batch, answers = self._unsure
+        if batch.rows:
+            landed = store.owes(batch.rows[0].id)
+        else:
+            landed = not any(store.owes(row.id) for row in (*answers.acked, *(row for row, _ in answers.refused)))
+        self._unsure = None
+        if landed:
+            self._count(batch, answers)
+        return batch if landed else None
 
     def _load_floor(self) -> None:
         try:
@@ -131,6 +146,7 @@ class Ledger:
     def _quarantine(self, why: str) -> None:
         self._kept.drop(len(self._kept.all()))
         self._void_through = self.last_id
+        self._unsure = None
         self._move_aside(self._path.with_name(self._path.name + "-wal"), why)
         self._move_aside(self._path, why)
 
@@ -163,9 +179,13 @@ class Ledger:
         """Write ``items`` with their numbers, and the broker's ``answers``, in one transaction.
 
         Raises:
-            StorageError: nothing was written and no number was used.
+            StorageError: nothing was written and no number was used, or else the next ``open`` says so.
         """
-        return self._apply(items, answers, removed=())
+        batch = self._number(items)
+        self._unsure = (batch, answers)
+        self._apply(batch, answers, removed=())
+        self._unsure = None
+        return batch
 
     def refuse(self, refused: Sequence[tuple[Row, str]], *, ending: bool) -> Declared:
         """Take refused rows, with their reasons; return those that are to be committed now, with their events.
@@ -240,37 +260,47 @@ class Ledger:
             return []
         gaps = evictions([(owed.stream, owed.seq) for owed in chosen], policy)
         utc_ns = self._clock.utc_ns()
-        return self._apply([gap_event(gap, utc_ns) for gap in gaps], Answers(), removed=chosen).rows
+        batch = self._number([gap_event(gap, utc_ns) for gap in gaps])
+        self._apply(batch, Answers(), removed=chosen)
+        return batch.rows
 
-    def _apply(self, items: Iterable[Result | Event], answers: Answers, removed: Sequence[Owed]) -> Batch:
+    def _number(self, items: Iterable[Result | Event]) -> Batch:
+        return self._numbering.batch(items, self._streams, self._restated, self.last_id)
+
+    def _apply(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
         store = self._opened()
-        batch = self._numbering.batch(items, self._streams, self._restated, self.last_id)
         acked = [row.id for row in answers.acked]
         dead = [(row.id, reason) for row, reason in answers.refused]
         gone = [owed.id for owed in removed]
         store.commit(Changes(batch.rows, batch.streams, acked, dead, gone))
         self._streams = {**self._streams, **batch.streams}
         self._restated = {}
-        self._account(batch, answers, removed)
-        return batch
+        self._count(batch, answers)
+        self._follow(batch, answers, removed)
 
-    def _account(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
-        acked = [row for row in answers.acked if row.id > self._void_through]
-        refused = [row for row, _ in answers.refused if row.id > self._void_through]
-        left = [row.size for row in (*acked, *refused)] + [owed.size for owed in removed]
+    def _count(self, batch: Batch, answers: Answers) -> None:
+        """Keep the totals of this run, and what is kept for replay."""
         tally = self.tally
         tally.committed += len(batch.rows)
         tally.acked += len(answers.acked)
         tally.refused += len(answers.refused)
+        tally.unencodable += batch.unencodable
+        acked = [(row.id, row.size) for row in answers.acked if row.id > self._void_through]
+        if acked:
+            self._kept.add(self._clock.mono_ns(), acked)
+
+    def _follow(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
+        """Keep in step with the file what ``_load`` read from it."""
+        acked = [row.size for row in answers.acked if row.id > self._void_through]
+        refused = [row.size for row, _ in answers.refused if row.id > self._void_through]
+        left = [*acked, *refused, *(owed.size for owed in removed)]
+        tally = self.tally
         tally.dead += len(refused)
         tally.evicted += len(removed)
-        tally.unencodable += batch.unencodable
         tally.depth += len(batch.rows) - len(left)
         tally.depth_bytes += sum(row.size for row in batch.rows) - sum(left)
         if batch.rows:
             self.last_id = batch.rows[-1].id
-        if acked:
-            self._kept.add(self._clock.mono_ns(), [(row.id, row.size) for row in acked])
 
     # --- reading and syncing
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.core.result import Event, Result
+    from edge_runtime.publish.batch import Batch
     from edge_runtime.publish.store import Row
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
@@ -303,9 +304,13 @@ class Spool:
             return
         batch = self._ledger.commit(items, answers)
         self._trouble.over()
-        self._held, self._answers = [], Answers()
-        self._handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused])
+        self._settle(batch)
         self._offer(batch.rows)
+
+    def _settle(self, batch: Batch) -> None:
+        """Everything held is on disk, as ``batch``."""
+        answers, self._held, self._answers = self._answers, [], Answers()
+        self._handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused])
         if batch.frames and self._on_committed is not None:
             self._on_committed(batch.frames)
 
@@ -377,10 +382,12 @@ class Spool:
 
     def _open(self, *, damaged: bool) -> bool:
         try:
-            notices = self._ledger.open(damaged=damaged)
+            opened = self._ledger.open(damaged=damaged)
         except (StorageError, PermissionDeniedError, BusyError) as error:
             self._trouble.note(error)
             return False
-        self._held += notices
+        if opened.landed is not None:
+            self._settle(opened.landed)
+        self._held += opened.notices
         self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
         return True

@@ -160,10 +160,11 @@ class Store:
             )
 
     def commit(self, changes: Changes) -> None:
-        """Apply ``changes`` in one transaction; after an error nothing of it is there.
+        """Apply ``changes`` in one transaction.
 
         Raises:
-            StorageError: the disk or the file refuses.
+            StorageError: the disk or the file refuses. Nothing of it is there, or, if only the sync at its end failed,
+                all of it: ``owes`` tells when the file was opened again.
         """
         with _mapped(self._path), self._transaction() as connection:
             many = connection.executemany
@@ -193,6 +194,16 @@ class Store:
         query = f"SELECT {_ROW} FROM pending JOIN row USING(id) WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"  # noqa: S608 - a constant
         with _mapped(self._path):
             return [_row(values) for values in self._connection.execute(query, (after, through, limit))]
+
+    def owes(self, row_id: int) -> bool:
+        """Tell whether a row is owed.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        query = "SELECT EXISTS(SELECT 1 FROM pending WHERE id = ?)"
+        with _mapped(self._path):
+            return bool(self._connection.execute(query, (row_id,)).fetchone()[0])
 
     def oldest_pending(self, limit: int, streams: str) -> list[Owed]:
         """Return up to ``limit`` owed rows of streams LIKE ``streams``, oldest first.

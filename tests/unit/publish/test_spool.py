@@ -453,6 +453,53 @@ def test_a_transaction_that_fails_at_any_statement_is_repeated_until_it_succeeds
         assert rig.spool.stats().committed == expected
 
 
+@pytest.mark.parametrize("durability", Durability)
+def test_a_commit_that_failed_and_is_there_all_the_same_is_not_repeated(
+    tmp_path: Path, clock: ManualClock, durability: Durability
+) -> None:
+    """Only its sync failed: the log is whole when it is read again (in ``strict`` the same result had two numbers)."""
+    rig = Rig(tmp_path, clock, durability=durability).open()
+    with closing(rig.spool):
+        first = rig.put_and_take(2)
+        rig.spool.acked(first[:1])
+        rig.spool.refused(first[1], "no")
+        rig.put(1)
+        rig.faulty().arm_late()
+        rig.step()
+        assert rig.spool.stats().state == "degraded"
+        rig.step(2)
+        rows = rig.take()
+        assert [(row.seq, rig.document(row)["frameId"]) for row in rows if row.stream == "result/top"] == [(3, 3)]
+        assert [event["kind"] for event in rig.events(rows)] == ["spool.refused"]
+        stats = rig.spool.stats()
+        assert (stats.state, stats.depth, stats.committed, stats.acked, stats.dead) == ("ok", 2, 4, 1, 1)
+        assert stats.kept_bytes == first[0].size
+        assert rig.committed == [("top", 1), ("top", 2), ("top", 3)]
+        assert rig.spool._handout.owned == 2
+
+
+def test_answers_that_were_written_although_the_commit_failed_count_once(rig: Rig) -> None:
+    rig.spool.acked(rig.put_and_take(3))
+    rig.faulty().arm_late()
+    rig.step(3)
+    stats = rig.spool.stats()
+    assert (stats.state, stats.depth, stats.bytes, stats.acked) == ("ok", 0, 0, 3)
+
+
+def test_whether_a_failed_commit_is_there_is_asked_until_the_disk_answers(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.put(1)
+    rig.faulty().arm_late()
+    rig.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "owes", lambda *_: (_ for _ in ()).throw(StorageError("storage.io", "no")))
+        rig.step(2)
+        assert rig.spool.stats().state == "degraded"
+    rig.step(2)
+    assert seqs(rig.take()) == [1]
+
+
 def test_a_disk_that_refuses_while_the_backlog_is_read_loses_nothing(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
