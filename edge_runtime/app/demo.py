@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_runtime.app.daemon import Report
 
 SITE, LINE, EDGE, INSPECTION = "demo-plant", "line-1", "this-box", "conveyor"
+STREAM = f"{SITE}/{LINE}/{EDGE}/result/{INSPECTION}"
 SETTLE_S = 3.0  # how long the audience waits for the last results after the daemon has ended
 SUBSCRIBE_S = 5.0
 
@@ -123,8 +124,7 @@ def worked(summary: dict[str, object]) -> bool:
 def _settle(audience: Audience, report: Report) -> None:
     """Give the broker a moment to deliver what it acknowledged."""
     deadline = time.monotonic() + SETTLE_S
-    stream = f"{EDGE}/result/{INSPECTION}"
-    while audience.last(stream) < report.committed(INSPECTION) and time.monotonic() < deadline:
+    while audience.last(STREAM) < report.committed(INSPECTION) and time.monotonic() < deadline:
         threading.Event().wait(0.02)
 
 
@@ -143,7 +143,7 @@ def _summary(audience: Audience, report: Report, started_s: float) -> dict[str, 
         "results_committed": committed,
         "results_acked": report.acked,
         "results_received": proof.distinct,
-        "missing": proof.missing + max(0, committed - audience.last(f"{EDGE}/result/{INSPECTION}")),
+        "missing": proof.missing + max(0, committed - audience.last(STREAM)),
         "duplicates": proof.duplicates,
         "latency_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
         "backend": model.backend if model else None,

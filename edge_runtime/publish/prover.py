@@ -1,18 +1,21 @@
 """Proves from the received messages alone that nothing is missing: pure.
 
-The rule a consumer can rely on: in each stream (``{edge}/result/{inspection}``) ``seq`` has no holes; a document that
-will never come is declared by a ``spool.gap`` or ``spool.refused`` event with ``from_seq`` and ``to_seq``. A number
-that was delivered twice is a duplicate when the ids are equal and a conflict when they are not.
+The rule a consumer can rely on: in each stream (``{site}/{line}/{edge}/result/{inspection}``) ``seq`` has no holes; of
+documents that will never come a ``spool.gap`` or ``spool.refused`` event says between which numbers they are
+(``from_seq``, ``to_seq``) and how many (``count``, null when nobody can tell any more). A number that was delivered
+twice is a duplicate when the ids are equal and a conflict when they are not.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _IDS_MAX = 65_536  # per stream: how far back a repeated number is compared by its id
 _DECLARING = frozenset({"spool.gap", "spool.refused"})
@@ -47,6 +50,16 @@ class Proof:
         return self.missing == 0 and self.conflicts == 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """Among the numbers of ``topic`` from ``low`` to ``high``, ``count`` will not come."""
+
+    topic: str
+    low: int
+    high: int
+    count: int
+
+
 @dataclass(slots=True)
 class _Stream:
     first: int
@@ -56,7 +69,7 @@ class _Stream:
     conflicts: int = 0
     inversions: int = 0
     holes: list[tuple[int, int]] = field(default_factory=list)  # inclusive, ascending
-    declared: list[tuple[int, int]] = field(default_factory=list)
+    declared: Mapping[str, _Declared] = field(default_factory=dict)  # by the id of the event, which may come twice
     ids: OrderedDict[int, str] = field(default_factory=OrderedDict)
 
     def add(self, seq: int, document_id: str, *, historical: bool) -> None:
@@ -92,18 +105,35 @@ class _Stream:
     def split(self) -> tuple[int, int]:
         """Return how many numbers are missing and how many of the holes are declared."""
         holes = sum(high - low + 1 for low, high in self.holes)
-        declared = sum(_overlap(hole, self.declared) for hole in self.holes)
+        declared = _covered(self.holes, self.declared.values())
         return holes - declared, declared
 
 
-def _overlap(hole: tuple[int, int], ranges: list[tuple[int, int]]) -> int:
-    """Count the numbers of ``hole`` that are in any of ``ranges``."""
-    covered, reached = 0, hole[0] - 1
-    for low, high in sorted(ranges):
-        start, end = max(low, reached + 1), min(high, hole[1])
-        if start <= end:
-            covered += end - start + 1
-            reached = end
+def _covered(holes: Iterable[tuple[int, int]], declared: Iterable[_Declared]) -> int:
+    """Return how many numbers of ``holes`` the declarations can account for, each for at most its count.
+
+    From the lowest number upwards, the declaration that reaches least far goes first: no other choice covers more.
+    """
+    waiting = sorted(((d.low, d.high, d.count) for d in declared), reverse=True)
+    usable: list[tuple[int, int]] = []  # heap of (high, numbers left)
+    covered = 0
+    for low, high in holes:
+        at = low
+        while at <= high:
+            while waiting and waiting[-1][0] <= at:
+                _, reach, count = waiting.pop()
+                heapq.heappush(usable, (reach, count))
+            following = waiting[-1][0] if waiting else high + 1
+            if not usable:
+                at = following
+            elif usable[0][0] < at or not usable[0][1]:
+                heapq.heappop(usable)
+            else:
+                reach, left = heapq.heappop(usable)
+                end = min(high, reach, following - 1, at + left - 1)
+                covered += end - at + 1
+                heapq.heappush(usable, (reach, left - (end - at + 1)))
+                at = end + 1
     return covered
 
 
@@ -113,7 +143,7 @@ class Prover:
     def __init__(self) -> None:
         """Start with nothing received."""
         self._streams: dict[str, _Stream] = {}
-        self._declared: dict[str, list[tuple[int, int]]] = {}
+        self._declared: dict[str, dict[str, _Declared]] = {}
         self._boots: set[str] = set()
 
     def add(self, document: Mapping[str, object]) -> None:
@@ -126,14 +156,16 @@ class Prover:
         """
         schema = document.get("schema")
         if schema == "vision.result/1":
-            self._add(f"{document['edge']}/result/{document['inspection']}", document)
+            self._add(f"{_box(document)}/result/{document['inspection']}", document)
         elif schema == "vision.event/1":
-            self._add(f"{document['edge']}/event/{document['scope']}", document)
-            if document["kind"] in _DECLARING:
-                self._declare(document)
+            declared = _declaration(document) if document["kind"] in _DECLARING else None
+            self._add(f"{_box(document)}/event/{document['scope']}", document)
+            if declared is not None:
+                name = f"{_box(document)}/{declared.topic}"
+                self._declared.setdefault(name, {})[str(document["id"])] = declared
 
     def proof(self, stream: str | None = None) -> Proof:
-        """Return the proof for one stream (``{edge}/result/{inspection}``), or over all result streams."""
+        """Return the proof for one stream (see the module docstring), or over all result streams."""
         chosen = [
             (name, found)
             for name, found in self._streams.items()
@@ -161,18 +193,27 @@ class Prover:
         return 0 if found is None else found.last
 
     def _add(self, name: str, document: Mapping[str, object]) -> None:
-        seq = int(str(document["seq"]))
-        self._boots.add(str(document["bootId"]))
+        seq, document_id, boot_id = int(str(document["seq"])), str(document["id"]), str(document["bootId"])
+        historical = bool(document["historical"])
+        if datetime.fromisoformat(str(document["ts"])).tzinfo is None:
+            msg = f"ts must say its offset from UTC, got {document['ts']}"
+            raise ValueError(msg)
+        self._boots.add(boot_id)
         found = self._streams.get(name)
         if found is None:
-            declared = self._declared.setdefault(name, [])
+            declared = self._declared.setdefault(name, {})
             found = self._streams[name] = _Stream(first=seq, last=seq - 1, declared=declared)
-        found.add(seq, str(document["id"]), historical=bool(document["historical"]))
+        found.add(seq, document_id, historical=historical)
 
-    def _declare(self, document: Mapping[str, object]) -> None:
-        fields = document["fields"]
-        if not isinstance(fields, dict):
-            msg = f"fields must be an object, got {type(fields).__name__}"
-            raise TypeError(msg)
-        name = f"{document['edge']}/{fields['topic']}"
-        self._declared.setdefault(name, []).append((int(fields["from_seq"]), int(fields["to_seq"])))
+
+def _box(document: Mapping[str, object]) -> str:
+    return f"{document['site']}/{document['line']}/{document['edge']}"
+
+
+def _declaration(document: Mapping[str, object]) -> _Declared:
+    fields = document["fields"]
+    if not isinstance(fields, dict):
+        msg = f"fields must be an object, got {type(fields).__name__}"
+        raise TypeError(msg)
+    low, high, count = int(str(fields["from_seq"])), int(str(fields["to_seq"])), fields["count"]
+    return _Declared(str(fields["topic"]), low, high, high - low + 1 if count is None else max(0, int(str(count))))

@@ -27,7 +27,8 @@ from tests.fakes.results import make_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = "vision/plant-a/line-3/box-17"
+BOX = "plant-a/line-3/box-17"
+ROOT = f"vision/{BOX}"
 STATUS = f"{ROOT}/status"
 
 
@@ -58,7 +59,7 @@ def test_results_and_events_arrive_complete_in_order_and_valid(tmp_path: Path, b
             wait_until(lambda: prover.proof().received == 80)
         proof = prover.proof()
         assert (proof.missing, proof.duplicates, proof.inversions, proof.conflicts) == (0, 0, 0, 0)
-        assert prover.proof("box-17/event/top").received == 1
+        assert prover.proof(f"{BOX}/event/top").received == 1
         result = next(m for m in messages if m.topic == f"{ROOT}/result/top")
         document = validated(result)
         for message in messages:
@@ -225,7 +226,7 @@ def test_nothing_is_missing_after_the_broker_went_away_and_came_back(tmp_path: P
         broker.start()
         box.put(50)
         box.wait_acked(150)
-        wait_until(lambda: prover.last("box-17/result/top") == 150)
+        wait_until(lambda: prover.last(f"{BOX}/result/top") == 150)
     proof = prover.proof()
     if how == "stop":  # a killed broker forgets what it acknowledged in the last second: not ours to prove
         assert (proof.missing, proof.inversions, proof.conflicts) == (0, 0, 0)
@@ -259,10 +260,10 @@ def test_refused_topics_become_dead_letters_with_an_event_and_the_others_flow(
                 box.put(1, "top")
                 box.put(1, "bottom")
             wait_until(lambda: box.spool.stats().dead == 10)
-            wait_until(lambda: prover.proof("box-17/event/top").received >= 1)
-            wait_until(lambda: prover.proof("box-17/result/bottom").distinct == 10)
+            wait_until(lambda: prover.proof(f"{BOX}/event/top").received >= 1)
+            wait_until(lambda: prover.proof(f"{BOX}/result/bottom").distinct == 10)
             wait_until(lambda: box.spool.stats().depth == 0)
-        assert prover.proof("box-17/result/bottom").complete
+        assert prover.proof(f"{BOX}/result/bottom").complete
     assert caplog.text.count(f"the broker refuses {ROOT}/result/top: not authorized (135)") == 1
 
 

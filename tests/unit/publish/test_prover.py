@@ -12,7 +12,10 @@ from edge_runtime.publish.prover import Proof, Prover
 if TYPE_CHECKING:
     import random
 
-TOP = "box/result/top"
+BOX = "plant/line/box"
+TOP = f"{BOX}/result/top"
+SEQ = st.integers(min_value=1, max_value=20)
+TS = "2026-11-22T10:15:30.123456Z"
 
 
 def result(seq: int, document_id: str | None = None, *, historical: bool = False, boot: str = "b") -> dict[str, Any]:
@@ -21,23 +24,29 @@ def result(seq: int, document_id: str | None = None, *, historical: bool = False
         "id": document_id or f"id-{seq}",
         "seq": seq,
         "bootId": boot,
+        "ts": TS,
+        "site": "plant",
+        "line": "line",
         "edge": "box",
         "inspection": "top",
         "historical": historical,
     }
 
 
-def gap(first: int, last: int, kind: str = "spool.gap", seq: int = 1) -> dict[str, Any]:
+def gap(first: int, last: int, kind: str = "spool.gap", seq: int = 1, count: int | None = None) -> dict[str, Any]:
     return {
         "schema": "vision.event/1",
         "id": f"event-{seq}",
         "seq": seq,
         "bootId": "b",
+        "ts": TS,
+        "site": "plant",
+        "line": "line",
         "edge": "box",
         "scope": "top",
         "kind": kind,
         "historical": False,
-        "fields": {"topic": "result/top", "from_seq": first, "to_seq": last},
+        "fields": {"topic": "result/top", "from_seq": first, "to_seq": last, "count": count},
     }
 
 
@@ -94,6 +103,24 @@ def test_several_holes_are_filled_and_declared_apart() -> None:
     assert (found.missing, found.declared) == (1, 3)
 
 
+def test_an_event_declares_no_more_numbers_than_it_counts() -> None:
+    """Seq 2 and 9 were refused and summed up in one event; 5 is really missing."""
+    found = proof(*(result(seq) for seq in (1, 3, 4, 6, 7, 8, 10)), gap(2, 9, "spool.refused", count=2))
+    assert (found.missing, found.declared) == (1, 2)
+
+
+def test_an_event_that_comes_twice_declares_once() -> None:
+    found = proof(result(1), result(4), gap(2, 3, count=1), gap(2, 3, count=1), gap(1, 9, seq=2, count=-1))
+    assert (found.missing, found.declared) == (1, 1)
+
+
+def test_boxes_of_the_same_name_on_two_lines_are_two_boxes() -> None:
+    elsewhere = [{**result(seq), "line": "line-2"} for seq in (2, 3)]
+    assert proof(result(1), result(4), *elsewhere).missing == 2
+    assert proof(*map(result, (1, 2, 3)), *elsewhere) == Proof(received=5, distinct=5, boots=1)
+    assert proof(result(1), result(4), {**gap(2, 3), "site": "plant-2"}).missing == 2
+
+
 def test_a_declaration_before_the_first_result_counts() -> None:
     found = proof(gap(1, 9), result(5), result(7))
     assert (found.missing, found.declared) == (0, 1)
@@ -108,9 +135,9 @@ def test_streams_are_proven_apart_and_boots_counted() -> None:
     prover = Prover()
     for document in (result(1), result(2, boot="c"), gap(9, 9)):
         prover.add(document)
-    assert prover.streams() == [TOP, "box/event/top"]
+    assert prover.streams() == [TOP, f"{BOX}/event/top"]
     assert prover.proof(TOP).received == 2
-    assert prover.proof("box/event/top").received == 1
+    assert prover.proof(f"{BOX}/event/top").received == 1
     assert prover.proof().boots == 2
     assert (prover.last(TOP), prover.last("unknown")) == (2, 0)
 
@@ -122,6 +149,22 @@ def test_a_document_against_its_schema_is_an_error() -> None:
         Prover().add({"schema": "vision.result/1"})
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"ts": "yesterday"}, {"ts": "2026-11-22T10:15:30"}, {"seq": float("inf")}, {"seq": None}, {"edge": ...}]
+)
+def test_a_document_against_its_schema_counts_for_nothing(wrong: dict[str, Any]) -> None:
+    for document in (result(1), gap(2, 3)):
+        broken = {key: value for key, value in {**document, **wrong}.items() if value is not ...}
+        prover = Prover()
+        with pytest.raises((KeyError, ValueError)):
+            prover.add(broken)
+        assert prover.proof() == Proof()
+        assert prover.proof(f"{BOX}/event/top") == Proof()
+        prover.add(result(1))
+        prover.add(result(4))
+        assert prover.proof().declared == 0
+
+
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=60), st.randoms(use_true_random=False))
 def test_the_count_of_missing_numbers_is_that_of_a_set(seqs: list[int], shuffle: random.Random) -> None:
     shuffle.shuffle(seqs)
@@ -129,3 +172,36 @@ def test_the_count_of_missing_numbers_is_that_of_a_set(seqs: list[int], shuffle:
     distinct = set(seqs)
     assert found.distinct == len(distinct)
     assert found.missing == (max(distinct) - min(distinct) + 1 - len(distinct) if distinct else 0)
+
+
+def most_declared(missing: list[int], events: list[tuple[int, int, int]]) -> int:
+    """The largest number of pairs of a missing number and an event that declares it, tried out (Kuhn's algorithm)."""
+    places = [(low, high) for low, high, count in events for _ in range(count)]
+    owner: dict[int, int] = {}
+
+    def place(number: int, seen: set[int]) -> bool:
+        for at, (low, high) in enumerate(places):
+            if low <= number <= high and at not in seen:
+                seen.add(at)
+                if at not in owner or place(owner[at], seen):
+                    owner[at] = number
+                    return True
+        return False
+
+    return sum(place(number, set()) for number in missing)
+
+
+@given(
+    st.sets(st.integers(min_value=2, max_value=19)),
+    st.lists(st.tuples(SEQ, SEQ, st.integers(min_value=0, max_value=6)), max_size=5),
+)
+def test_declarations_cover_as_many_missing_numbers_as_any_assignment_could(
+    came: set[int], events: list[tuple[int, int, int]]
+) -> None:
+    seqs = sorted({1, 20, *came})
+    found = proof(
+        *map(result, seqs), *(gap(low, high, seq=n, count=count) for n, (low, high, count) in enumerate(events, 1))
+    )
+    missing = [seq for seq in range(1, 21) if seq not in seqs]
+    assert found.declared == most_declared(missing, events)
+    assert found.missing == len(missing) - found.declared
