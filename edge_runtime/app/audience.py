@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from edge_runtime.publish.mqtt import MqttDial, MqttSettings
+from edge_runtime.publish.payload import EVENT_SCHEMA, RESULT_SCHEMA
 from edge_runtime.publish.prover import Prover
 from edge_runtime.publish.subscriber import Subscriber
 from edge_runtime.system.metrics import percentile
@@ -50,22 +51,26 @@ class Audience:
         """Receive until stopped."""
         self._subscriber.run(stop)
 
+    def close(self) -> None:
+        """Free the descriptor of an audience that will not run (again); idempotent."""
+        self._subscriber.close()
+
     def wait_subscribed(self, timeout_s: float) -> bool:
         """Wait until the broker confirmed the subscription."""
         return self._subscriber.wait_subscribed(timeout_s)
 
     @property
     def reason(self) -> str | None:
-        """Why nothing can arrive now, ``None`` when it can."""
+        """Why nothing can arrive now, ``None`` when it can; after the end: why the end was not seen."""
         return self._subscriber.reason
 
-    def proof(self) -> Proof:
-        """What is proven so far about all result streams."""
+    def proof(self, stream: str | None = None) -> Proof:
+        """What is proven so far; see ``Prover.proof``."""
         with self._lock:
-            return self._prover.proof()
+            return self._prover.proof(stream)
 
     def last(self, stream: str) -> int:
-        """The highest seq seen in a stream ``{edge}/result/{inspection}``, 0 for none."""
+        """The highest seq seen in a stream, 0 for none; see ``Prover`` for its name."""
         with self._lock:
             return self._prover.last(stream)
 
@@ -84,23 +89,24 @@ class Audience:
         now_s, utc_s = time.monotonic(), time.time()
         try:
             document = json.loads(message.payload)
+            schema, taken_s = document["schema"], datetime.fromisoformat(document["ts"]).timestamp()
             with self._lock:
                 self._prover.add(document)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self.unreadable += 1
             return
-        if document.get("schema") != "vision.result/1":
+        if schema == EVENT_SCHEMA:
             if self._on_event is not None:
                 self._on_event(document)
+        elif schema == RESULT_SCHEMA:
+            self._judged(document, now_s, (utc_s - taken_s) * 1e3)
+            if self._on_result is not None:
+                self._on_result(document)
+
+    def _judged(self, document: dict[str, object], now_s: float, latency_ms: float) -> None:
+        if document.get("evaluation") not in ("OK", "NotOK"):
             return
         with self._lock:
-            if document["evaluation"] in ("OK", "NotOK"):
-                self._first_verdict_s = self._first_verdict_s or now_s
-                if len(self._latencies_ms) < LATENCIES_MAX:
-                    self._latencies_ms.append((utc_s - _utc_s(str(document["ts"]))) * 1e3)
-        if self._on_result is not None:
-            self._on_result(document)
-
-
-def _utc_s(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+            self._first_verdict_s = self._first_verdict_s or now_s
+            if len(self._latencies_ms) < LATENCIES_MAX:
+                self._latencies_ms.append(latency_ms)

@@ -105,6 +105,8 @@ def _prove(audience: Audience, *, as_json: bool) -> int:
             "nothing arrived, so nothing is proven",
             help="does the daemon run, is the topic root right?",
         )
+    if audience.reason is not None:
+        raise UnavailableError("watch.end", f"whether that was everything was not seen: {audience.reason}")
     return 0 if proof.complete else 1
 
 

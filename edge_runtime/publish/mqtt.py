@@ -193,7 +193,10 @@ class MqttLink:
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """See ``link.Link``."""
-        options = SubscribeOptions(qos=1, retainAsPublished=True)  # a retained command is known as one also live
+        # A retained command is known as one also live; subscribing again does not bring retained messages again.
+        options = SubscribeOptions(
+            qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+        )
         self._client.subscribe([(topic, options) for topic in filters])
 
     def size(self, message: Outgoing) -> int:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.publish.link import FAILURE, Accepted, Backoff, Ended, Inbound, SubscribeAnswered, words
-from edge_runtime.publish.prover import Proof, Prover
 from edge_runtime.publish.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_runtime.publish.link import Dial
+    from edge_runtime.publish.link import Dial, Link
     from edge_runtime.system.service import Stop
-
-__all__ = ["Proof", "Prover", "Subscriber"]
 
 logger = logging.getLogger(__name__)
 
 _TURN_S = 0.25
+_END_S = 2.0  # how long the broker has at the end to show that it is still there
 
 
 class Subscriber:
@@ -41,7 +39,8 @@ class Subscriber:
         self._waker = Waker()
         self._backoff = Backoff()
         self._subscribed = threading.Event()
-        self.reason: str | None = None  # why it is not subscribed now
+        self._answers = 0
+        self.reason: str | None = None  # why it is not subscribed now, or was not at the end
 
     def wait_subscribed(self, timeout_s: float) -> bool:
         """Wait until the broker confirmed the subscription; from any other thread."""
@@ -64,18 +63,9 @@ class Subscriber:
         link = self._dial(None)
         try:
             link.open(stop, clean=False)
-            ended: Ended | None = None
-            while ended is None and not stop.is_set():
-                link.pump(_TURN_S, self._waker.descriptor)
-                for happening in link.happened():
-                    if isinstance(happening, Accepted):
-                        link.subscribe(self._filters)
-                    elif isinstance(happening, SubscribeAnswered):
-                        self._answered(happening)
-                    elif isinstance(happening, Inbound):
-                        self._on_message(happening)
-                    elif isinstance(happening, Ended):
-                        ended = ended or happening
+            ended = self._receive(link, stop.is_set)
+            if ended is None and self._subscribed.is_set():
+                ended = self._see_the_end(link)
             if ended is None:
                 link.disconnect()
                 link.pump(0.0, self._waker.descriptor)
@@ -87,7 +77,33 @@ class Subscriber:
             self._subscribed.clear()
             link.close()
 
+    def _receive(self, link: Link, over: Callable[[], bool]) -> Ended | None:
+        """Hand messages on until ``over``; return why the connection ended, if it did."""
+        ended: Ended | None = None
+        while ended is None and not over():
+            link.pump(_TURN_S, self._waker.descriptor)
+            for happening in link.happened():
+                if isinstance(happening, Accepted):
+                    link.subscribe(self._filters)
+                elif isinstance(happening, SubscribeAnswered):
+                    self._answered(happening)
+                elif isinstance(happening, Inbound):
+                    self._on_message(happening)
+                elif isinstance(happening, Ended):
+                    ended = ended or happening
+        return ended
+
+    def _see_the_end(self, link: Link) -> Ended | None:
+        """Have the broker answer once more: whatever it sent before has arrived then."""
+        expected, deadline_s = self._answers + 1, time.monotonic() + _END_S
+        link.subscribe(self._filters)
+        ended = self._receive(link, lambda: self._answers >= expected or time.monotonic() > deadline_s)
+        if ended is None and self._answers < expected:
+            return Ended(None, "the broker does not answer")
+        return ended
+
     def _answered(self, answer: SubscribeAnswered) -> None:
+        self._answers += 1
         if max(answer.codes) >= FAILURE:
             self._lost(f"the broker refuses the subscription: {words(max(answer.codes))}")
             return
@@ -99,31 +115,3 @@ class Subscriber:
         if reason != self.reason:
             logger.warning("not subscribed: %s", reason)
         self.reason = reason
-
-
-class ProvingSubscriber(Subscriber):
-    """A subscriber with a ``Prover``: counts what arrives; ask ``proof`` from any thread."""
-
-    def __init__(self, dial: Dial, filters: Sequence[str]) -> None:
-        """Subscribe to result and event topics."""
-        super().__init__(dial, filters, self._prove)
-        self._lock = threading.Lock()  # guards _prover and unreadable
-        self._prover = Prover()
-        self.unreadable = 0
-
-    def proof(self, stream: str | None = None) -> Proof:
-        """Return what is proven so far; see ``Prover.proof``."""
-        with self._lock:
-            return self._prover.proof(stream)
-
-    def last(self, stream: str) -> int:
-        """Return the highest seq seen in ``stream``, 0 for none."""
-        with self._lock:
-            return self._prover.last(stream)
-
-    def _prove(self, message: Inbound) -> None:
-        with self._lock:
-            try:
-                self._prover.add(json.loads(message.payload))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.unreadable += 1

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.app.audience import Audience
 from edge_runtime.publish.mqtt import MqttDial, MqttSettings
 from edge_runtime.publish.publisher import Publisher
 from edge_runtime.publish.spool import Spool
-from edge_runtime.publish.subscriber import ProvingSubscriber, Subscriber
+from edge_runtime.publish.subscriber import Subscriber
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
 from tests.fakes.results import BOOT, IDENTITY, make_result
@@ -76,14 +77,14 @@ def running_box(directory: Path, port: int, settings: MqttSettings = QUICK, **op
 
 
 @contextmanager
-def proving(port: int, client_id: str = "prover") -> Iterator[ProvingSubscriber]:
+def proving(port: int, client_id: str = "prover") -> Iterator[Audience]:
     """An independent subscriber to every result and event; keeps its session over broker restarts."""
-    dial = MqttDial(replace(QUICK, port=port, client_id=client_id))
+    settings = replace(QUICK, port=port, client_id=client_id)
     with ServiceGroup() as group:
-        subscriber = ProvingSubscriber(dial, ["vision/+/+/+/result/#", "vision/+/+/+/event/#"])
-        group.start(subscriber)
-        assert subscriber.wait_subscribed(10.0)
-        yield subscriber
+        audience = Audience(settings, ["vision/+/+/+/result/#", "vision/+/+/+/event/#"])
+        group.start(audience)
+        assert audience.wait_subscribed(10.0)
+        yield audience
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
 import struct
 import subprocess
@@ -14,8 +15,12 @@ import pytest
 
 from edge_runtime.app import broker as local_broker
 from edge_runtime.cli import VERBS
+from edge_runtime.publish.link import Outgoing
+from edge_runtime.publish.payload import Stamp, encode_result
 from tests.brokers import Broker
 from tests.daemons import MODEL, DaemonProcess, line_config, wait_until
+from tests.fakes.mqtt_client import send
+from tests.fakes.results import IDENTITY, make_result
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -170,6 +175,27 @@ def test_the_broker_of_a_killed_demo_ends_with_it() -> None:
         demo.wait(5)
     assert children
     wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), 5, "the broker ends")
+
+
+@pytest.mark.parametrize("end", ["kill", "freeze"])
+def test_watch_does_not_claim_what_it_could_not_see(end: str) -> None:
+    """The broker vanishes, or falls silent, before the end: whether more results came is unknown."""
+    watch = [sys.executable, "-m", "edge_runtime", "watch", "--host", "127.0.0.1", "--seconds", "6"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Broker() as broker:
+        with subprocess.Popen([*watch, "--port", str(broker.port)], text=True, **pipes) as process:
+            assert process.stdout is not None
+            for seq in range(1, 1000):
+                message = encode_result(make_result(seq), IDENTITY, Stamp(seq, "b"))
+                send(broker.port, Outgoing(IDENTITY.topic(message.topic), message.body))
+                if select.select([process.stdout], [], [], 0.1)[0]:
+                    break
+            getattr(broker, end)()
+            _, told = process.communicate(timeout=30)
+        if end == "freeze":
+            broker.thaw()
+    assert process.returncode == 69
+    assert "was not seen" in told
 
 
 def test_watch_says_that_the_broker_does_not_answer(free_port: int) -> None:
