@@ -11,7 +11,7 @@ import pytest
 from edge_runtime.core.errors import BusyError, StorageError
 from edge_runtime.publish import store as module
 from edge_runtime.publish.store import LAYOUT, Changes, Row, Store, StreamState
-from tests.fakes.faulty_sql import FaultySql, disk_error
+from tests.fakes.faulty_sql import FaultySql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,37 +175,18 @@ def test_a_damaged_file_is_recognised(path: Path, damage: Any) -> None:
     assert caught.value.code == "storage.corrupt"
 
 
-def test_an_integrity_check_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_opened_without_a_check(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check reads the whole file and cannot be interrupted; damage is found when it is read."""
     with closing(opened(path)) as store:
-        store.commit(Changes(rows=[row(i) for i in range(1, 2000)]))
-    monkeypatch.setattr(module, "CHECK_TIMEOUT_S", -1.0)
-    with closing(sqlite3.connect(path)) as connection:
-        handler: list[Any] = []
-
-        class Spy:
-            """Asks for progress at every step, so that a small file is enough."""
-
-            def set_progress_handler(self, callback: Any, _steps: int) -> None:
-                handler.append(callback)
-                connection.set_progress_handler(callback, 1)
-
-            def execute(self, statement: str) -> Any:
-                return connection.execute(statement)
-
-        module._check(Spy(), path)  # type: ignore[arg-type]  # duck-typed
-    assert handler[-1] is None
-
-
-def test_another_error_of_the_integrity_check_is_not_hidden(path: Path) -> None:
-    class Broken:
-        def set_progress_handler(self, _callback: Any, _steps: int) -> None:
-            return
-
-        def execute(self, _statement: str) -> Any:
-            raise disk_error()
-
-    with pytest.raises(sqlite3.OperationalError):
-        module._check(Broken(), path)  # type: ignore[arg-type]  # duck-typed
+        store.commit(Changes(rows=[row(i) for i in range(1, 500)]))
+    with path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(StorageError):
+        opened(path).close()
+    monkeypatch.setattr(module, "CHECK_BYTES_MAX", path.stat().st_size - 1)
+    with closing(opened(path)) as store, pytest.raises(StorageError, match="malformed"):
+        store.read_pending(0, 500, 500)
 
 
 def test_a_sync_flushes_the_log_until_the_store_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
