@@ -146,9 +146,10 @@ class Link(Protocol):
     """One connection, from dialling to its end; used by one thread, never reused."""
 
     def open(self, stop: Stop, *, clean: bool) -> None:
-        """Dial and say who we are; ``Accepted`` or ``Ended`` happens later. Gives up soon after ``stop`` is set.
+        """Dial and say who we are; ``Accepted`` or ``Ended`` happens later.
 
         Args:
+            stop: soon after it is set, dialling is given up.
             clean: have the broker forget what it queued for us while we were away.
 
         Raises:
