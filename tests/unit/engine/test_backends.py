@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,13 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.ort import OrtEngine
-from edge_runtime.engine.ov import OpenVinoEngine, _core, ov, reason  # never openvino itself: it would phone home
+from edge_runtime.engine.ov import (
+    OpenVinoEngine,
+    _core,
+    _shape,
+    ov,
+    reason,
+)  # never openvino itself: it would phone home
 from edge_runtime.engine.preprocess import Preprocessor
 from tests.assets.make_models import COLOURS, SIDE, colours, write_bare, write_package
 from tests.unit.engine.specs import input_spec
@@ -255,6 +262,15 @@ def test_a_model_that_cannot_be_compiled_is_refused(tmp_path: Path, monkeypatch:
 )
 def test_openvinos_reasons_are_freed_of_its_source_files(text: str, expected: str) -> None:
     assert reason(RuntimeError(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [(ov.PartialShape.dynamic(), None), (ov.PartialShape([1, -1, 6]), (1, None, 6))]
+)
+def test_what_openvino_does_not_know_of_a_shape_is_unknown(
+    shape: ov.PartialShape, expected: tuple[int | None, ...] | None
+) -> None:
+    assert _shape(SimpleNamespace(get_partial_shape=lambda: shape)) == expected
 
 
 def test_a_new_array_from_opencv_is_copied_into_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,7 @@ def test_impossible_batch_dims_are_refused(dims: int) -> None:
 
 def sparse_elsewhere() -> SparseTensorProto:
     sparse = SparseTensorProto()
+    sparse.dims.append(3)
     sparse.values.name = "s"
     sparse.values.data_location = TensorProto.EXTERNAL
     sparse.values.external_data.add(key="location", value="secret.bin")
