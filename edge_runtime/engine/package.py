@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
 from edge_runtime.engine.metadata import Sourced, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
+from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,13 @@ def open_package(path: str | Path, wanted: Sequence[str] = ()) -> Package:
         DataError: anything about the model is wrong; codes ``model.missing``, ``model.digest_mismatch``,
             ``model.no_form``, ``manifest.*`` and those of `onnxgate`, `irgate` and `metadata`.
     """
-    path = Path(path)
+    try:
+        return _open(Path(path), wanted)
+    except OSError as error:
+        raise _unreadable(Path(path), error) from error
+
+
+def _open(path: Path, wanted: Sequence[str]) -> Package:
     if path.is_dir():
         return _open_directory(path, wanted)
     beside = path.with_name(MANIFEST_NAME)
@@ -142,7 +150,7 @@ def _manifest(path: Path) -> Manifest:
 
 def _read_verified(root: Path, part: WeightsFile) -> bytes:
     path = root / part.file
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
         message = f"{root.name}/{part.file} leads out of the package"
         raise DataError("model.missing", message, help="copy the file into the package")
     content = _read(path)
@@ -157,15 +165,20 @@ def _read_verified(root: Path, part: WeightsFile) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > SIZE_LIMIT_BYTES:
-            message = f"{path}: {size} bytes, the limit is {SIZE_LIMIT_BYTES}"
-            raise DataError("model.unreadable", message, help="use a smaller model")
-        return path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > SIZE_LIMIT_BYTES:
+                message = f"{path}: {size} bytes, the limit is {SIZE_LIMIT_BYTES}"
+                raise DataError("model.unreadable", message, help="use a smaller model")
+            return file.read()
     except FileNotFoundError as error:
         raise DataError(
             "model.missing", f"{path}: no such file", help="the package is incomplete; copy it again"
         ) from error
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DataError("model.missing", message, help="check the path and its permissions") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    message = f"{path}: cannot be read: {error.strerror}"
+    return DataError("model.missing", message, help="check the path and its permissions")

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError, StorageError
+from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,16 +60,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o640, durable: bool = 
 
 
 def read_limited(path: Path, limit_bytes: int) -> bytes:
-    """Return the whole content of a file that may not be larger than ``limit_bytes``.
+    """Return the whole content of a file that may not be larger than ``limit_bytes``; a pipe is not waited for.
 
     Raises:
         FileNotFoundError: there is no such file.
         DataError: it is larger.
         PermissionDeniedError: it may not be read.
-        StorageError: the disk could not read it.
+        StorageError: the disk could not read it, or it is no file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(limit_bytes + 1)
     except FileNotFoundError:
         raise

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -151,3 +152,42 @@ def test_what_is_odd_but_usable_is_noted(tmp_path: Path) -> None:
         "unknown keys ignored: signature",
         "label 'red' stands there 2 times; only the id tells them apart",
     )
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "loop/m.onnx"])
+def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DataError) as caught:
+        open_package(tmp_path / name)
+    assert caught.value.code == "model.missing"
+
+
+def test_a_directory_that_may_not_be_searched_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = os.stat
+
+    def denied(path: str | Path, **more: Any) -> os.stat_result:
+        if str(path).endswith("secret/package"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return looking(path, **more)
+
+    monkeypatch.setattr(os, "stat", denied)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
+        open_package(tmp_path / "secret" / "package")
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("name", ["edge-model.json", "colours.onnx"])
+def test_a_pipe_in_a_package_is_refused_instead_of_waited_for(tmp_path: Path, name: str) -> None:
+    root = write_package(tmp_path, "colours")
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    with pytest.raises(DataError, match="cannot be read: not a file"):
+        open_package(root)
+
+
+def test_weights_that_are_a_circle_of_links_are_refused(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours")
+    (root / "colours.onnx").unlink()
+    (root / "colours.onnx").symlink_to(root / "colours.onnx")
+    with pytest.raises(DataError, match="cannot be read"):
+        open_package(root)

@@ -107,6 +107,13 @@ def test_a_bounded_read_returns_what_fits_and_refuses_more(tmp_path: Path) -> No
         files.read_limited(tmp_path, 4)
 
 
+@pytest.mark.timeout(5)
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="not a file"):
+        files.read_limited(tmp_path / "pipe", 4)
+
+
 def test_directories_are_made_with_their_parents_and_kept_when_they_exist(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b"
     files.make_directory(path)
@@ -115,6 +122,8 @@ def test_directories_are_made_with_their_parents_and_kept_when_they_exist(tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot create directory"):
         files.make_directory(tmp_path / "file")
+    with pytest.raises(StorageError, match="File name too long"):
+        files.make_directory(tmp_path / ("x" * 300))
 
 
 def test_a_directory_that_cannot_even_be_looked_for_is_an_error_of_ours(tmp_path: Path) -> None:

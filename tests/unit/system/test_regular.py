@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.system import regular
+from edge_runtime.system.regular import open_regular
+
+
+def test_a_file_is_opened_for_reading(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    with open_regular(tmp_path / "a") as file:
+        assert file.read() == b"content"
+
+
+@pytest.mark.timeout(5)
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a file"):
+        open_regular(tmp_path / "pipe")
+
+
+@pytest.mark.timeout(5)
+def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    opening = os.open
+
+    def swapped(name: Path, flags: int) -> int:
+        path.unlink()
+        os.mkfifo(path)
+        return opening(name, flags)
+
+    monkeypatch.setattr(regular.os, "open", swapped)
+    with pytest.raises(OSError, match="not a file"):
+        open_regular(path)
+
+
+def test_directories_devices_and_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+    with pytest.raises(OSError, match="not a file"):
+        open_regular(Path("/dev/null"))
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="null"):
+        open_regular(tmp_path / "nul\0byte")
