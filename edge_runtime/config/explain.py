@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from edge_runtime.config.checks import Mistake, dotted, suggestion
-from edge_runtime.config.report import Problem
+from edge_runtime.config.report import Problem, veil
 from edge_runtime.config.schema import NOT_YET, Settings
 from edge_runtime.config.shape import Kind, Shape, at
 from edge_runtime.config.yaml12 import resolve
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.config.tree import Node, Origin
 
 GOT_LIMIT: Final = 40  # characters of a wrong value that are repeated
+SECRET_WORDS: Final = ("password", "passwort", "kennwort", "passphrase")  # an unknown key may be any of them, misspelt
 SUGGESTIONS_LIMIT: Final = 50  # unknown keys that get a suggestion; the comparison is slow
 _KEY_STEP: Final = "[key]"  # pydantic's mark for "the key itself is wrong"
 _WITH_UNIT: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*[A-Za-z%\N{MICRO SIGN}][A-Za-z/]*")
@@ -177,7 +178,8 @@ def _unknown_key(loc: Loc, spot: Spot, *, suggest: bool) -> Problem:
     known = list(parent.fields) if parent else []
     close = suggestion(name, known) if suggest else None
     way_out = f"did you mean {close}?" if close else f"known here: {', '.join(known)}"
-    return Problem("config.unknown_key", f'unknown key "{_clip(name)}"', spot.key, dotted(loc), way_out)
+    hides = name if suggestion(name, [*filter(is_secret_name, known), *SECRET_WORDS]) else None
+    return Problem("config.unknown_key", f'unknown key "{_clip(name)}"', spot.key, dotted(loc), way_out, hides=hides)
 
 
 def _missing(loc: Loc, spot: Spot) -> Problem:
@@ -257,7 +259,7 @@ def _got(node: Node | None) -> str:
     if isinstance(value, tuple):
         return "a list"
     if isinstance(value, str):
-        return json.dumps(_clip(redact(value)), ensure_ascii=False)
+        return json.dumps(_clip(veil(redact(value))), ensure_ascii=False)
     return _clip(node.raw) if node is not None and node.raw is not None else json.dumps(value)
 
 

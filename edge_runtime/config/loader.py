@@ -33,9 +33,10 @@ from edge_runtime.config.tree import DEFAULT, Entry, Node, Origin, Place
 from edge_runtime.config.types import BASE
 from edge_runtime.config.yaml12 import LIMIT_BYTES, LINE_BREAK, parse, resolve
 from edge_runtime.core.errors import ConfigError, InvariantError
+from edge_runtime.system.redact import hide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_runtime.config.checks import Loc
 
@@ -104,7 +105,7 @@ class _Load:
         self._path = path
         self._base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow links of /etc
         self._environ = environ
-        self._texts: dict[str, SourceText] = {}
+        self._lines: dict[str, Sequence[str]] = {}  # by file
         self._problems: list[Problem] = []
         self._secrets: set[str] = set()
 
@@ -127,7 +128,7 @@ class _Load:
             settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"password": secret})})
             origins["mqtt.password"] = origin
         self._register(settings)
-        files = tuple(Path(name) for name in self._texts)
+        files = tuple(Path(name) for name in self._lines)
         return Loaded(settings, origins, tuple(self._finished()), files, frozenset(self._secrets))
 
     # files
@@ -169,7 +170,7 @@ class _Load:
         text = self._decode(raw, name)
         if text is None:
             return None
-        self._texts[name] = SourceText(LINE_BREAK.split(text.removeprefix("\ufeff")))
+        self._lines[name] = LINE_BREAK.split(text.removeprefix("\ufeff"))
         document = parse(text, name)
         if may_be_empty and [problem.code for problem in document.problems] == ["yaml.empty"]:
             return Node({}, Origin(Place.FILE, name, 1, 1, 1, 2))
@@ -267,13 +268,15 @@ class _Load:
 
     def _finished(self) -> Iterator[Problem]:
         """Sort by place, leave out what was said twice, add source lines."""
-        order = {name: number for number, name in enumerate(self._texts)}
+        order = {name: number for number, name in enumerate(self._lines)}
         in_order = sorted(
             self._problems,
             key=lambda one: (order.get(one.origin.name, len(order)), one.origin.line, one.origin.column, one.code),
         )
+        hidden = frozenset(problem.hides for problem in self._problems if problem.hides is not None)
+        texts = {name: SourceText(lines, hidden) for name, lines in self._lines.items()}
         seen: set[tuple[Origin, str, str]] = set()
-        for problem in in_order:
+        for problem in map(self._veiled, in_order):
             identity = (problem.origin, problem.code, problem.message)
             if len(seen) == PROBLEMS_LIMIT:
                 message = f"there are more problems; the first {PROBLEMS_LIMIT} are shown"
@@ -281,8 +284,13 @@ class _Load:
                 return
             if identity not in seen:
                 seen.add(identity)
-                text = self._texts.get(problem.origin.name)
+                text = texts.get(problem.origin.name)
                 yield replace(problem, excerpt=make_excerpt(text, problem.origin)) if text else problem
+
+    def _veiled(self, problem: Problem) -> Problem:
+        """Return ``problem`` without the secrets that were looked up: one may stand where no secret belongs."""
+        message, way_out = (hide(text, self._secrets) for text in (problem.message, problem.help or ""))
+        return replace(problem, message=message, help=way_out or None)
 
     def _invalid(self) -> InvalidConfigError:
         return InvalidConfigError(str(self._path), list(self._finished()))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.tree import Origin, Place
 from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.source import CREDENTIAL_WORD
 from edge_runtime.system.redact import MASK, is_secret_name
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ WIDTH: Final = 120  # characters of a source line that are shown
 LINE_LIMIT: Final = 4096  # nobody reads longer lines, and masking them takes long
 _CONTEXT: Final = 40  # of these, how many before the caret when a line is too long
 
-_KEY = re.compile(r"(?P<key>[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)[\"']?)\s*:\s+")
+_KEY = re.compile(r"(?P<key>[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)[\"']?)\s*:\s*")
+_KEY_ALONE = re.compile(r"\s*(?:- +)*\?\s+[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_-]*)")
 _USER_INFO = re.compile(r"://(.*)@")
-_PARAMETER = re.compile(r"(?i)(?:pass|pwd|secret|token|auth|key|credential)[a-z0-9]*=([^&#\s\"',}]*)")
+_BARE_USER_INFO = re.compile(r"(?<![^\s\"'({\[,=])([^\s:/@\"'({\[,]+:(?!//)\S*)@")
+_PARAMETER = re.compile(rf"(?i){CREDENTIAL_WORD}[a-z0-9_-]*=([^&#\s\"',}}]*)")
+_SHAPES: Final = (_USER_INFO, _BARE_USER_INFO, _PARAMETER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Problem:
         path: dotted path of the setting, empty when it has none.
         help: the way out.
         warning: worth saying, but the runtime can start.
+        hides: a key whose value is not to be shown, because it may be a misspelt ``password``.
         excerpt: the source line, when there is one.
     """
 
@@ -61,6 +66,7 @@ class Problem:
     path: str = ""
     help: str | None = None
     warning: bool = False
+    hides: str | None = None
     excerpt: Excerpt | None = None
 
 
@@ -108,26 +114,60 @@ def as_json(problem: Problem) -> dict[str, object]:
 
 
 class SourceText:
-    """The lines of one file, and which line each of them is indented under."""
+    """The lines of one file, which line each of them belongs under, and which of them hold secrets.
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    ``hidden`` are keys whose values are secrets although their names do not say so.
+    """
+
+    def __init__(self, lines: Sequence[str], hidden: frozenset[str] = frozenset()) -> None:
         """Keep ``lines``, without line ends."""
         self.lines = lines
+        self._hidden = hidden
+        self._opening: dict[int, bool] = {}
 
     @cached_property
     def parents(self) -> Sequence[int | None]:
-        """For each line the nearest one above with less indentation; found in one pass, files may be large."""
+        """For each line the nearest one above that it belongs under; found in one pass, files may be large."""
         parents: list[int | None] = []
-        open_lines: list[tuple[int, int]] = []  # indentation, index
+        open_lines: list[tuple[int, str, int]] = []  # indentation, text, index
         for index, line in enumerate(self.lines):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                parents.append(open_lines[-1][2] if open_lines else None)
+                continue
             indent = _indent(line)
-            if line.strip():
-                while open_lines and open_lines[-1][0] >= indent:
-                    open_lines.pop()
-            parents.append(open_lines[-1][1] if open_lines else None)
-            if line.strip():
-                open_lines.append((indent, index))
+            while open_lines and not _belongs(indent, text, *open_lines[-1][:2]):
+                open_lines.pop()
+            parents.append(open_lines[-1][2] if open_lines else None)
+            open_lines.append((indent, text, index))
         return parents
+
+    def secrets(self, index: int) -> list[tuple[int, int]]:
+        """Return the spans of line ``index`` that hold secrets, also when the file could not be parsed."""
+        line = self.lines[index]
+        above = self.parents[index]
+        while above is not None:
+            if self._opens(above):
+                return [(_indent(line), len(line))]  # a continued secret: list, map, block scalar or open quote
+            above = self.parents[above]
+        spans = [
+            (found.end(), _value_end(line, found.end(), in_flow="{" in line[: found.start()]))
+            for found in _KEY.finditer(line)
+            if self._is_secret(found["name"])
+        ]
+        return spans + _shapes(line)
+
+    def _opens(self, index: int) -> bool:
+        """Tell whether a key of line ``index`` holds a secret, which may go on in the lines under it."""
+        if index not in self._opening:
+            line = self.lines[index]
+            alone = _KEY_ALONE.match(line)
+            names = [found["name"] for found in _KEY.finditer(line)] + ([alone["name"]] if alone else [])
+            self._opening[index] = any(map(self._is_secret, names))
+        return self._opening[index]
+
+    def _is_secret(self, name: str) -> bool:
+        return name in self._hidden or is_secret_name(name)
 
 
 def make_excerpt(source: SourceText, origin: Origin) -> Excerpt | None:
@@ -139,12 +179,17 @@ def make_excerpt(source: SourceText, origin: Origin) -> Excerpt | None:
         return None
     start = origin.column - 1
     end = origin.end_column - 1 if origin.end_line == origin.line else len(line.rstrip())
-    text, start, end = _mask(line, _hidden(source, origin.line - 1), start, max(end, start + 1))
+    text, start, end = _mask(line, source.secrets(origin.line - 1), start, max(end, start + 1))
     if len(text) > WIDTH:
         cut = max(0, min(start - _CONTEXT, len(text) - WIDTH))
         text, start, end = text[cut : cut + WIDTH], start - cut, end - cut
     shown = _printable(text)
     return Excerpt(shown, start, max(1, min(end, len(shown)) - start))
+
+
+def veil(text: str) -> str:
+    """Return a value with what looks like credentials masked."""
+    return _mask(text, _shapes(text), 0, 0)[0]
 
 
 def _render(problem: Problem) -> str:
@@ -181,21 +226,20 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _hidden(source: SourceText, index: int) -> list[tuple[int, int]]:
-    """Return the spans of line ``index`` that hold secrets, also when the file could not be parsed."""
-    line = source.lines[index]
-    above = source.parents[index]
-    parent = _KEY.search(source.lines[above] + " ") if above is not None else None
-    if parent and is_secret_name(parent["name"]):
-        return [(_indent(line), len(line))]  # a continued secret: block scalar or open quote
-    spans = [
-        (found.end(), _value_end(line, found.end(), in_flow="{" in line[: found.start()]))
-        for found in _KEY.finditer(line)
-        if is_secret_name(found["name"])
-    ]
-    for pattern in (_USER_INFO, _PARAMETER):
-        spans += [found.span(1) for found in pattern.finditer(line)]
-    return spans
+def _belongs(indent: int, text: str, above_indent: int, above: str) -> bool:
+    """Tell whether a line stands under one above it; items may be indented no more than the key of their list."""
+    if indent != above_indent:
+        return indent > above_indent
+    return _starts(text, "-") > _starts(above, "-") or (_starts(text, ":") and _starts(above, "?"))
+
+
+def _starts(text: str, sign: str) -> bool:
+    return text == sign or text.startswith(sign + " ")
+
+
+def _shapes(text: str) -> list[tuple[int, int]]:
+    """Return the spans of what looks like credentials wherever it stands."""
+    return [found.span(1) for pattern in _SHAPES for found in pattern.finditer(text)]
 
 
 def _value_end(line: str, start: int, *, in_flow: bool) -> int:

@@ -38,8 +38,10 @@ _VIDEO_DEVICE = re.compile(r"/dev/(?:video[A-Za-z0-9_-]+|v4l/by-(?:id|path)/[A-Z
 _SIM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PLAYLISTS = (".m3u8", ".m3u", ".sdp", ".concat", ".ffconcat", ".txt", ".mpd", ".pls", ".xspf", ".asx")
 # every repetition is bounded: these also run over whatever a camera or broker says
-_SECRET_PARAMETER = re.compile(r"(?i)((?:pass|pwd|secret|token|auth|key|credential)[a-z0-9]{0,32}=)[^&#\s\"<>]*")
+CREDENTIAL_WORD: Final = r"(?:pas|pwd|psw|(?<![A-Za-z])pw|kennwort|secret|token|auth|key|credential)"
+_SECRET_PARAMETER = re.compile(rf"(?i)({CREDENTIAL_WORD}[a-z0-9_-]{{0,32}}=)[^&#\s\"<>]*")
 _USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,31}://)[^\s\"<>]{0,2048}@")
+_BARE_USER_INFO = re.compile(r"(?<![^\s\"'<>({\[,=])[^\s:/@\"'<>]{1,64}:(?!//)[^\s/\"'<>]{1,256}@")
 
 _FLAG = re.compile(r"[01]")
 _OPTIONS: Final[Mapping[str, Mapping[str, tuple[re.Pattern[str], str]]]] = {
@@ -129,7 +131,7 @@ def parse_source(text: str) -> Source:
 
 def redact_url(text: str) -> str:
     """Mask ``user:password@`` and password-like parameters of all URLs in ``text``; rather too much than too little."""
-    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub(r"\1***@", text))
+    return _SECRET_PARAMETER.sub(r"\1***", _BARE_USER_INFO.sub("***@", _USER_INFO.sub(r"\1***@", text)))
 
 
 def _refuse(code: str, message: str, way_out: str | None = None) -> ConfigError:

@@ -20,16 +20,23 @@ if TYPE_CHECKING:
 MASK = "***"
 SHORTEST_SECRET = 4  # characters; masking shorter ones by value would eat ordinary words and hide nothing
 
-_SECRET_NAME = re.compile(r"(?i)pa*s+w|pass|pwd|secret|token|credential|psk|private|api_?key")
+_SECRET_NAME = re.compile(
+    r"(?i)pa*s+w|pass|pwd|(?:^|[_-])pw(?:$|[_-])|kennwort|secret|token|credential|psk|private|api_?key"
+)
 _FILE_NAME = re.compile(r"(?i)_(?:file|path|dir)$")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return ``text`` with credentials of URLs and every one of ``secrets``, however spelled, masked."""
+    return redact_url(hide(text, secrets))
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """Return ``text`` with every one of ``secrets``, however spelled, masked."""
     for secret in secrets:
         for spelling in spellings(secret):
             text = text.replace(spelling, MASK)
-    return redact_url(text)
+    return text
 
 
 def spellings(secret: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from edge_runtime.config.report import (
     make_excerpt,
     render,
     summary,
+    veil,
 )
 from edge_runtime.config.tree import DEFAULT, Origin, Place
 
@@ -123,7 +124,22 @@ def test_wide_characters_keep_the_caret_under_the_value() -> None:
         ("source: rtsp://u:hunter2@h/x", "source: rtsp://***@h/x"),
         ("source: rtsp://u:hunter2 @h/x", "source: rtsp://***@h/x"),
         ("source: http://h/x?password=hunter2&a=1", "source: http://h/x?password=***&a=1"),
+        (
+            "source: http://h/x?loginpas=hunter2&psw=hunter2&pass_word=hunter2",
+            "source: http://h/x?loginpas=***&psw=***&pass_word=***",
+        ),
+        ("source: http://h/x?usr=a&pw=hunter2", "source: http://h/x?usr=a&pw=***"),
         ("password_file: /run/x", "password_file: /run/x"),
+        ('mqtt: {"port":1,"password":"hunter2"}', 'mqtt: {"port":1,"password":***}'),
+        ("password:hunter2", "password:***"),
+        ("kennwort: hunter2", "kennwort: ***"),
+        ("pw: hunter2", "pw: ***"),
+        ("mqtt_pw: hunter2", "mqtt_pw: ***"),
+        ("pwm: 5", "pwm: 5"),
+        ("host: admin:hunter2@10.0.0.1", "host: ***@10.0.0.1"),
+        ("hosts: [admin:hunter2@10.0.0.1, b]", "hosts: [***@10.0.0.1, b]"),
+        ("source: rtsp:admin:hunter/2@10.0.0.1", "source: ***@10.0.0.1"),
+        ("label: a@b", "label: a@b"),
         ("password:", "password:"),
         ("plain: text", "plain: text"),
     ],
@@ -140,6 +156,56 @@ def test_the_lines_of_a_block_secret_are_masked() -> None:
     behind = excerpt_of(lines, at(5, 3, 7))
     assert block == Excerpt("    ***", 4, 3)
     assert behind == Excerpt("  port: 1", 2, 4)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["password:", "- hunter2"],
+        ["password:", "  - hunter2"],
+        ["mqtt:", "  password:", "  - a", "  - hunter2"],
+        ["password:", "# a remark", "  - hunter2"],
+        ["password:", "  value:", "    deeper: hunter2"],
+        ["mqtt: {password:", "  hunter2}"],
+        ["? password", ": hunter2"],
+        ["- ? 'password'", "  : hunter2"],
+    ],
+)
+def test_what_stands_under_the_key_of_a_secret_is_masked(lines: list[str]) -> None:
+    excerpt = excerpt_of(lines, at(len(lines), 1, 2))
+    assert excerpt is not None
+    assert excerpt.text.strip() == "***"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["password:", "- a", "port: 1"],
+        ["- password: a", "- port: 1"],
+        ["? password", ": a", "? port"],
+        ["a:", "  password: x", "  # a remark", "  port: 1"],
+    ],
+)
+def test_what_stands_behind_a_secret_is_shown(lines: list[str]) -> None:
+    excerpt = excerpt_of(lines, at(len(lines), 1, 2))
+    assert excerpt is not None
+    assert excerpt.text == lines[-1]
+
+
+def test_the_value_of_a_key_that_is_to_be_hidden_is_masked_wherever_it_stands() -> None:
+    source = SourceText(["mqtt: {pwasword: hunter2, port: 1}"], frozenset({"pwasword"}))
+    excerpt = make_excerpt(source, at(1, 27, 31))
+    assert excerpt is not None
+    assert excerpt.text == "mqtt: {pwasword: ***, port: 1}"
+    assert excerpt.text[excerpt.start : excerpt.start + excerpt.width] == "port"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("admin:hunter2@h", "***@h"), ("rtsp://a:b@h/?pw=c", "rtsp://***@h/?pw=***"), ("plain text", "plain text")],
+)
+def test_a_value_that_looks_like_credentials_is_veiled(text: str, shown: str) -> None:
+    assert veil(text) == shown
 
 
 def test_the_caret_moves_with_the_text_behind_a_mask() -> None:

@@ -163,6 +163,10 @@ def test_relative_paths_start_at_a_directory_and_nothing_else_changes() -> None:
         ('{"url":"rtsp://h/x","mail":"a@b"}', '{"url":"rtsp://h/x","mail":"a@b"}'),
         ("http://h/cgi?user=a&pwd=hunter2&token=t#f", "http://h/cgi?user=a&pwd=***&token=***#f"),
         ("two rtsp://a:b@c https://d:e@f", "two rtsp://***@c https://***@f"),
+        ("http://h/x?loginpas=a&pass_word=b&pw=c&psw=d", "http://h/x?loginpas=***&pass_word=***&pw=***&psw=***"),
+        ("cannot open admin:hunter2@10.0.0.5", "cannot open ***@10.0.0.5"),
+        ('{"host":"admin:p@ss@h"}', '{"host":"***@h"}'),
+        ("at 10:15:30 a@b said oci:a/b@sha256:c", "at 10:15:30 a@b said oci:a/b@sha256:c"),
         ("nothing to hide", "nothing to hide"),
     ],
 )
@@ -171,7 +175,16 @@ def test_urls_inside_text_are_redacted(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a://" * 20_000, "pass" * 20_000, "a.a+" * 20_000, "://@" * 20_000, "a://" + "@" * 80_000]
+    "text",
+    [
+        "a://" * 20_000,
+        "pass" * 20_000,
+        "a.a+" * 20_000,
+        "://@" * 20_000,
+        "a://" + "@" * 80_000,
+        "a:" * 40_000,
+        "=:" * 40_000,
+    ],
 )
 def test_redacting_long_nonsense_takes_no_time_to_speak_of(text: str) -> None:
     start = time.process_time()

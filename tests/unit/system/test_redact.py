@@ -51,13 +51,30 @@ def test_secrets_too_short_to_be_told_from_words_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["password", "Password", "mqtt_password", "pasword", "pssword", "pwd", "token", "secret", "api_key", "psk"]
+    "name",
+    [
+        "password",
+        "Password",
+        "mqtt_password",
+        "pasword",
+        "pssword",
+        "pwd",
+        "token",
+        "secret",
+        "api_key",
+        "psk",
+        "pw",
+        "mqtt_pw",
+        "kennwort",
+    ],
 )
 def test_names_of_secrets_are_recognised_also_when_misspelt(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["password_file", "secret_path", "username", "path", "host", "key_file", "ca_file"])
+@pytest.mark.parametrize(
+    "name", ["password_file", "secret_path", "username", "path", "host", "key_file", "ca_file", "pwm"]
+)
 def test_names_of_files_and_other_settings_are_no_secrets(name: str) -> None:
     assert not is_secret_name(name)
 
