@@ -26,7 +26,7 @@ from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
 from edge_runtime.control.health import Health
-from edge_runtime.core.errors import BusyError, ConfigError, PermissionDeniedError, StorageError
+from edge_runtime.core.errors import BusyError, ConfigError, EdgeError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.files import LockFile, make_directory
@@ -237,9 +237,10 @@ class Daemon:
         try:
             settings = self._reload()
             self._try_state_dir(settings.state_dir)
-        except (ConfigError, BusyError, StorageError, PermissionDeniedError) as error:
-            logger.error("the new configuration is refused, the old one goes on:\n%s", error.report())  # noqa: TRY400 - for people
-            self._event(delivery, "config.refused", f"the new configuration is refused: {error.code}")
+        except (ConfigError, BusyError, StorageError, PermissionDeniedError, OSError) as error:
+            report, code = (error.report(), error.code) if isinstance(error, EdgeError) else (str(error), "os.error")
+            logger.error("the new configuration is refused, the old one goes on:\n%s", report)  # noqa: TRY400 - for people
+            self._event(delivery, "config.refused", f"the new configuration is refused: {code}")
             self._notifier.send("READY=1")
             return False
         self._settings = settings

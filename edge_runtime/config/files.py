@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.checks import Mistake, entries, section
@@ -25,6 +26,7 @@ MANIFEST: Final = "edge-model.json"
 MANIFEST_BYTES: Final = 4 << 20
 ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
+_LOOK: Final = "it must be a path that the user of the daemon can reach"
 PATH_SHOWN: Final = 200  # characters of a path that are repeated
 
 
@@ -46,7 +48,9 @@ def _labels(loc: Loc, inspection: Mapping[str, object], models: Mapping[str, obj
     """A rule about a label that the model does not have never applies, and bad parts would pass as OK."""
     model = models.get(str(inspection.get("model")))
     text = _usable(model.get("path")) if isinstance(model, Mapping) else None
-    known = _package_labels(base / text) if text is not None else ()
+    manifest, _ = _manifest(loc, text, base) if text is not None else (None, None)
+    labels = (manifest or {}).get("labels")
+    known = [label for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
     rules = section(inspection, "recipe").get("not_ok")
     if not known or not isinstance(rules, list | tuple):
         return
@@ -59,13 +63,21 @@ def _labels(loc: Loc, inspection: Mapping[str, object], models: Mapping[str, obj
             yield Mistake((*loc, place, "label"), "config.no_label", message, way_out)
 
 
-def _package_labels(path: Path) -> tuple[str, ...]:
-    """Return the labels of a package; none for bare models and for what the engine will refuse anyway."""
+def _manifest(loc: Loc, text: str, base: Path) -> tuple[Mapping[str, object] | None, Mistake | None]:
+    """Return what a package directory says about itself, or why it says nothing."""
+    path, named = base / text / MANIFEST, _clip(f"{text}/{MANIFEST}")
     try:
-        labels = json.loads(read_limited(path / MANIFEST, MANIFEST_BYTES)).get("labels")
-    except (OSError, ValueError, AttributeError, RecursionError, EdgeError):
-        return ()
-    return tuple(labels) if isinstance(labels, list) and all(isinstance(one, str) for one in labels) else ()
+        document = json.loads(read_limited(path, MANIFEST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        way_out = f"a package directory holds {MANIFEST}; a bare model is named with its file"
+        return None, Mistake(loc, "config.no_model", f"{_clip(text)} is a directory without {MANIFEST}", way_out)
+    except EdgeError as error:
+        return None, Mistake(loc, "config.unreadable", error.message, error.help)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return None, Mistake(loc, "config.no_model", f"{named} is not a JSON object", "copy the package again")
+    return document, None
 
 
 def _state_dir(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
@@ -73,11 +85,15 @@ def _state_dir(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
     if text is None:
         return
     for place in (base / text, *(base / text).parents):
-        if place.exists():
-            if not place.is_dir():
-                message = f"{_clip(text)} cannot be a directory: {_clip(str(place))} is a file"
-                yield Mistake(loc, "config.no_directory", message, "name a directory; it is made if it is missing")
-            return
+        kind, mistake = _look(loc, text, place)
+        if mistake is not None and mistake.code == "config.unreadable":
+            yield mistake
+        elif mistake is not None:
+            continue
+        elif kind != stat.S_IFDIR:
+            message = f"{_clip(text)} cannot be a directory: {_clip(str(place))} is a file"
+            yield Mistake(loc, "config.no_directory", message, "name a directory; it is made if it is missing")
+        return
 
 
 def _usable(value: object) -> str | None:
@@ -91,10 +107,10 @@ def _look(loc: Loc, text: str, path: Path) -> tuple[int, Mistake | None]:
     except (FileNotFoundError, NotADirectoryError):
         way_out = "relative paths start at the directory of the configuration file"
         if str(path) != text:
-            way_out += f"; looked at {path}"
+            way_out += f"; looked at {_clip(str(path))}"
         return 0, Mistake(loc, "config.no_file", f"{_clip(text)} does not exist", way_out)
     except OSError as error:
-        return 0, Mistake(loc, "config.unreadable", f"cannot look at {_clip(text)}: {error.strerror}")
+        return 0, Mistake(loc, "config.unreadable", f"cannot look at {_clip(text)}: {error.strerror}", _LOOK)
 
 
 def _model(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
@@ -107,17 +123,27 @@ def _model(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
     if mistake is not None:
         yield mistake
     elif kind == stat.S_IFDIR:
-        if not (path / MANIFEST).is_file():
-            way_out = f"a package directory holds {MANIFEST}; a bare model is named with its file"
-            yield Mistake(loc, "config.no_model", f"{text} is a directory without {MANIFEST}", way_out)
+        _, mistake = _manifest(loc, text, base)
+        if mistake is not None:
+            yield mistake
     elif suffix not in BARE_MODELS:
-        message = f"{text} is neither a package directory nor an .onnx or .xml file"
+        message = f"{_clip(text)} is neither a package directory nor an .onnx or .xml file"
         yield Mistake(loc, "config.no_model", message, f"name the directory that holds {MANIFEST}, or the model file")
-    elif suffix == ".xml" and not path.with_suffix(".bin").is_file():
-        message = f"{text} has no {path.with_suffix('.bin').name} beside it"
+    else:
+        yield from _readable(loc, text, base)
+        if suffix == ".xml":
+            yield from _weights(loc, text, base)
+
+
+def _weights(loc: Loc, text: str, base: Path) -> Iterator[Mistake]:
+    """An OpenVINO model is two files; ``text`` names the first."""
+    beside = str(PurePath(text).with_suffix(".bin"))
+    _, mistake = _look(loc, beside, base / beside)
+    if mistake is not None and mistake.code == "config.no_file":
+        message = f"{_clip(text)} has no {PurePath(beside).name} beside it"
         yield Mistake(loc, "config.no_model", message, "an OpenVINO model is two files, .xml and .bin")
     else:
-        yield from _readable(loc, value, base)
+        yield from _readable(loc, beside, base)
 
 
 def _readable(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
@@ -129,9 +155,9 @@ def _readable(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
     if mistake is not None:
         yield mistake
     elif kind != stat.S_IFREG:
-        yield Mistake(loc, "config.no_file", f"{text} is not a file")
+        yield Mistake(loc, "config.no_file", f"{_clip(text)} is not a file", "name the file itself")
     elif not os.access(path, os.R_OK):
-        yield Mistake(loc, "config.unreadable", f"{text} may not be read by this user", f"chmod or chown {path}")
+        yield Mistake(loc, "config.unreadable", f"{_clip(text)} may not be read by this user", f"chmod or chown {path}")
 
 
 def _source(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.yaml12 import LIMIT_BYTES, parse
+from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 RUN_SECRETS: Final = Path("/run/secrets")  # where container engines put them
 LIMIT_SECRET_BYTES: Final = 64 * 1024
 
+_LOOK: Final = "check its path and its owner"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
@@ -51,7 +53,13 @@ class SecretStore:
             )
         for directory in self._directories:
             path = directory / name
-            if path.is_file():
+            try:
+                mode = path.stat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise SecretError(f"cannot read {path}: {error.strerror}", _LOOK) from error
+            if not stat.S_ISDIR(mode):
                 return read_secret(path)
         if self._from_file is None:
             self._from_file = _read_secrets_file(self._file)
@@ -80,11 +88,11 @@ def read_secret(path: Path) -> str:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             raw = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "no such path"
-        raise SecretError(f"cannot read {path}: {reason}", "check its path and its owner") from error
+        raise SecretError(f"cannot read {path}: {reason}", _LOOK) from error
     if len(raw) > limit:
         raise SecretError(f"{path} is larger than {limit // 1024} KiB", "it must hold secrets and nothing else")
     return raw
@@ -96,7 +104,9 @@ def _read_secrets_file(path: Path) -> Mapping[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SecretError(f"cannot read {path}: {error.strerror}", "check its path and its owner") from error
+        raise SecretError(f"cannot read {path}: {error.strerror}", _LOOK) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SecretError(f"cannot read {path}: not a file", 'it is a file with a map of "name: secret"')
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         raise SecretError(f"{path} can be read by other users (mode {mode:04o})", f"chmod 600 {path}")

@@ -111,6 +111,37 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(tmp_path: Pat
         assert listener.audience.proof().complete
 
 
+def test_a_reload_refuses_paths_that_cannot_be_looked_at_and_pipes_that_nobody_writes_to(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    os.mkfifo(tmp_path / "pipe")
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "edge-model.json").symlink_to(tmp_path / "circle")
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = line_config(broker.port, tmp_path / "state")
+        with DaemonProcess(tmp_path, config) as daemon:
+            listener.wait_for_verdicts(3)
+            for number, wrong in enumerate(
+                [
+                    {"state_dir": "x" * 300},
+                    {"state_dir": "circle/state"},
+                    {"state_dir": "/proc/self/state"},
+                    {"models": {"defects": {"path": "package"}}},
+                    {"models": {"defects": {"path": "circle"}}},
+                    {"mqtt": {**config["mqtt"], "password_file": "pipe"}},
+                    {"mqtt": {**config["mqtt"], "tls": {"ca_file": "pipe"}}},
+                ],
+                start=1,
+            ):
+                daemon.write({**config, **wrong})
+                os.kill(daemon.pid, signal.SIGHUP)
+                wait_until(lambda n=number: daemon.log.read_text().count("is refused") >= n, 10, f"refusal of {wrong}")
+            listener.wait_for_verdicts(3)
+            wait_until(lambda: _refusals(listener) == number, 10, "an event for each refusal")
+            assert daemon.terminate()[0] == 0
+        assert "Traceback" not in daemon.log.read_text()
+
+
 def test_what_a_refusing_disk_kept_from_being_numbered_is_named_by_the_next_boot(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with Broker() as broker, Listener(broker.port) as listener:
@@ -214,6 +245,10 @@ def test_a_daemon_that_is_still_starting_ends_at_once(tmp_path: Path, signal_num
         wait_until((tmp_path / "state" / "spool.db").exists, 20, "the state directory")
         os.kill(daemon.pid, signal_number)
         assert daemon.wait(6) == 0
+
+
+def _refusals(listener: Listener) -> int:
+    return len([event for event in listener.events if event["kind"] == "config.refused"])
 
 
 def _refused(listener: Listener) -> list[dict[str, Any]]:

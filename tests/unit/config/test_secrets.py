@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,3 +144,40 @@ def test_only_the_last_line_end_is_cut_off(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SecretError, match="cannot read"):
         read_secret(Path(f"{tmp_path}/{name}"))
+
+
+def test_a_credential_that_may_not_be_looked_at_is_reported_and_no_other_taken_in_its_place(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets_file(places, "mqtt: from-file\n")
+    looking = os.stat
+
+    def denied(path: str | Path, **more: Any) -> os.stat_result:
+        if "credentials" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return looking(path, **more)
+
+    monkeypatch.setattr(os, "stat", denied)
+    with pytest.raises(SecretError, match=r"credentials/mqtt: Permission denied"):
+        store(places).get("mqtt")
+
+
+def test_a_directory_of_the_name_is_not_the_secret(places: dict[str, Path]) -> None:
+    (places["run"] / "mqtt").mkdir()
+    secrets_file(places, "mqtt: from-file\n")
+    assert store(places).get("mqtt") == "from-file"
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("place", ["credentials/mqtt", "run/mqtt", "etc/secrets.yaml"])
+def test_a_pipe_is_refused_instead_of_waited_for(places: dict[str, Path], place: str) -> None:
+    directory, name = place.split("/")
+    os.mkfifo(places[directory] / name, 0o600)
+    with pytest.raises(SecretError, match="not a file"):
+        store(places).get("mqtt")
+
+
+def test_a_directory_in_the_place_of_the_file_is_said_to_be_none(places: dict[str, Path]) -> None:
+    (places["etc"] / "secrets.yaml").mkdir(mode=0o755)
+    with pytest.raises(SecretError, match="not a file"):
+        store(places).get("mqtt")
