@@ -143,9 +143,8 @@ def _trigger(at: Loc, trigger: object) -> Iterator[Mistake]:
     if kind == "interval" and "interval_ms" not in trigger:
         yield Mistake(at, "config.missing", "interval_ms is missing", "for example  trigger: {interval_ms: 200}")
     elif kind != "interval" and trigger.get("interval_ms") is not None:
-        yield Mistake(
-            (*at, "interval_ms"), "config.conflict", f"a {kind} trigger has no interval_ms", "write one of the two"
-        )
+        message = f"a trigger of kind {kind} has no interval_ms"
+        yield Mistake((*at, "interval_ms"), "config.conflict", message, "write one of the two")
 
 
 def _recipe(at: Loc, recipe: Mapping[str, object]) -> Iterator[Mistake]:

@@ -17,12 +17,19 @@ _INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<how>[-?])(?P<rest
 
 
 class ExpansionError(Exception):
-    """A reference that has no value: ``message`` says which, ``help`` the way out. The caller knows the place."""
+    """A reference that has no value. The caller knows the place.
 
-    def __init__(self, message: str, way_out: str) -> None:
-        """Keep both parts."""
+    Attributes:
+        message: which one.
+        whole: the same with what stood behind ``:?``, which is not to be shown of a password.
+        help: the way out.
+    """
+
+    def __init__(self, message: str, way_out: str, said: str = "") -> None:
+        """Keep the parts."""
         super().__init__(message)
         self.message = message
+        self.whole = f"{message}: {said}" if said else message
         self.help = way_out
 
 
@@ -49,10 +56,9 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             return current
         if how == "-":
             return str(inside["rest"])
+        message = f"variable {name} is {'not set' if current is None else 'empty'}"
         if how == "?" and inside["rest"]:
-            raise ExpansionError(f"variable {name} is not set: {inside['rest']}", f"export {name}=...")
-        raise ExpansionError(
-            f"variable {name} is not set", f"export {name}=..., or give a default with  ${{{name}:-value}}"
-        )
+            raise ExpansionError(message, f"export {name}=...", str(inside["rest"]))
+        raise ExpansionError(message, f"export {name}=..., or give a default with  ${{{name}:-value}}")
 
     return _REFERENCE.sub(value, text)

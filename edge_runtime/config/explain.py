@@ -189,9 +189,14 @@ def _missing(loc: Loc, spot: Spot) -> Problem:
 
 def _length(loc: Loc, spot: Spot, context: Mapping[str, object]) -> Problem:
     low, high = context.get("min_length"), context.get("max_length")
-    bound = f"at least {low}" if low is not None else f"at most {high}"
-    entries = "entry" if (low or high) == 1 else "entries"
-    message = f"{_name(loc)} must have {bound} {entries}, got {context.get('actual_length')}"
+    bound, limit = ("at least", low) if low is not None else ("at most", high)
+    value = spot.node.value if spot.node is not None else None
+    got: object = context.get("actual_length")
+    one, many = "character", "characters"
+    if isinstance(value, (dict, tuple)):
+        got, one, many = len(value), "entry", "entries"  # pydantic does not count a map to its end
+    unit = one if limit == 1 else many
+    message = f"{_name(loc)} must have {bound} {limit} {unit}, got {got}"
     return Problem("config.length", message, spot.origin, dotted(loc), _describe(loc))
 
 
@@ -202,21 +207,29 @@ def _wrong(loc: Loc, spot: Spot) -> Problem:
     shape = at(Settings, loc) or Shape(Kind.TEXT)
     secret = shape.secret or is_secret_name(str(loc[-1])) or (spot.node is not None and spot.node.secret)
     got = "a hidden value" if secret and _is_scalar(spot.node) else _got(spot.node)
+    if shape.kind is Kind.LIST and spot.node is not None and isinstance(spot.node.value, tuple):
+        got = f"a list of {len(spot.node.value)}"
     message = f"{_name(loc)} must be {shape.words}, got {got}"
-    field = _field(loc)
-    required = field is not None and field.is_required()
-    way_out = _hint(shape, spot.node, secret=secret, required=required) or _describe(loc)
+    way_out = _hint(shape, spot.node, secret=secret, instead=_instead(loc)) or _describe(loc)
     return Problem("config.value", message, spot.origin, dotted(loc), way_out)
 
 
-def _hint(shape: Shape, node: Node | None, *, secret: bool, required: bool) -> str | None:
+def _instead(loc: Loc) -> str:
+    """Say what can be done instead of writing a value."""
+    field = _field(loc)
+    if field is None:
+        return ", or remove the line"  # it has a name of the operator's own, or a place in a list
+    return "" if field.is_required() else ", or remove the line to get the default"
+
+
+def _hint(shape: Shape, node: Node | None, *, secret: bool, instead: str) -> str | None:
     """Recognise the usual slips."""
     if node is None or secret:
         return None
     value = node.value
     if value is None:
         first = "indent what belongs to it" if shape.kind in (Kind.SECTION, Kind.NAMES) else "write a value"
-        return first if required else f"{first}, or remove the line to get the default"
+        return first + instead
     hint = None
     if isinstance(value, str) and (shape.kind is Kind.BOOL or (shape.shorthand and "true" in shape.shorthand)):
         hint = f"write {_YES_NO.get(value.lower(), 'true or false')}"

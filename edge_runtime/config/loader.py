@@ -9,6 +9,7 @@ The only module that reads the environment, which is passed in; nothing here sta
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -17,28 +18,32 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
-from edge_runtime.config.checks import cross_references, dotted
+from edge_runtime.config.box import add_defaults
+from edge_runtime.config.checks import cross_references
 from edge_runtime.config.complete import complete
-from edge_runtime.config.expand import ExpansionError, expand
 from edge_runtime.config.explain import Finding, explain, find, not_available, place
 from edge_runtime.config.files import missing_files
-from edge_runtime.config.overrides import from_environment, from_options, put
+from edge_runtime.config.fill import fill, plain
+from edge_runtime.config.origins import origins
+from edge_runtime.config.overrides import from_environment, from_options
+from edge_runtime.config.part import Part, stand_in
 from edge_runtime.config.report import InvalidConfigError, Problem, SourceText, make_excerpt
-from edge_runtime.config.schema import STATE_DIR, Settings
-from edge_runtime.config.secrets import SecretError, SecretStore, read_secret
-from edge_runtime.config.shape import Kind, Shape
-from edge_runtime.config.tree import DEFAULT, Entry, Node, Origin, Place
+from edge_runtime.config.schema import Settings
+from edge_runtime.config.secrets import SecretError, read_secret
+from edge_runtime.config.shape import Kind, Shape, at
+from edge_runtime.config.tree import Node, Origin, Place, merge
 from edge_runtime.config.types import BASE
-from edge_runtime.config.yaml12 import LIMIT_BYTES, LINE_BREAK, parse, resolve
+from edge_runtime.config.yaml12 import LIMIT_BYTES, LINE_BREAK, parse
 from edge_runtime.core.errors import ConfigError, InvariantError
 from edge_runtime.system.redact import hide
+from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from edge_runtime.config.checks import Loc
+    from edge_runtime.config.checks import Loc, Mistake
 
 LOCAL_FILE: Final = Path("edge.yaml")
 SYSTEM_FILE: Final = Path("/etc/edge-runtime/config.yaml")
@@ -75,8 +80,13 @@ def find_config(explicit: str | None, environ: Mapping[str, str]) -> Path:
     if named:
         return Path(named)
     for path in (LOCAL_FILE, SYSTEM_FILE):
-        if path.is_file():
-            return path
+        try:
+            if stat.S_ISREG(path.stat().st_mode):
+                return path
+        except PermissionError:
+            return path  # it may be there: loading it says what is wrong
+        except OSError:
+            continue
     raise ConfigError(
         "config.not_found",
         f"no configuration: neither ./{LOCAL_FILE} nor {SYSTEM_FILE} exists",
@@ -98,40 +108,72 @@ def load(path: Path, *, environ: Mapping[str, str], overrides: Mapping[str, obje
     return _Load(path, environ).run(overrides or {})
 
 
+def load_part(path: Path, *, environ: Mapping[str, str], wanted: Sequence[Loc]) -> Part:
+    """Read what ``wanted`` names, for programs that look on from outside; the rest may be wrong or missing here.
+
+    Neither the model files and pictures that the rest names nor its variables and secrets are needed.
+
+    Args:
+        path: the main file.
+        environ: environment variables.
+        wanted: paths inside ``mqtt`` or ``state_dir``, for example ``[("mqtt", "host"), ("state_dir",)]``.
+
+    Raises:
+        InvalidConfigError: what is wanted is wrong, or the file is no YAML.
+    """
+    return _Load(path, environ).run_part(wanted)
+
+
 class _Load:
     """One loading: collects problems while the tree goes from step to step."""
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self._path = path
-        self._base = Path(os.path.abspath(path.parent))  # noqa: PTH100 - resolve() would follow links of /etc
+        self._base = Path()
         self._environ = environ
         self._lines: dict[str, Sequence[str]] = {}  # by file
         self._problems: list[Problem] = []
         self._secrets: set[str] = set()
 
     def run(self, overrides: Mapping[str, object]) -> Loaded:
+        root, unknown_options = from_options(self._open(), overrides)
+        self._problems += unknown_options
+        root = self._filled(root)
+        password = self._password_file(root)
+        settings = self._validated(root, missing_files)
+        found = dict(origins(settings, root))
+        if password is not None:
+            secret, origin = password
+            settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"password": secret})})
+            found["mqtt.password"] = origin
+        self._register(settings)
+        files = tuple(Path(name) for name in self._lines)
+        return Loaded(settings, found, tuple(self._finished()), files, frozenset(self._secrets))
+
+    def run_part(self, wanted: Sequence[Loc]) -> Part:
+        root = self._filled(stand_in(self._open(), wanted))
+        password = self._password_file(root)
+        settings = self._validated(root, lambda _data, _base: iter(()))
+        mqtt = settings.mqtt
+        return Part(mqtt if password is None else mqtt.model_copy(update={"password": password[0]}), settings.state_dir)
+
+    # files
+
+    def _open(self) -> Node:
+        """Return the tree of all files and variables."""
+        try:
+            self._base = Path(os.path.abspath(self._path.parent))  # noqa: PTH100 - resolve() would follow links of /etc
+        except FileNotFoundError as error:
+            where = Origin(Place.FILE, str(self._path))
+            way_out = "change into another directory, or name the file with its whole path"
+            self._add("config.unreadable", "the working directory does not exist any more", where, way_out)
+            raise self._invalid() from error
         root = self._read_all()
         if root is None:
             raise self._invalid()
         root, unknown_variables = from_environment(root, self._environ)
-        root, unknown_options = from_options(root, overrides)
-        self._problems += unknown_variables + unknown_options
-        root = self._values(root)
-        root = self._defaults(root)
-        password = self._password_file(root)
-        settings = self._validate(root)
-        if settings is None or any(not problem.warning for problem in self._problems):
-            raise self._invalid()
-        origins = dict(_origins(settings, root))
-        if password is not None:
-            secret, origin = password
-            settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"password": secret})})
-            origins["mqtt.password"] = origin
-        self._register(settings)
-        files = tuple(Path(name) for name in self._lines)
-        return Loaded(settings, origins, tuple(self._finished()), files, frozenset(self._secrets))
-
-    # files
+        self._problems += unknown_variables
+        return root
 
     def _read_all(self) -> Node | None:
         """Return the merged tree; ``None`` when any file could not be read, for then half of it would seem missing."""
@@ -142,27 +184,28 @@ class _Load:
         except (FileNotFoundError, NotADirectoryError):
             names = []
         except (OSError, ValueError) as error:
-            self._add("config.unreadable", f"cannot read {directory}: {error}", Origin(Place.FILE, str(directory)))
+            reason = getattr(error, "strerror", None) or str(error)
+            origin = Origin(Place.FILE, str(directory))
+            self._add("config.unreadable", f"cannot read {directory}: {reason}", origin, "check its path and its owner")
             return None
         for name in names:
             if not name.endswith(".yaml") or name.startswith("."):
                 continue
             fragment = self._read(directory / name, may_be_empty=True)
-            root = None if root is None or fragment is None else _merge(root, fragment)
+            root = None if root is None or fragment is None else merge(root, fragment)
         return root
 
     def _read(self, path: Path, *, may_be_empty: bool = False) -> Node | None:
         name = str(path)
         origin = Origin(Place.FILE, name)
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                self._add("config.unreadable", f"{name} is not a file", origin, "name the YAML file itself")
-                return None
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 raw = file.read(LIMIT_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             reason = getattr(error, "strerror", None) or str(error)
-            self._add("config.unreadable", f"cannot read {name}: {reason}", origin, "check its path and its owner")
+            is_none = getattr(error, "errno", None) in (errno.EISDIR, errno.EINVAL)
+            way_out = "name the YAML file itself" if is_none else "check its path and its owner"
+            self._add("config.unreadable", f"cannot read {name}: {reason}", origin, way_out)
             return None
         if len(raw) > LIMIT_BYTES:
             self._add("config.too_large", f"{name} is larger than {LIMIT_BYTES // 1024} KiB", origin, "split it")
@@ -188,44 +231,19 @@ class _Load:
 
     # values
 
-    def _values(self, root: Node) -> Node:
-        """Expand variables and look secrets up."""
-        store = SecretStore(self._environ, self._base)
-
-        def value(node: Node) -> Node:
-            if node.secret:
-                secret = store.get(str(node.value))
-                self._secrets.add(secret)
-                return replace(node, value=secret)
-            if node.origin.place is not Place.FILE or not isinstance(node.value, str) or "${" not in node.value:
-                return node
-            text = expand(node.value, self._environ)
-            return replace(node, value=text) if node.raw is None else replace(node, value=resolve(text), raw=text)
-
-        def checked(node: Node, loc: Loc) -> Node:
-            try:
-                return value(node)
-            except (ExpansionError, SecretError) as error:
-                self._problems.append(Problem("config.no_value", error.message, node.origin, dotted(loc), error.help))
-                return replace(node, value=None, secret=False, broken=True)
-
-        return _map_scalars(root, checked, ())
-
-    def _defaults(self, root: Node) -> Node:
-        """Add what follows from the box: its name and where it keeps state."""
-        for name, value, why in (
-            ("edge", _box_name(), "host name"),
-            ("state_dir", *_state_dir(self._environ)),
-        ):
-            if isinstance(root.value, dict) and name not in root.value:
-                root = put(root, (name,), Node(value, Origin(Place.DEFAULT, why)))
-        return root
+    def _filled(self, root: Node) -> Node:
+        """Expand variables, look secrets up, add what follows from the box."""
+        filled = fill(root, self._environ, self._base)
+        self._secrets |= filled.secrets
+        self._problems += filled.problems
+        return add_defaults(filled.root, self._environ)
 
     def _password_file(self, root: Node) -> tuple[SecretStr, Origin] | None:
         spot = find(root, ("mqtt", "password_file"))
-        if spot.node is None or not isinstance(spot.node.value, str) or not spot.node.value:
+        written = plain(spot.node, at(Settings, ("mqtt", "password_file"))) if spot.node is not None else None
+        if not isinstance(written, str) or not written:
             return None
-        path = self._base / spot.node.value
+        path = self._base / written
         try:
             secret = read_secret(path)
         except SecretError as error:
@@ -235,22 +253,26 @@ class _Load:
         self._secrets.add(secret)
         return SecretStr(secret), Origin(Place.FILE, str(path))
 
-    def _validate(self, root: Node) -> Settings | None:
-        data = cast("dict[str, object]", _plain(root, Shape(Kind.SECTION, model=Settings)))
+    def _validated(self, root: Node, files: Callable[[Mapping[str, object], Path], Iterator[Mistake]]) -> Settings:
+        """Return the settings if nothing at all is wrong with them, nor was before."""
+        data = cast("dict[str, object]", plain(root, Shape(Kind.SECTION, model=Settings)))
         completed = complete(data)
-        mistakes = [*cross_references(completed), *missing_files(completed, self._base)]
+        mistakes = [*cross_references(completed), *files(completed, self._base)]
         self._problems += place(root, mistakes)
         self._problems += not_available(root)
         said = {mistake.loc for mistake in mistakes}
         try:
-            return Settings.model_validate(data, context={BASE: self._base})
+            settings = Settings.model_validate(data, context={BASE: self._base})
         except ValidationError as error:
             findings = cast("list[Finding]", error.errors(include_url=False, include_input=False))
             untold = (finding for finding in findings if finding["loc"] not in said)
             self._problems += explain(root, list(islice(untold, PROBLEMS_LIMIT + 1)))
             if not any(not problem.warning for problem in self._problems):
                 raise InvariantError("config.unexplained", f"refused without a reason: {findings}") from error
-            return None
+            raise self._invalid() from error
+        if any(not problem.warning for problem in self._problems):
+            raise self._invalid()
+        return settings
 
     def _register(self, settings: Settings) -> None:
         """Collect secrets that stand in the settings themselves."""
@@ -294,87 +316,3 @@ class _Load:
 
     def _invalid(self) -> InvalidConfigError:
         return InvalidConfigError(str(self._path), list(self._finished()))
-
-
-def _merge(under: Node, over: Node) -> Node:
-    """Lay one tree over another: maps merge, everything else is replaced."""
-    if not isinstance(under.value, dict) or not isinstance(over.value, dict):
-        return over
-    entries = dict(under.value)
-    for name, entry in over.value.items():
-        below = entries.get(name)
-        entries[name] = entry if below is None else Entry(entry.key, _merge(below.node, entry.node))
-    return replace(under, value=entries)
-
-
-def _map_scalars(node: Node, change: Callable[[Node, Loc], Node], loc: Loc) -> Node:
-    if isinstance(node.value, dict):
-        entries = {
-            name: Entry(entry.key, _map_scalars(entry.node, change, (*loc, name))) for name, entry in node.value.items()
-        }
-        return replace(node, value=entries)
-    if isinstance(node.value, tuple):
-        return replace(
-            node, value=tuple(_map_scalars(inside, change, (*loc, i)) for i, inside in enumerate(node.value))
-        )
-    return change(node, loc)
-
-
-def _plain(node: Node, shape: Shape | None) -> object:
-    """Return plain data for validation: text settings get numbers as they were written, broken values are left out."""
-    if isinstance(node.value, dict):
-        return {
-            name: _plain(entry.node, shape.child(name) if shape else None)
-            for name, entry in node.value.items()
-            if not entry.node.broken
-        }
-    if isinstance(node.value, tuple):
-        inside = shape.child(0) if shape else None
-        return tuple(_plain(item, inside) for item in node.value)
-    if shape is not None and shape.kind is Kind.TEXT and node.value is not None and node.raw is not None:
-        return node.raw
-    return node.value
-
-
-def _box_name() -> str:
-    name = re.sub("[^A-Za-z0-9_-]", "-", os.uname().nodename.partition(".")[0])
-    return name[:64] or "edge"
-
-
-def _state_dir(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the directory and why: systemd's, the system's if it can be written, else the user's."""
-    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if given:
-        return given, "STATE_DIRECTORY"
-    if os.geteuid() == 0 or os.access(STATE_DIR, os.W_OK):
-        return str(STATE_DIR), ""
-    home = environ.get("HOME")
-    user_state = environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")
-    if not user_state:
-        return str(STATE_DIR), ""
-    return f"{user_state}/edge-runtime", f"{STATE_DIR} is not writable"
-
-
-def _origins(settings: Settings, root: Node) -> Iterator[tuple[str, Origin]]:
-    def walk(value: object, loc: Loc) -> Iterator[tuple[str, Origin]]:
-        inside: Mapping[str, object] | None = None
-        if isinstance(value, BaseModel):
-            inside = {name: getattr(value, name) for name in type(value).model_fields}
-        elif isinstance(value, dict):
-            inside = value
-        if inside is None:
-            yield dotted(loc), _origin(root, loc)
-        else:
-            for name, below in inside.items():
-                yield from walk(below, (*loc, name))
-
-    return walk(settings, ())
-
-
-def _origin(root: Node, loc: Loc) -> Origin:
-    spot = find(root, loc)
-    if spot.node is not None:
-        return spot.node.origin
-    above = find(root, loc[:-1]).node  # a section written as one word, for example  trigger: mqtt
-    written = above is not None and above.value is not None and not isinstance(above.value, (dict, tuple))
-    return above.origin if above is not None and written else DEFAULT

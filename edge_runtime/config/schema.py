@@ -297,10 +297,17 @@ class Http(Section):
     listen: Listen | None = not_yet("the HTTP server", description="HOST:PORT to listen on")
 
 
+def _version(value: object) -> object:
+    """To Python true and 1.0 are 1."""
+    return str(value) if isinstance(value, (bool, float)) else value
+
+
 class Settings(Section):
     """The whole configuration of one box."""
 
-    version: Literal[1] = Field(description="version of this file format; always 1")
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        description="version of this file format; always 1"
+    )
     site: Id = Field(default="site", description="plant, second level of every topic")
     line: Id = Field(default="line", description="production line, third level of every topic")
     edge: Id = Field(default="edge", description="this box, fourth level of every topic; by default its host name")

@@ -13,12 +13,14 @@ import annotated_types
 from pydantic import BaseModel, SecretStr
 
 from edge_runtime.config.types import Expect, Shorthand
+from edge_runtime.config.yaml12 import resolve
 from edge_runtime.core.source import Source
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from edge_runtime.config.checks import Loc
+    from edge_runtime.config.tree import Scalar
 
 
 class Kind(Enum):
@@ -102,6 +104,11 @@ def at(root: type[BaseModel], loc: Loc) -> Shape | None:
             return None
         shape = shape.child(step)
     return shape
+
+
+def typed(text: str, shape: Shape | None) -> Scalar:
+    """Give a variable's text the type that its setting wants; empty text stays text, for it unsets nothing unseen."""
+    return text if not text or (shape is not None and shape.kind is Kind.TEXT) else resolve(text)
 
 
 def shape_of(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> Shape:  # noqa: ANN401 - any type expression

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from edge_runtime.config.checks import Loc
 
 Scalar = str | int | float | bool | None
 
@@ -42,7 +44,7 @@ class Origin:
     end_column: int = 0
 
     def __str__(self) -> str:
-        """``configs/a.yaml:3:10``, ``$EDGE__MQTT__PORT``, ``override`` or ``default``."""
+        """``configs/a.yaml:3:10``, ``$EDGE__MQTT__PORT``, ``option mqtt.port`` or ``default (host name)``."""
         match self.place:
             case Place.FILE:
                 return f"{self.name}:{self.line}:{self.column}" if self.line else self.name
@@ -84,3 +86,26 @@ class Node:
     secret: bool = False
     broken: bool = False
     partial: bool = False
+
+
+def merge(under: Node, over: Node) -> Node:
+    """Lay one tree over another: maps merge, everything else is replaced."""
+    if not isinstance(under.value, dict) or not isinstance(over.value, dict):
+        return over
+    entries = dict(under.value)
+    for name, entry in over.value.items():
+        below = entries.get(name)
+        entries[name] = entry if below is None else Entry(entry.key, merge(below.node, entry.node))
+    return replace(under, value=entries)
+
+
+def map_scalars(node: Node, change: Callable[[Node, Loc], Node], loc: Loc) -> Node:
+    """Return a copy of the tree below ``loc`` in which ``change`` has seen everything that is neither map nor list."""
+    if isinstance(node.value, dict):
+        entries = {
+            name: Entry(entry.key, map_scalars(entry.node, change, (*loc, name))) for name, entry in node.value.items()
+        }
+        return replace(node, value=entries)
+    if isinstance(node.value, tuple):
+        return replace(node, value=tuple(map_scalars(inside, change, (*loc, i)) for i, inside in enumerate(node.value)))
+    return change(node, loc)

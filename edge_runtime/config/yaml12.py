@@ -294,7 +294,7 @@ _SYNTAX: Final[tuple[tuple[str, str, str], ...]] = (  # parser's words, ours, wa
     ("hexdecimal", "an unknown escape in double quotes", "use single quotes for text with backslashes"),
 )
 _OPENED: Final = ("end of stream", "flow", "expected ':'")  # the mistake is where the construct began
-_GLUED = re.compile(r"\s*(?:- +)?[A-Za-z_][A-Za-z0-9_-]*(:)[^\s:/].*")
+_GLUED = re.compile(r"\s*(?:- +)?[A-Za-z_][A-Za-z0-9_-]*(:)(?!//)[^\s:].*")
 
 
 class _Mark(Protocol):

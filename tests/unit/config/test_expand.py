@@ -36,7 +36,8 @@ def test_references_are_replaced_once(text: str, expected: str) -> None:
     [
         ("${NONE}", "variable NONE is not set"),
         ("${NONE:?the host}", "variable NONE is not set: the host"),
-        ("${EMPTY:?the host}", "variable EMPTY is not set: the host"),
+        ("${EMPTY:?the host}", "variable EMPTY is empty: the host"),
+        ("${EMPTY:?}", "variable EMPTY is empty"),
         ("${NONE:?}", "variable NONE is not set"),
         ("${}", "a reference that is not of the form ${NAME}"),
         ("${1A}", "a reference that is not of the form ${NAME}"),
@@ -49,5 +50,11 @@ def test_references_are_replaced_once(text: str, expected: str) -> None:
 def test_a_reference_without_value_says_which_and_how_to_mend_it(text: str, message: str) -> None:
     with pytest.raises(ExpansionError) as caught:
         expand(text, ENVIRON)
-    assert caught.value.message == message
+    assert caught.value.whole == message
     assert caught.value.help
+
+
+def test_what_was_written_behind_a_question_mark_can_be_left_out() -> None:
+    with pytest.raises(ExpansionError) as caught:
+        expand("${NONE:?hunter2}", ENVIRON)
+    assert caught.value.message == "variable NONE is not set"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.config import box as box_defaults
 from edge_runtime.config import loader
 from edge_runtime.config.loader import find_config, load
 from edge_runtime.config.report import InvalidConfigError, Problem
@@ -244,6 +245,41 @@ def test_references_are_expanded_in_values_and_typed_afterwards(box: Path) -> No
     assert (found.site, found.line, found.spool.max_mb, found.spool.max_age_h) == ("a", "line-3", 64, 1.5)
 
 
+@pytest.mark.parametrize("value", ["null", "~", "", "true", "007"])
+def test_a_variable_in_a_text_setting_is_text_whatever_it_holds(box: Path, value: str) -> None:
+    path = write(box, SMALLEST + "log: {level: '${LEVEL}'}\n")
+    assert load(path, environ={"LEVEL": "debug"}).settings.log.level == "debug"
+    path = write(box, SMALLEST.replace("{host: 10.0.0.1}", "\n  host: a\n  password: ${P}"))
+    if value:
+        password = load(path, environ={"P": value}).settings.mqtt.password
+        assert password is not None
+        assert password.get_secret_value() == value
+    else:
+        (problem,) = problems(path, {"P": value})
+        assert problem.message == "password must have at least 1 character, got 0"
+
+
+def test_an_empty_variable_unsets_nothing(box: Path) -> None:
+    path = write(box, SMALLEST + "defaults:\n  fps: ${FPS}\n")
+    (problem,) = problems(path, {"FPS": ""})
+    assert problem.message == 'fps must be a number from 0.1 to 240, got ""'
+    assert load(path, environ={"FPS": "null"}).settings.cameras["top"].fps is None
+
+
+def test_quotes_that_yaml_needs_around_a_reference_do_not_make_a_number_text(box: Path) -> None:
+    path = write(box, SMALLEST.replace("{host: 10.0.0.1}", '{host: "${H}", port: "${P}", tls: "${T}"}'))
+    found = load(path, environ={"H": "1.10", "P": "1884", "T": "false"}).settings.mqtt
+    assert (found.host, found.port, found.tls) == ("1.10", 1884, None)
+
+
+def test_the_reason_behind_a_question_mark_is_told_but_not_of_a_password(box: Path) -> None:
+    path = write(box, SMALLEST.replace("10.0.0.1}", "'${H:?name the broker}', password: '${P:?hunter2}'}"))
+    assert [problem.message for problem in problems(path)] == [
+        "variable H is not set: name the broker",
+        "variable P is not set",
+    ]
+
+
 def test_a_variable_cannot_add_keys_and_is_not_expanded_again(box: Path) -> None:
     path = write(box, SMALLEST + "site: ${SITE}\n")
     (problem,) = problems(path, {"SITE": "a\nline: ${LINE}"})
@@ -274,6 +310,51 @@ def test_a_password_file_becomes_the_password(box: Path) -> None:
     assert loaded.settings.mqtt.password.get_secret_value() == "hunter2"
     assert str(loaded.origins["mqtt.password"]) == str(box / "pw")
     assert "hunter2" in loaded.secrets
+
+
+def test_a_number_may_be_the_name_of_the_password_file(box: Path) -> None:
+    path = write(box, SMALLEST.replace("10.0.0.1}", "a, password_file: 1234}"))
+    (problem,) = problems(path)
+    assert problem.message == f"cannot read {box}/1234: No such file or directory"
+    (box / "1234").write_text("hunter2\n")
+    assert load(path, environ={}).secrets == {"hunter2"}
+
+
+@pytest.mark.timeout(5)
+def test_a_password_file_that_is_a_pipe_is_refused_instead_of_waited_for(box: Path) -> None:
+    os.mkfifo(box / "pw")
+    path = write(box, SMALLEST.replace("10.0.0.1}", "a, password_file: pw}"))
+    (problem,) = problems(path)
+    assert problem.message == f"cannot read {box}/pw: not a file"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["password: !hunter2", "password: &hunter2 x", "password: *hunter2", "password:hunter2", "pwasword: hunter2"],
+)
+def test_a_password_that_is_taken_for_something_else_is_not_shown(box: Path, line: str) -> None:
+    path = write(box, SMALLEST.replace("{host: 10.0.0.1}", f"\n  host: a\n  {line}\n  prt: 1"))
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ={})
+    assert "hunter2" not in caught.value.report() + str(caught.value)
+
+
+def test_a_misspelt_password_is_hidden_in_the_reports_about_its_neighbours_too(box: Path) -> None:
+    path = write(box, SMALLEST.replace("host: 10.0.0.1}", "prt: 1, pwasword: hunter2, kenwort: hunter2}"))
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ={})
+    assert len(caught.value.problems) == 3
+    assert "hunter2" not in caught.value.report()
+
+
+@pytest.mark.parametrize("setting", ["state_dir: !secret x", "models: {m: {path: !secret x}}"])
+def test_a_secret_where_a_path_belongs_is_not_shown(box: Path, setting: str) -> None:
+    (box / "secrets.yaml").write_text("x: /dev/null/hunter2\n")
+    (box / "secrets.yaml").chmod(0o600)
+    path = write(box, SMALLEST.replace("models:\n  defects: {path: model.onnx}\n", "") + setting)
+    with pytest.raises(InvalidConfigError) as caught:
+        load(path, environ={})
+    assert "hunter2" not in caught.value.report() + str(caught.value)
 
 
 def test_passwords_in_camera_addresses_count_as_secrets(box: Path) -> None:
@@ -319,6 +400,22 @@ def test_a_file_that_cannot_be_read_is_a_problem_like_others(box: Path, name: st
 def test_a_pipe_is_refused_instead_of_waited_for(box: Path) -> None:
     os.mkfifo(box / "pipe.yaml")
     assert codes(box / "pipe.yaml") == ["config.unreadable"]
+
+
+def test_a_directory_is_said_to_be_none(box: Path) -> None:
+    (problem,) = problems(box)
+    assert problem.message == f"cannot read {box}: Is a directory"
+    assert problem.help == "name the YAML file itself"
+
+
+def test_a_working_directory_that_is_gone_is_a_problem_like_others(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (box / "gone").mkdir()
+    monkeypatch.chdir(box / "gone")
+    (box / "gone").rmdir()
+    (problem,) = problems(Path("edge.yaml"))
+    assert problem.message == "the working directory does not exist any more"
+    assert load(box / "edge.yaml", environ={}).settings.site == "site"
+    monkeypatch.chdir(box)
 
 
 def test_a_file_beyond_the_limit_is_refused_before_it_is_parsed(box: Path) -> None:
@@ -419,7 +516,7 @@ def test_state_goes_where_this_user_can_write(
     box: Path, environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(loader, "STATE_DIR", box / "system")  # the real one may be there, left by a daemon
+    monkeypatch.setattr(box_defaults, "STATE_DIR", box / "system")  # the real one may be there, left by a daemon
     found = str(load(box / "edge.yaml", environ=environ).settings.state_dir)
     assert found == expected.format(box=box)
 
@@ -454,6 +551,22 @@ def test_the_file_is_named_by_option_then_variable_then_place(box: Path, monkeyp
     with pytest.raises(ConfigError) as caught:
         find_config(None, {})
     assert caught.value.code == "config.not_found"
+
+
+def test_a_place_that_may_not_be_looked_at_is_not_passed_over_for_the_next(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = os.stat
+
+    def denied(path: str | Path, **more: bool) -> os.stat_result:
+        if str(path) == "edge.yaml":
+            raise PermissionError(13, "Permission denied", str(path))
+        return looking(path, **more)
+
+    monkeypatch.setattr(loader, "SYSTEM_FILE", box / "edge.yaml")
+    monkeypatch.setattr(os, "stat", denied)
+    assert find_config(None, {}) == Path("edge.yaml")
+    assert [problem.message for problem in problems(Path("edge.yaml"))] == ["cannot read edge.yaml: Permission denied"]
 
 
 # anything at all

@@ -231,6 +231,23 @@ def test_a_missing_blank_is_found_in_the_line_above() -> None:
     assert problem.message == "a blank is missing behind the colon"
 
 
+@pytest.mark.parametrize(("line", "column"), [("path:/opt/m", 7), ("path:a:b", 7)])
+def test_a_missing_blank_is_found_in_front_of_a_path_too(line: str, column: int) -> None:
+    problem = parse(f"m:\n  {line}\n  device: cpu\n", "f").problems[0]
+    assert (problem.origin.line, problem.origin.column) == (2, column)
+    assert problem.message == "a blank is missing behind the colon"
+
+
+def test_an_address_is_not_taken_for_a_missing_blank() -> None:
+    assert "blank" not in parse("m:\n  rtsp://h/x\n  device: cpu\n", "f").problems[0].message
+
+
+@pytest.mark.parametrize("value", ["!hunter2 x", "&hunter2 x", "*hunter2"])
+def test_no_name_that_may_be_a_password_is_repeated(value: str) -> None:
+    (problem,) = parse(f"password: {value}\n", "f").problems
+    assert "hunter2" not in problem.message + (problem.help or "")
+
+
 def test_an_error_without_a_position_points_at_the_start() -> None:
     problem = yaml12._syntax(yaml.MarkedYAMLError(problem="something new"), [], "f")
     assert (problem.origin.line, problem.origin.column) == (1, 1)
