@@ -14,6 +14,15 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_runtime import __version__
+from edge_runtime.cli.output import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    finish,
+    hold_standard_descriptors,
+    say,
+    words,
+)
 from edge_runtime.core.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -34,13 +43,19 @@ VERBS = {
     "bench": ("bench", "how fast a model runs here, bare and as a whole product"),
     "version": ("version", "versions of the product and of what it stands on"),
 }
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code (contracts.md lists them)."""
-    sys.exit(dispatch(sys.argv[1:] if argv is None else list(argv)))
+    hold_standard_descriptors()
+    code: int | str | None = EXIT_FAILED
+    try:
+        code = dispatch(sys.argv[1:] if argv is None else list(argv))
+    except SystemExit as end:  # argparse: --help, --version, wrong arguments
+        code = end.code
+    except KeyboardInterrupt:  # while the verb's module was being loaded
+        code = EXIT_INTERRUPTED
+    sys.exit(finish(code))
 
 
 def dispatch(argv: list[str]) -> int:
@@ -51,16 +66,17 @@ def dispatch(argv: list[str]) -> int:
     args = parser.parse_args(argv, argparse.Namespace(started_s=started_s))
     if verb is None:
         parser.print_help(sys.stderr)
-        return 2
+        return EXIT_USAGE
     try:
         return int(args.run(args))
     except EdgeError as error:
-        print(error.report(), end="", file=sys.stderr)
+        say(error.report())
         return error.exit_code
     except BrokenPipeError:
-        # the reader of our output went away, as `head` does; nothing of ours failed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return os.EX_OK  # the reader of our output went away, as `head` does; nothing of ours failed
+    except OSError as error:
+        say(f"error: {words(error)}\n")
+        return os.EX_NOPERM if isinstance(error, PermissionError) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

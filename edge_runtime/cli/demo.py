@@ -8,13 +8,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.output import LinePrinter
 from edge_runtime.cli.values import port, seconds
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
-
-    from edge_runtime.app.daemon import Control
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,14 +42,16 @@ def run(args: argparse.Namespace) -> int:
     control = Control()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: control.stop())
+    printer = LinePrinter(control.stop)
     options = DemoOptions(
         started_s=args.started_s,
         seconds=duration_s,
         port=args.port,
-        on_result=None if args.headless or args.json else _printer(control),
+        on_result=None if args.headless or args.json else lambda document: printer(_line(document)),
         on_start=None if args.headless else _print_start,
     )
     summary = run_demo(options, control)
+    printer.raise_failure()
     if args.json:
         print(json.dumps(summary))
     else:
@@ -66,22 +66,7 @@ def _print_start(broker: str, port: int) -> None:
     print("  Ctrl-C ends the demo", file=sys.stderr)
 
 
-def _printer(control: Control) -> Callable[[dict[str, object]], None]:
-    """Print results until nobody reads them any more, which ends the demo."""
-
-    def show(document: dict[str, object]) -> None:
-        try:
-            _print_result(document)
-        except BrokenPipeError:
-            control.stop()
-
-    return show
-
-
-def _print_result(document: dict[str, object]) -> None:
+def _line(document: dict[str, object]) -> str:
     timings = document.get("timings_ms")
     total = timings.get("total") if isinstance(timings, dict) else None
-    print(
-        f"#{document['seq']:<6} {document['evaluation']!s:13} {document['reason']!s:40.40} {total} ms",
-        flush=True,
-    )
+    return f"#{document['seq']:<6} {document['evaluation']!s:13} {document['reason']!s:40.40} {total} ms"
