@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.values import seconds, size
+from edge_runtime.cli.output import EXIT_FAILED, say
+from edge_runtime.cli.values import number, size, whole
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+SECONDS_MAX = 3600.0  # a turn of the bare engine takes a fraction of it; the engine takes orders up to 120 s
+STREAMS_MAX = 16  # requests that the engine opens at most
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,9 +33,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--backend", default="auto", choices=("auto", "openvino", "onnxruntime"), help="inference engine"
     )
-    parser.add_argument("--seconds", type=seconds, default=20.0, metavar="N", help="how long to measure (default: 20)")
     parser.add_argument(
-        "--streams", type=int, default=3, metavar="N", help="frames in the engine at a time (default: 3)"
+        "--seconds", type=number(0.1, SECONDS_MAX), default=20.0, metavar="N", help="how long to measure (default: 20)"
+    )
+    parser.add_argument(
+        "--streams",
+        type=whole(1, STREAMS_MAX),
+        default=3,
+        metavar="N",
+        help="frames in the engine at a time (default: 3)",
     )
     parser.add_argument(
         "--size", type=size, default="1024x576", metavar="WxH", help="size of the frames (default: 1024x576)"
@@ -39,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
+    """Measure and print; 1 when the product gave no verdict to measure."""
     from edge_runtime.app.bench import BenchOptions, run_bench  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.system.logs import configure  # noqa: PLC0415
 
@@ -51,4 +63,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         for key, value in found.items():
             print(f"{key:20} {json.dumps(value)}")
-    return 0
+    if measured(found):
+        return os.EX_OK
+    say("error: nothing was measured: no frame got a verdict in time\n   = help: give it more --seconds\n")
+    return EXIT_FAILED
+
+
+def measured(found: Mapping[str, object]) -> bool:
+    """Tell whether a result of ``run_bench`` rests on verdicts; without any its ratios mean nothing."""
+    paced, throughput = found.get("paced"), found.get("throughput")
+    judged = isinstance(paced, dict) and bool(paced.get("frames"))
+    return judged and isinstance(throughput, list) and all(one.get("product_fps") for one in throughput)

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import DAY_S, number
+
 if TYPE_CHECKING:
     import argparse
 
@@ -31,7 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     source_help = "rtsp://..., http://... (MJPEG), v4l2:/dev/video0, file:clip.mp4, images:dir/ or sim:conveyor"
     probe = actions.add_parser("probe", help="open a source, watch it and say what it is, or why it does not work")
     probe.add_argument("source", metavar="SOURCE", help=source_help)
-    probe.add_argument("--seconds", type=float, default=WATCH_S, metavar="N", help="watch for N seconds (default: 3)")
+    probe.add_argument(
+        "--seconds", type=number(0, DAY_S), default=WATCH_S, metavar="N", help="watch for N seconds (default: 3)"
+    )
     probe.add_argument("--json", action="store_true", help="one JSON object")
     probe.set_defaults(run=run_probe)
 
@@ -67,7 +71,7 @@ def run_probe(args: argparse.Namespace) -> int:
     Raises:
         EdgeError: the source does not work; the message says why.
     """
-    view = _look(args.source, args.seconds)
+    view = look_at(args.source, args.seconds)
     facts = describe(view)
     if args.json:
         print(json.dumps(facts))
@@ -93,7 +97,7 @@ def run_snapshot(args: argparse.Namespace) -> int:
     from edge_runtime.system.files import write_atomic  # noqa: PLC0415
 
     check_suffix(args.file.suffix)
-    view = _look(args.source, 0.0)
+    view = look_at(args.source, 0.0)
     if view.image is None:
         raise InvariantError("camera.no_image", "a picture was seen and is not there")
     data = encode(view.image, args.file.suffix)
@@ -102,6 +106,22 @@ def run_snapshot(args: argparse.Namespace) -> int:
     text = f"{args.file}: {facts['width']} x {facts['height']} pixels, {len(data)} bytes"
     print(json.dumps(facts) if args.json else text)
     return os.EX_OK
+
+
+def look_at(text: str, seconds: float) -> View:
+    """Open the source ``text``, watch it for ``seconds`` after its first picture, and close it.
+
+    Raises:
+        EdgeError: the source does not work; the message says why.
+    """
+    from edge_runtime.camera.arguments import ReaderArgs, make_source  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.camera.look import look  # noqa: PLC0415
+    from edge_runtime.camera.opencv import prepare  # noqa: PLC0415
+
+    args = ReaderArgs("probe", text, stall_s=STALL_S)
+    source = make_source(args)
+    prepare()
+    return look(source, seconds, args.max_pixels, threading.Event().wait)
 
 
 def find_devices(devices: Path, facts: Path) -> list[dict[str, object]]:
@@ -134,14 +154,3 @@ def _name(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return "unknown"
-
-
-def _look(text: str, seconds: float) -> View:
-    from edge_runtime.camera.arguments import ReaderArgs, make_source  # noqa: PLC0415 - --help needs none of it
-    from edge_runtime.camera.look import look  # noqa: PLC0415
-    from edge_runtime.camera.opencv import prepare  # noqa: PLC0415
-
-    args = ReaderArgs("probe", text, stall_s=STALL_S)
-    source = make_source(args)
-    prepare()
-    return look(source, seconds, args.max_pixels, threading.Event().wait)
