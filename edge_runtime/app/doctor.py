@@ -8,15 +8,21 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edge_runtime.app.delivery import mqtt_settings
+from edge_runtime.config.loader import load, load_part
+from edge_runtime.config.report import InvalidConfigError, summary
+from edge_runtime.core.errors import UnavailableError
+from edge_runtime.publish.knock import knock
+from edge_runtime.publish.mqtt import MqttDial
 from edge_runtime.system.sandbox import landlock_abi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from edge_runtime.config.schema import Settings
 
@@ -35,14 +41,46 @@ class Finding:
     what: str
     mend: str = ""
 
+    def __str__(self) -> str:
+        """The line for people."""
+        return f"{self.level:5} {self.what}" + (f"  -> {self.mend}" if self.mend else "")
 
-def examine(settings: Settings | None) -> list[Finding]:
-    """Look at everything; ``settings`` adds broker, cameras' directories and the state directory."""
+
+def examine(config: Path | None, environ: Mapping[str, str]) -> list[Finding]:
+    """Look at everything; ``config`` names a configuration whose broker and state directory are looked at too."""
     checks: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _processor, _devices, _clock, _kernel]
     findings = [finding for check in checks for finding in check()]
-    if settings is not None:
-        findings += [*_state_dir(settings.state_dir), *_broker(settings.mqtt.host, settings.mqtt.port)]
+    if config is not None:
+        findings += _configuration(config, environ)
     return findings
+
+
+def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What is wrong with one part of a configuration keeps nobody from looking at the others."""
+    try:
+        load(path, environ=environ)
+        yield Finding("ok", f"{path} is valid")
+    except InvalidConfigError as error:
+        yield Finding("fail", summary(str(path), error.problems), f"edge-runtime check --config {path}")
+    wanted = [("state_dir",), ("mqtt", "host"), ("mqtt", "port"), ("mqtt", "tls")]
+    try:
+        part = load_part(path, environ=environ, wanted=wanted)
+    except InvalidConfigError:
+        return  # it was said
+    yield from _state_dir(part.state_dir)
+    yield from _broker(part.mqtt.host, part.mqtt.port)
+
+
+def ask_broker(settings: Settings) -> Finding:
+    """Connect as the daemon does and take leave; under another client id, so that a running daemon is left alone."""
+    client_id = f"{settings.client_id}-check-{os.getpid()}"
+    mqtt = replace(mqtt_settings(settings.mqtt, client_id), session_expiry_s=0)
+    name = "without a user name" if mqtt.username is None else f"as {mqtt.username}"
+    try:
+        knock(MqttDial(mqtt))
+    except UnavailableError as error:
+        return Finding("fail", error.message, error.help or "")
+    return Finding("ok", f"the broker at {mqtt.host}:{mqtt.port} takes this box in, {name}")
 
 
 def _python() -> Iterator[Finding]:
@@ -127,7 +165,7 @@ def _kernel() -> Iterator[Finding]:
 
 def _state_dir(path: Path) -> Iterator[Finding]:
     place = path
-    while not place.exists() and place != place.parent:
+    while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if not os.access(place, os.W_OK):
         yield Finding("fail", f"{path} cannot be written", f"sudo install -d -o {_user()} {path}")
@@ -144,7 +182,7 @@ def _broker(host: str, port: int) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             "fail",
-            f"the broker {host}:{port} does not answer ({error})",
+            f"the broker {host}:{port} does not answer ({error.strerror or error})",
             "systemctl status mosquitto, or mend mqtt.host",
         )
 

@@ -1,6 +1,7 @@
 """``edge-runtime check``: every mistake of a configuration at once, with file, line, column and the way out.
 
-Imports neither OpenCV nor an engine, so that it answers in a fraction of a second and on a box without them.
+Without ``--online`` it imports neither OpenCV nor an engine, so that it answers in a fraction of a second and on a box
+without them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    from edge_runtime.app.doctor import Finding
+    from edge_runtime.config.loader import Loaded
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,17 +22,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="validate a configuration: every mistake at once, with its place",
-        description="Validate a configuration without starting anything. Exit code 0: valid, 78: not.",
+        description="Validate a configuration without starting anything. Exit code 0: valid, 78: not, 69: valid, but "
+        "--online found something that does not answer.",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
+    )
+    parser.add_argument(
+        "--online", action="store_true", help="also log in at the broker and take one picture of each camera"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and report; returns 0 or 78.
+    """Check and report; returns 0, 78, or 69 when the configuration is right and something in it is not reachable.
 
     Raises:
         ConfigError: there is no configuration to check.
@@ -44,12 +53,44 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(error.report(), end="")
         return error.exit_code
+    if not args.json:
+        if loaded.warnings:
+            print(render(loaded.warnings))
+        print(f"{path} is valid: {_counted(loaded)}", flush=True)
+    findings: list[Finding] = []
+    for finding in _online(loaded) if args.online else ():
+        findings.append(finding)
+        if not args.json:
+            print(finding, flush=True)  # the next one may take seconds
     if args.json:
-        _print_json({"file": str(path), "valid": True, "problems": [as_json(one) for one in loaded.warnings]})
-        return 0
-    if loaded.warnings:
-        print(render(loaded.warnings))
-    counted = ", ".join(
+        document = {"file": str(path), "valid": True, "problems": [as_json(one) for one in loaded.warnings]}
+        _print_json(document | ({"online": [_fields(one) for one in findings]} if args.online else {}))
+    return os.EX_UNAVAILABLE if any(one.level == "fail" for one in findings) else os.EX_OK
+
+
+def _online(loaded: Loaded) -> Iterator[Finding]:
+    """Ask the broker, then every camera once."""
+    from edge_runtime.app.doctor import Finding, ask_broker  # noqa: PLC0415 - only --online needs any of it
+    from edge_runtime.cli.cameras import look_at  # noqa: PLC0415
+    from edge_runtime.core.errors import EdgeError  # noqa: PLC0415
+    from edge_runtime.system.redact import redact  # noqa: PLC0415
+
+    yield ask_broker(loaded.settings)
+    for name, camera in loaded.settings.cameras.items():
+        try:
+            shape = look_at(camera.source.text, 0.0).shape
+        except EdgeError as error:
+            mend = error.help or f"edge-runtime cameras probe {camera.source.redacted}"
+            yield Finding(
+                "fail", redact(f"camera {name}: {error.message}", loaded.secrets), redact(mend, loaded.secrets)
+            )
+        else:
+            size = f"{shape.width} x {shape.height} pixels" if shape is not None else "no picture"
+            yield Finding("ok", f"camera {name}: {size}")
+
+
+def _counted(loaded: Loaded) -> str:
+    return ", ".join(
         f"{len(found)} {kind}{'' if len(found) == 1 else 's'}"
         for kind, found in (
             ("camera", loaded.settings.cameras),
@@ -57,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
             ("inspection", loaded.settings.inspections),
         )
     )
-    print(f"{path} is valid: {counted}")
-    return 0
+
+
+def _fields(finding: Finding) -> dict[str, str]:
+    return {"level": finding.level, "what": finding.what, "mend": finding.mend}
 
 
 def _print_json(document: object) -> None:

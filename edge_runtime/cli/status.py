@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _state_dir(config: str | None) -> Path:
-    from edge_runtime.config.loader import find_config, load  # noqa: PLC0415 - pydantic is slow and --state-dir needs none
+    from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --state-dir needs none
 
-    return Path(load(find_config(config, os.environ), environ=os.environ).settings.state_dir)
+    return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir
 
 
 def _print(document: dict[str, object]) -> None:

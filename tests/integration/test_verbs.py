@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -68,6 +69,33 @@ def test_doctor_finds_that_the_broker_does_not_answer(tmp_path: Path, free_port:
     assert f"127.0.0.1:{free_port} does not answer" in done.stdout
 
 
+def elsewhere(directory: Path, port: int, **mqtt: object) -> Path:
+    """A configuration that was copied to a machine without its models, pictures, variables and camera passwords."""
+    config = line_config(port, directory / "state", "images:nowhere")
+    config["mqtt"] |= mqtt
+    config["cameras"]["gate"] = {"source": "rtsp://viewer:${NOBODY_SET_THIS}@127.0.0.1:1/none"}
+    config["models"]["defects"]["path"] = "nowhere/surface-defects"
+    return DaemonProcess(directory, config).config
+
+
+def test_doctor_looks_at_broker_and_state_directory_although_models_are_missing(tmp_path: Path) -> None:
+    with Broker() as broker:
+        config = elsewhere(tmp_path, broker.port, password_file="nowhere")
+        done = edge("doctor", "--config", config)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert f"fail  3 problems in {config}  -> edge-runtime check --config {config}" in lines
+    assert f"ok    something listens at the broker's address 127.0.0.1:{broker.port}" in lines
+    assert any(line.startswith(f"ok    {tmp_path}/state: ") for line in lines)
+
+
+def test_status_needs_neither_models_nor_secrets(tmp_path: Path) -> None:
+    config = elsewhere(tmp_path, 1, password_file="nowhere")
+    done = edge("status", "--config", config)
+    assert done.returncode == 69
+    assert f"no daemon runs on {tmp_path}/state" in done.stderr
+
+
 def test_infer_prints_one_result_per_image_in_order() -> None:
     images = sorted((MODEL / "golden").glob("frame-*.*"))[:3]
     done = edge("infer", MODEL, *images)
@@ -128,6 +156,110 @@ def test_watch_proves_what_arrives(tmp_path: Path) -> None:
         assert proof["proof"]["missing"] == 0
         assert proof["proof"]["received"] == len([d for d in documents if d["schema"] == "vision.result/1"]) > 0
         assert edge("watch", "--config", daemon.config, "--seconds", "1").stdout.count("#") > 0
+
+
+def test_watch_needs_of_a_configuration_only_its_broker(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    with Broker() as broker, DaemonProcess(tmp_path / "here", line_config(broker.port, tmp_path / "state")):
+        done = edge("watch", "--config", elsewhere(tmp_path / "there", broker.port), "--seconds", "8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("#") > 0
+
+
+def test_watch_ends_quietly_when_nobody_reads_it(tmp_path: Path) -> None:
+    with Broker() as broker, DaemonProcess(tmp_path, line_config(broker.port, tmp_path / "state")):
+        watch = f"{sys.executable} -m edge_runtime watch --host 127.0.0.1 --port {broker.port} --seconds 30"
+        started_s = time.monotonic()
+        done = subprocess.run(
+            ["sh", "-c", f"{watch} | head -2"], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert time.monotonic() - started_s < 25.0
+        assert len(done.stdout.splitlines()) == 2
+        assert "Traceback" not in done.stderr
+        full = subprocess.run(
+            ["sh", "-c", f"{watch} > /dev/full"], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (full.returncode, full.stderr) == (1, "error: the output cannot be written: No space left on device\n")
+
+
+def test_watch_ends_at_once_when_it_is_told_to_before_the_broker_answers(free_port: int) -> None:
+    command = [sys.executable, "-m", "edge_runtime", "watch", "--host", "127.0.0.1", "--port", str(free_port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        watch.stderr.readline()  # it says that it is not subscribed
+        started_s = time.monotonic()
+        watch.send_signal(signal.SIGINT)
+        out, err = watch.communicate(timeout=20)
+    assert time.monotonic() - started_s < 4.0
+    assert (watch.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_watch_says_that_the_broker_refuses_us_and_not_that_it_is_silent() -> None:
+    with Broker(anonymous=False) as broker:
+        done = edge("watch", "--host", "127.0.0.1", "--port", str(broker.port), timeout_s=60)
+    assert done.returncode == 69
+    assert "not authorized" in done.stderr
+    assert "does not answer" not in done.stderr
+
+
+def test_check_online_logs_in_and_looks_at_every_camera_and_leaves_the_daemon_alone(
+    tmp_path: Path, free_port: int
+) -> None:
+    with Broker() as broker, DaemonProcess(tmp_path, line_config(broker.port, tmp_path / "state")) as daemon:
+        wait_until(lambda: daemon.status().get("broker", {}).get("connects"), 30, "the connection of the daemon")
+        done = edge("check", "--online", "--config", daemon.config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[1:] == [
+            f"ok    the broker at 127.0.0.1:{broker.port} takes this box in, without a user name",
+            "ok    camera top: 448 x 256 pixels",
+        ]
+        wait_until(lambda: daemon.status()["broker"]["acked"] > 50, 30, "the daemon goes on")
+        assert daemon.status()["broker"]["connects"] == 1
+        assert "plant-line-box-check-" in broker.log()
+    config = line_config(broker.port, tmp_path / "state")
+    config["cameras"]["gate"] = {"source": f"rtsp://viewer:hush-hush@127.0.0.1:{free_port}/none"}
+    done = edge("check", "--online", "--json", "--config", DaemonProcess(tmp_path, config).config)
+    assert done.returncode == 69
+    found = json.loads(done.stdout)
+    assert found["valid"] is True
+    assert [(one["level"], "camera" in one["what"]) for one in found["online"]] == [
+        ("fail", False),
+        ("fail", True),  # gate
+        ("ok", True),  # top
+    ]
+    assert all(one["mend"] for one in found["online"] if one["level"] == "fail")
+    assert "hush-hush" not in done.stdout + done.stderr
+
+
+def test_check_online_uses_the_credentials_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("right\n")
+    config = line_config(1, tmp_path / "state")
+    with Broker(config="password_file {dir}/passwords", anonymous=False, files={"passwords": ""}) as broker:
+        subprocess.run(
+            ["mosquitto_passwd", "-b", str(broker.directory / "passwords"), "box", "right"],
+            check=True,
+            capture_output=True,
+        )
+        broker.reload()
+        config["mqtt"] |= {"port": broker.port, "username": "box", "password_file": "pw"}
+        path = DaemonProcess(tmp_path, config).config
+        done = edge("check", "--online", "--config", path)
+        assert done.returncode == 0, done.stdout
+        assert "takes this box in, as box" in done.stdout
+        (tmp_path / "pw").write_text("wrong\n")
+        done = edge("check", "--online", "--config", path)
+    assert done.returncode == 69
+    assert "fail  the broker at" in done.stdout
+    assert "not authorized" in done.stdout
+    assert "-> mend mqtt.username" in done.stdout
+
+
+def test_check_online_asks_nobody_about_a_wrong_configuration(tmp_path: Path, free_port: int) -> None:
+    done = edge("check", "--online", "--config", elsewhere(tmp_path, free_port))
+    assert done.returncode == 78
+    assert "broker at" not in done.stdout
 
 
 def test_watch_proves_nothing_when_nothing_arrives() -> None:
