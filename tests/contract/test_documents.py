@@ -48,6 +48,25 @@ def test_the_unit_file_is_understood_by_systemd() -> None:
     assert "MemoryDenyWriteExecute" not in keys  # it breaks OpenVINO's code generation
 
 
+def unit() -> list[tuple[str, str]]:
+    lines = (ROOT / "deploy" / "edge-runtime.service").read_text().splitlines()
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
+    return [(key, value) for key, _, value in pairs]
+
+
+def test_a_wrong_configuration_ends_the_unit_instead_of_starting_it_for_ever() -> None:
+    """systemd.service(5): RestartPreventExitStatus= is about the main process, not about what runs before it."""
+    assert ("RestartPreventExitStatus", "78") in unit()
+    assert ("Restart", "always") in unit()
+    assert {key for key, _ in unit() if key.startswith("Exec")} == {"ExecStart", "ExecReload"}
+
+
+def test_the_unit_starts_on_a_box_without_a_broker_password() -> None:
+    """systemd.exec(5): a credential with a path must be there; one without is looked for and may be missing."""
+    credentials = [value for key, value in unit() if key.startswith("LoadCredential")]
+    assert credentials == ["mqtt-password"]
+
+
 def test_no_machine_path_or_registry_host_is_committed() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     here = re.escape(str(ROOT.parent)) if len(ROOT.parent.parts) > 2 else "(?!)"  # "/tmp" tells nothing
