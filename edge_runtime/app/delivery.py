@@ -211,7 +211,7 @@ class Delivery:
 
 
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:
-    """Translate the configuration's section; reads ``password_file``."""
+    """Translate the configuration's section; the loader has put what stands in ``password_file`` into ``password``."""
     tls = settings.tls
     secret = settings.password.get_secret_value() if settings.password is not None else None
     return MqttSettings(

@@ -18,13 +18,15 @@ INITIAL: Final = """\
 # Completion in editors: edge-runtime config schema > edge.schema.json, and as the first line of this file
 #   # yaml-language-server: $schema=edge.schema.json
 version: 1
-mqtt: {host: 127.0.0.1}             # the broker; results go to vision/SITE/LINE/EDGE/result/...
+mqtt: {{host: 127.0.0.1}}             # the broker; results go to vision/SITE/LINE/EDGE/result/...
 cameras:
   top:
-    source: rtsp://10.0.0.5/stream  # or v4l2:/dev/video0, http://... (MJPEG), file:clip.mp4?loop=1, images:DIR
+    source: sim:conveyor            # made-up pictures; put yours here: rtsp://10.0.0.5/stream, v4l2:/dev/video0,
+                                    # http://... (MJPEG), file:clip.mp4?loop=1, images:DIR
 models:
   defects:
-    path: models/surface-defects    # a package directory, or an .onnx or .xml file; relative to this file
+    # the model that ships with the product; put yours here: a package directory, or an .onnx or .xml file
+    path: {model}
 """
 COLUMN: Final = 40  # where origins start, if the value leaves room
 CONFIG_HELP: Final = "default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
@@ -34,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb and its three parts."""
     parser = subparsers.add_parser("config", help="init, show or schema of the configuration")
     parts = parser.add_subparsers(metavar="PART", required=True)
-    init = parts.add_parser("init", help="print the smallest working file, to start from")
+    init = parts.add_parser("init", help="print a small file that works here, to start from")
     init.set_defaults(run=run, part=_init)
     show = parts.add_parser("show", help="print what is in force, and where each value comes from; secrets are masked")
     show.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
@@ -49,13 +51,16 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: there is no configuration to show.
+        DataError: the installation lacks the model that the first file names.
     """
     part: Callable[[argparse.Namespace], int] = args.part
     return part(args)
 
 
 def _init(_args: argparse.Namespace) -> int:
-    print(INITIAL, end="")
+    from edge_runtime.app.assets import model_package  # noqa: PLC0415 - the others need none of it
+
+    print(INITIAL.format(model=json.dumps(str(model_package()), ensure_ascii=False)), end="")
     return 0
 
 
