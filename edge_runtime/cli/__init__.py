@@ -19,7 +19,7 @@ from edge_runtime.cli.output import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     finish,
-    hold_standard_descriptors,
+    prepare,
     say,
     words,
 )
@@ -47,7 +47,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code (contracts.md lists them)."""
-    hold_standard_descriptors()
+    prepare()
     code: int | str | None = EXIT_FAILED
     try:
         code = dispatch(sys.argv[1:] if argv is None else list(argv))

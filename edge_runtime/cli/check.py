@@ -29,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--config", metavar="FILE", help="default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
     )
     parser.add_argument(
-        "--online", action="store_true", help="also log in at the broker and take one picture of each camera"
+        "--online",
+        action="store_true",
+        help="also log in at the broker and take one picture of each camera; one for a single reader must be free",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import threading
@@ -22,8 +23,12 @@ EXIT_INTERRUPTED: Final = 130
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
-def hold_standard_descriptors() -> None:
-    """Open what of 0, 1 and 2 is closed on the null device, so that no camera or broker connection gets the number."""
+def prepare() -> None:
+    """Make the standard streams fit for anything.
+
+    What of 0, 1 and 2 is closed is opened on the null device, so that no camera or broker connection gets the number.
+    Signs that the terminal's encoding does not have are escaped, and so are names of files that are no text.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -31,6 +36,8 @@ def hold_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -60,6 +60,20 @@ def test_descriptors_that_were_closed_harm_nothing(closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii"])
+def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path, encoding: str) -> None:
+    name = os.fsdecode(b"caf\xe9-\xe5\x90\x8d.yaml")
+    (tmp_path / name).write_text("version: 2\n")
+    done = run("check", "--config", str(tmp_path / name), stdout=subprocess.PIPE, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (78, "")
+    (tmp_path / "m.onnx").touch()
+    text = "version: 1\ncameras: {a: {source: 'sim:bars'}}\nmodels: {m: {path: m.onnx}}\n"
+    (tmp_path / name).write_text(text)
+    done = run("check", "--config", str(tmp_path / name), stdout=subprocess.PIPE, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf\\udce9-" in done.stdout
+
+
 def test_an_error_is_still_an_exit_code_when_nobody_reads_it() -> None:
     reading, writing = os.pipe()
     os.close(reading)
