@@ -18,6 +18,7 @@ from edge_runtime.publish.mqtt import MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.payload import Identity
 from edge_runtime.publish.publisher import Publisher
 from edge_runtime.publish.spool import Spool
+from edge_runtime.system.clock import kernel_boot
 from edge_runtime.system.metrics import Window
 from edge_runtime.system.service import ServiceGroup
 
@@ -85,6 +86,7 @@ class Delivery:
                 keep_s=settings.spool.retention_min * 60,
             ),
             durability=Durability(settings.spool.durability),
+            kernel_boot=kernel_boot(),
             on_committed=self._committed,
         )
         self._publisher = Publisher(

@@ -3,6 +3,10 @@
 Every ``seq`` in use is at or below the stream's floor, and the floor is at most ``BLOCK`` above it. So when the
 spool file is lost, going on above the floor can never use a number twice, and a floor far above what the spool file
 says proves that the file is not the one that was in use.
+
+The file also says under which boot of the kernel the spool is in use with commits that may not be on the disk yet.
+When another boot finds that, the power failed in between: the spool file may not know the numbers of the last
+milliseconds, which were sent all the same and must not be used again either.
 """
 
 from __future__ import annotations
@@ -24,12 +28,20 @@ _LIMIT_BYTES = 1 << 20
 
 
 class SeqFloor:
-    """Durable upper bounds of ``seq``; used by one thread at a time."""
+    """Durable upper bounds of ``seq``; used by one thread at a time.
 
-    def __init__(self, path: Path) -> None:
-        """Use the file ``path``; nothing is read yet."""
+    Attributes:
+        cut: the power failed while the spool was in use.
+    """
+
+    def __init__(self, path: Path, kernel_boot: str | None = None, *, synced: bool = False) -> None:
+        """Use the file ``path``; nothing is read yet. ``synced``: commits are on the disk before they are sent."""
         self._path = path
+        self._kernel_boot = kernel_boot
+        self._mark = None if synced else kernel_boot
         self._reserved: dict[str, int] = {}
+        self._in_use: str | None = None
+        self.cut = False
 
     def load(self) -> None:
         """Read the file; a missing one means no stream was ever used.
@@ -41,19 +53,23 @@ class SeqFloor:
         try:
             document = json.loads(files.read_limited(self._path, _LIMIT_BYTES))
             reserved = {str(name): int(seq) for name, seq in document["reserved"].items()}
+            in_use = document.get("inUse")
         except FileNotFoundError:
-            reserved = {}
+            reserved, in_use = {}, None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             code, msg = "spool.floor", f"{self._path} is not a file of sequence numbers: {error}"
             raise DataError(code, msg, help="it is moved aside") from error
-        self._reserved = reserved
+        self._reserved, self._in_use = reserved, in_use
+        self.cut = None not in (in_use, self._kernel_boot) and in_use != self._kernel_boot
 
     def resume(self, name: str, seq: int) -> int:
         """Return the last number that may have been used in stream ``name`` when the spool file says ``seq``.
 
-        It is ``seq`` itself unless the spool file cannot be the one that was in use.
+        It is ``seq`` itself unless the spool file cannot be the one that was in use, or its last commits may be gone.
         """
         reserved = self._reserved.get(name, 0)
+        if self.cut:
+            return max(seq, reserved)
         return seq if seq + BLOCK + _SLACK >= reserved and (seq > 0 or reserved == 0) else reserved
 
     def names(self) -> list[str]:
@@ -63,14 +79,29 @@ class SeqFloor:
     def cover(self, last: Mapping[str, int]) -> bool:
         """Raise the floors that ``last`` (stream to seq) comes near to, durably; return whether the file was written.
 
+        The first time it is written in any case, to say that the spool is in use.
+
         Raises:
             PermissionDeniedError: the directory may not be written.
             StorageError: the disk refuses; the floors are as before.
         """
         raised = {name: seq + BLOCK for name, seq in last.items() if seq + _MARGIN > self._reserved.get(name, 0)}
-        if not raised:
+        if not raised and self._in_use == self._mark:
             return False
-        reserved = {**self._reserved, **raised}
-        files.write_atomic(self._path, json.dumps({"reserved": reserved}, indent=1).encode())
-        self._reserved = reserved
+        self._write({**self._reserved, **raised}, self._mark)
         return True
+
+    def release(self) -> None:
+        """Note, durably, that the spool is no longer in use and everything in it is on the disk.
+
+        Raises:
+            PermissionDeniedError: the directory may not be written.
+            StorageError: the disk refuses.
+        """
+        if self._in_use is not None:
+            self._write(self._reserved, None)
+
+    def _write(self, reserved: dict[str, int], in_use: str | None) -> None:
+        document = {"reserved": reserved, "inUse": in_use}
+        files.write_atomic(self._path, json.dumps(document, indent=1).encode())
+        self._reserved, self._in_use = reserved, in_use

@@ -7,10 +7,12 @@ Used by one thread at a time (the one that opened it until the writer runs, then
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.batch import Answers, Batch, Opened, Tally
 from edge_runtime.publish.floor import SeqFloor
@@ -44,7 +46,15 @@ class Ledger:
     """See the module docstring."""
 
     def __init__(
-        self, path: Path, identity: payload.Identity, boot_id: str, clock: Clock, limits: SpoolLimits, *, strict: bool
+        self,
+        path: Path,
+        identity: payload.Identity,
+        boot_id: str,
+        clock: Clock,
+        limits: SpoolLimits,
+        *,
+        strict: bool,
+        kernel_boot: str | None,
     ) -> None:
         """Keep the books in the SQLite file ``path`` and its neighbours ``path.seq`` and ``path-wal``."""
         self._path = path
@@ -52,7 +62,7 @@ class Ledger:
         self._clock = clock
         self._limits = limits
         self._strict = strict
-        self._floor = SeqFloor(path.with_name(path.name + ".seq"))
+        self._floor = SeqFloor(path.with_name(path.name + ".seq"), kernel_boot, synced=strict)
         self._store: Store | None = None
         self._streams: dict[str, StreamState] = {}  # replaced, never changed: other threads read it
         self._restated: dict[str, StreamState] = {}  # resumed from the floor, not yet in the file
@@ -100,9 +110,22 @@ class Ledger:
             kept, now_ns = store.kept(), self._clock.mono_ns()
             for start in range(0, len(kept), _KEPT_AT_ONCE):
                 self._kept.add(now_ns, kept[start : start + _KEPT_AT_ONCE])
+            with contextlib.suppress(StorageError, PermissionDeniedError):  # the flusher tries again and reports it
+                self.cover()
         opened = Opened(self._notices, self._landed(store))
         self._notices = []
         return opened
+
+    def settle(self) -> None:
+        """Make everything durable and note that the spool is no longer in use; then only ``close`` is left.
+
+        Raises:
+            PermissionDeniedError: the directory may not be written.
+            StorageError: the disk refuses.
+        """
+        if self._store is not None and not self._strict:
+            self._store.sync()
+            self._floor.release()
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -163,13 +186,15 @@ class Ledger:
         """Go on above what was used, as memory or else the floor knows it, where the file says less."""
         self._restated = {}
         for name in {**before, **dict.fromkeys(self._floor.names())}:
-            seq = self._streams.get(name, StreamState(0)).seq
-            known = before.get(name) or StreamState(self._floor.resume(name, seq))
+            found = self._streams.get(name, StreamState(0))
+            seq = found.seq
+            known = before.get(name) or replace(found, seq=self._floor.resume(name, seq))
             if known.seq <= seq:
                 continue
             self._restated[name] = known
             if owed or name not in before:
-                gap = Gap(name, seq + 1, known.seq, None, "spool_file_lost")
+                why = "power_cut" if self._floor.cut else "spool_file_lost"
+                gap = Gap(name, seq + 1, known.seq, None, why)
                 self._notices.append(gap_event(gap, self._clock.utc_ns()))
         self._streams = {**self._streams, **self._restated}
 

@@ -66,17 +66,21 @@ class Spool:
         *,
         limits: SpoolLimits | None = None,
         durability: Durability = Durability.GROUP,
+        kernel_boot: str | None = None,
         on_committed: Callable[[list[tuple[str, int]]], None] | None = None,
     ) -> None:
         """Use the SQLite file ``path`` in an existing directory; nothing is touched before ``open``.
 
+        ``kernel_boot`` tells this boot of the kernel from others, so that a power cut is known (see ``floor``).
         ``on_committed`` is called by the writer's thread after each commit with (inspection, frame id) of its results;
         it must be quick and must not raise.
         """
         self._limits = limits or SpoolLimits()
         self._clock = clock
         self._strict = durability is Durability.STRICT
-        self._ledger = Ledger(path, identity, boot_id, clock, self._limits, strict=self._strict)
+        self._ledger = Ledger(
+            path, identity, boot_id, clock, self._limits, strict=self._strict, kernel_boot=kernel_boot
+        )
         self._lock = files.LockFile(path.with_name(path.name + ".lock"))
         self._inbox: Channel[Result | Event | None] = Channel(self._limits.queue, Policy.REJECT)
         self._handout = Handout()
@@ -133,6 +137,11 @@ class Spool:
         left = len(self._held) + self._losses.untold
         if left:
             logger.error("spool ends with %d documents that never reached the disk", left)
+        if not self._syncer.sync_failed:  # otherwise a sync that succeeds proves nothing
+            try:
+                self._ledger.settle()
+            except (StorageError, PermissionDeniedError) as error:
+                logger.error("spool ends without knowing what is on the disk: %s", error)  # noqa: TRY400 - says it all
         self._ledger.close()
         self._lock.release()
 

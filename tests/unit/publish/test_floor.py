@@ -68,3 +68,41 @@ def test_a_floor_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
             floor.cover({"result/top": 1})
     assert floor.cover({"result/top": 1})
     assert not floor.cover({"result/top": 1})
+
+
+def test_after_a_power_cut_no_number_below_the_floor_is_used_again(tmp_path: Path) -> None:
+    floor = SeqFloor(tmp_path / "seq", "boot-1")
+    floor.load()
+    assert floor.cover({"result/top": 100})
+    for boot, expected in (("boot-1", 100), ("boot-2", 100 + BLOCK)):
+        again = SeqFloor(tmp_path / "seq", boot)
+        again.load()
+        assert again.cut == (boot == "boot-2")
+        assert again.resume("result/top", 100) == expected
+        assert again.resume("event/new", 3) == 3
+    assert again.resume("result/top", 200 + BLOCK) == 200 + BLOCK
+
+
+def test_a_spool_in_use_is_marked_once_and_a_released_one_survives_a_power_cut(tmp_path: Path) -> None:
+    floor = SeqFloor(tmp_path / "seq", "boot-1")
+    floor.load()
+    assert floor.cover({})
+    assert not floor.cover({})
+    floor.cover({"result/top": 100})
+    floor.release()
+    floor.release()
+    again = SeqFloor(tmp_path / "seq", "boot-2")
+    again.load()
+    assert not again.cut
+    assert again.resume("result/top", 100) == 100
+
+
+def test_commits_that_are_synced_before_they_are_sent_need_no_mark(tmp_path: Path) -> None:
+    SeqFloor(tmp_path / "seq", "boot-1").cover({"result/top": 100})
+    floor = SeqFloor(tmp_path / "seq", "boot-2", synced=True)
+    floor.load()
+    assert floor.cut
+    assert floor.cover({"result/top": 100})
+    again = SeqFloor(tmp_path / "seq", "boot-3", synced=True)
+    again.load()
+    assert not again.cut
