@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.publish.link import Accepted, Ended
 from edge_runtime.publish.waker import Waker
+from edge_runtime.system.service import Stop
 
 if TYPE_CHECKING:
     from edge_runtime.publish.link import Dial, Link
@@ -28,7 +29,7 @@ def knock(dial: Dial, *, answer_s: float = ANSWER_S) -> None:
     where = f"the broker at {dial.settings.host}:{dial.settings.port}"
     link = dial(None)
     with closing(Waker()) as waker, closing(link):
-        link.open()
+        link.open(Stop(), clean=True)
         answer = _answer(link, waker.descriptor, answer_s)
         if isinstance(answer, Accepted):
             link.disconnect()
