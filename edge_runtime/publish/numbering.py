@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -73,10 +72,9 @@ class Numbering:
         if isinstance(item, Result):
             message = payload.encode_result(item, self._identity, stamp)
             utc_ns, mono_ns = item.captured_utc_ns, item.captured_mono_ns
-            counters = json.dumps(payload.encode_counters(item.counters))
             # a trigger that got no frame has none of its own: the newest frame stays the newest
             frame_id = item.frame_id or (last.frame_id if last else None)
-            batch.streams[stream] = StreamState(seq, frame_id, counters)
+            batch.streams[stream] = StreamState(seq, frame_id)
             batch.frames.append((item.inspection, item.frame_id))
         else:
             utc_ns, mono_ns = item.utc_ns, self._clock.mono_ns()

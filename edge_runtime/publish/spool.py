@@ -13,7 +13,6 @@ results) -> stop.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -168,14 +167,6 @@ class Spool:
         """Return (seq, frame id) of the newest committed result of ``inspection``, also of earlier runs."""
         state = self._ledger.state(payload.result_topic(inspection))
         return None if state is None or state.frame_id is None else (state.seq, state.frame_id)
-
-    def last_counters(self, inspection: str) -> dict[str, int] | None:
-        """Return the counters that the newest committed result of ``inspection`` carried."""
-        state = self._ledger.state(payload.result_topic(inspection))
-        if state is None or state.counters is None:
-            return None
-        counters: dict[str, int] = json.loads(state.counters)
-        return counters
 
     def stats(self) -> SpoolStats:
         """Return figures of this moment; they are read without stopping the writer."""

@@ -1,7 +1,7 @@
 """The spool's file: SQLite in WAL mode, every change one transaction, every failure a ``StorageError`` with a code.
 
 Tables: ``row`` holds documents (what is owed and what is kept for replay), ``pending`` the ids still owed to the
-broker, ``dead`` what the broker refused, ``stream`` the last seq, frame and counters of each stream.
+broker, ``dead`` what the broker refused, ``stream`` the last seq and frame of each stream.
 An acknowledgement only deletes from the small ``pending`` table, so it costs no rewrite of the document.
 
 Legal order: ``open`` -> any method -> ``close``. One thread at a time, except ``sync``, which any thread may call.
@@ -37,7 +37,7 @@ CREATE TABLE row(id INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT N
 CREATE TABLE pending(id INTEGER PRIMARY KEY, size INTEGER NOT NULL);
 CREATE TABLE dead(id INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL, utc_ns INTEGER NOT NULL,
                   headers TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE stream(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, frame_id INTEGER, counters TEXT) WITHOUT ROWID;
+CREATE TABLE stream(name TEXT PRIMARY KEY, seq INTEGER NOT NULL, frame_id INTEGER) WITHOUT ROWID;
 """
 _ROW = "row.id, row.stream, row.seq, row.utc_ns, row.mono_ns, row.headers, row.body"
 
@@ -69,11 +69,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Where a stream stands: last seq and, for results, the last frame and the counters it carried."""
+    """Where a stream stands: last seq and, for results, the last frame."""
 
     seq: int
     frame_id: int | None = None
-    counters: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +149,11 @@ class Store:
         with _mapped(self._path):
             ask = self._connection.execute
             last = ask("SELECT max(coalesce((SELECT max(id) FROM row), 0), coalesce((SELECT max(id) FROM dead), 0))")
-            streams = ask("SELECT name, seq, frame_id, counters FROM stream")
+            streams = ask("SELECT name, seq, frame_id FROM stream")
             pending, size = ask("SELECT count(*), coalesce(sum(size), 0) FROM pending").fetchone()
             return Found(
                 last_id=last.fetchone()[0],
-                streams={name: StreamState(seq, frame, counters) for name, seq, frame, counters in streams},
+                streams={name: StreamState(seq, frame) for name, seq, frame in streams},
                 pending=pending,
                 pending_bytes=size,
                 dead=ask("SELECT count(*) FROM dead").fetchone()[0],
@@ -176,8 +175,8 @@ class Store:
             )
             many("INSERT INTO pending VALUES(?,?)", [(r.id, r.size) for r in changes.rows])
             many(
-                "INSERT OR REPLACE INTO stream VALUES(?,?,?,?)",
-                [(name, state.seq, state.frame_id, state.counters) for name, state in changes.streams.items()],
+                "INSERT OR REPLACE INTO stream VALUES(?,?,?)",
+                [(name, state.seq, state.frame_id) for name, state in changes.streams.items()],
             )
             many(
                 "INSERT OR IGNORE INTO dead SELECT id, stream, seq, utc_ns, headers, body, ? FROM row WHERE id = ?",

@@ -38,11 +38,11 @@ def store(path: Path) -> Iterator[Store]:
 
 def test_what_is_committed_is_found_again(path: Path) -> None:
     with closing(opened(path)) as store:
-        store.commit(Changes(rows=[row(1), row(2)], streams={"result/top": StreamState(2, 7, "{}")}))
+        store.commit(Changes(rows=[row(1), row(2)], streams={"result/top": StreamState(2, 7)}))
     with closing(opened(path)) as store:
         found = store.found()
         assert (found.last_id, found.pending, found.pending_bytes) == (2, 2, 2 * row(1).size)
-        assert found.streams == {"result/top": StreamState(2, 7, "{}")}
+        assert found.streams == {"result/top": StreamState(2, 7)}
         assert found.oldest_utc_ns == 101
         assert store.read_pending(0, 2, 10) == [row(1), row(2)]
 
