@@ -119,13 +119,15 @@ class Ledger:
     def settle(self) -> None:
         """Make everything durable and note that the spool is no longer in use; then only ``close`` is left.
 
-        Raises:
-            PermissionDeniedError: the directory may not be written.
-            StorageError: the disk refuses.
+        A disk that refuses is logged: the next boot of the kernel cannot know what is there, and skips numbers.
         """
-        if self._store is not None and not self._strict:
+        if self._store is None or self._strict:
+            return
+        try:
             self._store.sync()
             self._floor.release()
+        except (StorageError, PermissionDeniedError) as error:
+            logger.error("spool ends without knowing what is on the disk: %s", error)  # noqa: TRY400 - it says all
 
     def close(self) -> None:
         """Close the file; idempotent."""

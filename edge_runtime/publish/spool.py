@@ -137,10 +137,7 @@ class Spool:
         if left:
             logger.error("spool ends with %d documents that never reached the disk", left)
         if not self._syncer.sync_failed:  # otherwise a sync that succeeds proves nothing
-            try:
-                self._ledger.settle()
-            except (StorageError, PermissionDeniedError) as error:
-                logger.error("spool ends without knowing what is on the disk: %s", error)  # noqa: TRY400 - says it all
+            self._ledger.settle()
         self._ledger.close()
         self._lock.release()
 
