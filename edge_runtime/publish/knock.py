@@ -19,7 +19,7 @@ _TURN_S: Final = 0.25
 
 
 def knock(dial: Dial, *, answer_s: float = ANSWER_S) -> None:
-    """Connect, wait at most ``answer_s`` seconds for the broker's answer, and take leave.
+    """Connect, wait at most ``answer_s`` seconds for the broker's answer, and take leave; blocks as ``Link.open`` does.
 
     The client id of ``dial`` must be nobody else's: the broker would end the other connection.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from edge_runtime.app.delivery import Delivery
+    from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Event
 
 
@@ -100,3 +101,13 @@ def test_the_daemons_own_state_directory_by_another_name_is_not_held_by_somebody
     new.symlink_to(old)
     with LockFile(old / LOCK_FILE):
         assert _reload(old, new) == (new, ["config.reloaded"])
+
+
+def test_a_reload_during_which_the_kernel_refuses_something_is_refused_too() -> None:
+    def refused() -> Settings:
+        raise OSError(36, "File name too long", "edge.yaml")
+
+    delivery, old = _Delivery(), make_settings()
+    daemon = Daemon(old, Control(), reload=refused, environment=Environment(None, None))
+    assert daemon._reloaded(cast("Delivery", delivery)) is False
+    assert (daemon._settings, delivery.events) == (old, ["config.refused"])
