@@ -243,6 +243,10 @@ class Daemon:
             self._event(delivery, "config.refused", f"the new configuration is refused: {code}")
             self._notifier.send("READY=1")
             return False
+        left = delivery.spool.stats().depth
+        if left and settings.state_dir != self._settings.state_dir:
+            old = self._settings.state_dir
+            logger.warning("%d results that no broker has acknowledged stay in %s; run with it to send them", left, old)
         self._settings = settings
         logger.info("the new configuration is taken")
         self._event(delivery, "config.reloaded", "the new configuration is taken")

@@ -6,6 +6,7 @@ without them.
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="validate a configuration: every mistake at once, with its place",
-        description="Validate a configuration without starting anything. Exit code 0: valid, 78: not, 69: valid, but "
-        "--online found something that does not answer.",
+        description="Validate a configuration without starting anything. Exit code 0: valid, 78: not, 65: valid, but a "
+        "model file in it cannot be used, 69: valid, but --online found something that does not answer.",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
@@ -38,7 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and report; returns 0, 78, or 69 when the configuration is right and something in it is not reachable.
+    """Check and report; returns 0, 78, or what is wrong with that which a right configuration names.
+
+    That is 65 for a model that cannot be used, and 69 for a broker or camera that cannot be reached.
 
     Raises:
         ConfigError: there is no configuration to check.
@@ -60,14 +63,32 @@ def run(args: argparse.Namespace) -> int:
             print(render(loaded.warnings))
         print(f"{path} is valid: {_counted(loaded)}", flush=True)
     findings: list[Finding] = []
-    for finding in _online(loaded) if args.online else ():
+    models = list(_unusable_models(loaded))
+    for finding in itertools.chain(models, _online(loaded) if args.online else ()):
         findings.append(finding)
         if not args.json:
             print(finding, flush=True)  # the next one may take seconds
     if args.json:
         document = {"file": str(path), "valid": True, "problems": [as_json(one) for one in loaded.warnings]}
-        _print_json(document | ({"online": [_fields(one) for one in findings]} if args.online else {}))
+        document |= {"models": [_fields(one) for one in models]}
+        _print_json(document | ({"online": [_fields(one) for one in findings[len(models) :]]} if args.online else {}))
+    if models:
+        return os.EX_DATAERR
     return os.EX_UNAVAILABLE if any(one.level == "fail" for one in findings) else os.EX_OK
+
+
+def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
+    """Read and verify every model file, as the engine will, but load none."""
+    from edge_runtime.core.errors import DataError  # noqa: PLC0415 - a configuration with mistakes needs none of it
+    from edge_runtime.engine.package import open_package  # noqa: PLC0415
+
+    for name, model in loaded.settings.models.items():
+        try:
+            open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
+        except DataError as error:
+            from edge_runtime.app.doctor import Finding  # noqa: PLC0415 - loads the broker's library
+
+            yield Finding("fail", f"model {name}: {error.message}", error.help or f"models inspect {model.path}")
 
 
 def _online(loaded: Loaded) -> Iterator[Finding]:

@@ -135,7 +135,8 @@ class Line:
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         """Publish and log a change of state, once."""
         text = f"camera {camera} is {state.state}" + (f": {state.detail or state.reason}" if state.reason else "")
-        level = logging.INFO if state.state in ("streaming", "connecting") else logging.WARNING
+        good = state.state in ("streaming", "connecting") and state.reason != "bad_picture"
+        level = logging.INFO if good else logging.WARNING
         logger.log(level, "%s", text)
         self._event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
 

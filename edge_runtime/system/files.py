@@ -163,6 +163,8 @@ def storage_error(error: OSError, path: Path, action: str) -> StorageError | Per
         return StorageError("storage.full", text, help="free space or raise the quota")
     if error.errno == errno.EROFS:
         return StorageError("storage.read_only", text, help="remount it writable; the kernel log says why it changed")
+    if error.errno == errno.ENOENT:
+        return StorageError("storage.missing", text, help="make the directory it lies in, or correct the path")
     return StorageError("storage.io", text, help="look at the kernel log for errors of this disk")
 
 

@@ -40,7 +40,7 @@ def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProce
 
 @pytest.fixture
 def box(tmp_path: Path) -> Path:
-    (tmp_path / "m.onnx").touch()
+    (tmp_path / "m.onnx").symlink_to(ROOT / "models" / "surface-defects")
     (tmp_path / "edge.yaml").write_text(GOOD)
     return tmp_path
 
@@ -52,6 +52,20 @@ def test_a_valid_file_is_said_to_be_valid(box: Path) -> None:
         "edge.yaml is valid: 1 camera, 1 model, 1 inspection\n",
         "",
     )
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "the file is empty"), (b"hello", "no field of a protobuf")])
+def test_a_model_that_cannot_be_used_is_found_without_an_engine(box: Path, content: bytes, words: str) -> None:
+    (box / "m.onnx").unlink()
+    (box / "m.onnx").write_bytes(content)
+    done = run("check", cwd=box)
+    assert (done.returncode, done.stderr) == (os.EX_DATAERR, "")
+    assert "fail" in done.stdout
+    assert "model m: m.onnx: " in done.stdout
+    assert words in done.stdout
+    found = json.loads(run("check", "--json", cwd=box).stdout)
+    assert found["valid"] is True
+    assert words in found["models"][0]["what"]
 
 
 def test_warnings_do_not_make_a_file_invalid(box: Path) -> None:
@@ -77,7 +91,12 @@ def test_programs_get_one_json_object(box: Path) -> None:
     assert found["valid"] is False
     assert len(found["problems"]) >= 12
     assert all(problem["line"] and problem["column"] for problem in found["problems"])
-    assert json.loads(run("check", "--json", cwd=box).stdout) == {"file": "edge.yaml", "valid": True, "problems": []}
+    assert json.loads(run("check", "--json", cwd=box).stdout) == {
+        "file": "edge.yaml",
+        "valid": True,
+        "problems": [],
+        "models": [],
+    }
 
 
 def test_the_variable_names_the_file(box: Path) -> None:
