@@ -243,14 +243,16 @@ class Daemon:
             self._event(delivery, "config.refused", f"the new configuration is refused: {code}")
             self._notifier.send("READY=1")
             return False
-        left = delivery.spool.stats().depth
-        if left and settings.state_dir != self._settings.state_dir:
-            old = self._settings.state_dir
+        left, old = delivery.spool.stats().depth, self._settings.state_dir
+        if left and self._moves_to(settings.state_dir):
             logger.warning("%d results that no broker has acknowledged stay in %s; run with it to send them", left, old)
         self._settings = settings
         logger.info("the new configuration is taken")
         self._event(delivery, "config.reloaded", "the new configuration is taken")
         return True
+
+    def _moves_to(self, state_dir: Path) -> bool:
+        return os.path.realpath(state_dir) != os.path.realpath(self._settings.state_dir)
 
     def _try_state_dir(self, state_dir: Path) -> None:
         """See that another state directory can be used, while the line still runs in the old one.
@@ -260,7 +262,7 @@ class Daemon:
             StorageError: it cannot be used.
             PermissionDeniedError: it may not be used.
         """
-        if os.path.realpath(state_dir) != os.path.realpath(self._settings.state_dir):
+        if self._moves_to(state_dir):
             make_directory(state_dir)
             with LockFile(state_dir / LOCK_FILE):
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
 
 
 class _Delivery:
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
         self.events: list[str] = []
+        self.spool = SimpleNamespace(stats=lambda: SimpleNamespace(depth=depth))
 
     def put(self, event: Event) -> None:
         self.events.append(event.kind)
 
 
-def _reload(before: Path, after: Path) -> tuple[Path, list[str]]:
+def _reload(before: Path, after: Path, depth: int = 0) -> tuple[Path, list[str]]:
     """Reload a configuration with another state directory; return the one that counts then, and the events."""
-    delivery = _Delivery()
+    delivery = _Delivery(depth)
     old, new = make_settings(state_dir=str(before)), make_settings(state_dir=str(after))
     daemon = Daemon(old, Control(), reload=lambda: new, environment=Environment(None, None))
     taken = daemon._reloaded(cast("Delivery", delivery))
@@ -93,6 +95,14 @@ def test_a_reload_takes_a_state_directory_that_is_free_and_lets_go_of_it_again(t
     assert _reload(tmp_path / "old", tmp_path / "new") == (tmp_path / "new", ["config.reloaded"])
     with LockFile(tmp_path / "new" / LOCK_FILE):
         pass
+
+
+def test_results_that_a_reload_leaves_behind_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _reload(tmp_path / "old", tmp_path / "new", depth=3)
+    assert f"3 results that no broker has acknowledged stay in {tmp_path / 'old'}" in caplog.text
+    caplog.clear()
+    _reload(tmp_path / "new", tmp_path / "new", depth=3)
+    assert caplog.text == ""
 
 
 def test_the_daemons_own_state_directory_by_another_name_is_not_held_by_somebody_else(tmp_path: Path) -> None:

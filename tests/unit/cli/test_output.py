@@ -66,7 +66,7 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path, encodin
     (tmp_path / name).write_text("version: 2\n")
     done = run("check", "--config", str(tmp_path / name), stdout=subprocess.PIPE, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (78, "")
-    (tmp_path / "m.onnx").touch()
+    (tmp_path / "m.onnx").symlink_to(ROOT / "models" / "surface-defects")
     text = "version: 1\ncameras: {a: {source: 'sim:bars'}}\nmodels: {m: {path: m.onnx}}\n"
     (tmp_path / name).write_text(text)
     done = run("check", "--config", str(tmp_path / name), stdout=subprocess.PIPE, PYTHONIOENCODING=encoding)
