@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 SCHEMA: Final = "edge-model/1"
 MANIFEST_NAME: Final = "edge-model.json"
 SIZE_LIMIT_BYTES: Final = 1 << 20
-TASKS: Final = ("classification", "detection")
 DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "classification": ("probabilities", "softmax", "sigmoid"),
     "detection": ("yolo", "nanodet", "end2end"),
 }
+"""Families of models, and the ways in which each family's answers may be written."""
+TASKS: Final = tuple(DECODERS)
 FORMATS: Final = ("onnx", "openvino-ir")
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS: Final = ("NCHW", "NHWC")
@@ -39,6 +40,8 @@ COLORS: Final = ("RGB", "BGR", "GRAY")
 RESIZES: Final = ("letterbox", "fit", "stretch", "crop")
 INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic")
 BOXES: Final = ("cxcywh", "xyxy")
+ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
+BACKGROUNDS: Final = ("none", "first", "last")
 BACKENDS: Final = ("openvino", "onnxruntime")
 SIDE_LIMIT_PX: Final = 8192
 LABEL_LIMIT: Final = 100_000
@@ -110,13 +113,21 @@ class OutputFields:
 
     Attributes:
         name: output tensor to read; needed only when several would fit.
+        names: the same for decoders that read several outputs: tensor names by the decoder's word for each.
         boxes: one of `BOXES`.
         normalized: whether boxes are fractions of the input instead of its pixels.
+        activation: one of `ACTIVATIONS`, what still has to be done to scores.
+        background: one of `BACKGROUNDS`, the class beside the labels that stands for nothing.
+        keypoints: names of a model's keypoints, in their order.
     """
 
     name: str | None = None
+    names: Mapping[str, str] | None = None
     boxes: str | None = None
     normalized: bool | None = None
+    activation: str | None = None
+    background: str | None = None
+    keypoints: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +321,16 @@ def _is_side(value: object) -> bool:
 
 
 def _output(section: Section) -> OutputFields:
-    found = OutputFields(section.text("name"), section.choice("boxes", BOXES), section.boolean("normalized"))
+    names = section.section("names") if "names" in section.data else None
+    found = OutputFields(
+        name=section.text("name"),
+        names=None if names is None else {key: name for key in names.data if (name := names.text(key)) is not None},
+        boxes=section.choice("boxes", BOXES),
+        normalized=section.boolean("normalized"),
+        activation=section.choice("activation", ACTIVATIONS),
+        background=section.choice("background", BACKGROUNDS),
+        keypoints=section.texts("keypoints"),
+    )
     section.close(also=("shape",))
     return found
 

@@ -11,6 +11,8 @@ from typing import Final
 
 PREDICTIONS_LIMIT: Final = 1000
 """Predictions about one frame; the message that brings them and the result that keeps them are bounded."""
+SHAPES_BYTES_LIMIT: Final = 320 << 10
+"""Polygons, masks, keypoints and texts about one frame, as JSON; what is beyond is left out, the result partial."""
 
 
 class Evaluation(IntEnum):
@@ -76,8 +78,13 @@ class Prediction:
         label: human name from the model's label list.
         score: 0..1.
         box: x, y, w, h in pixels of the camera frame (top-left origin), or ``None`` for classification.
-        polygon: x, y pairs in frame pixels, for segmentation families.
+        polygon: x, y pairs in frame pixels: the corners of an oriented box or of a text, the outline of a mask (of its
+            largest part, when it has several).
+        rle: the exact mask in frame pixels: the ``counts`` of a compressed COCO run-length encoding whose size is that
+            of the frame.
+        keypoints: x, y in frame pixels and a score of 0..1 each, in the order of the model's keypoints.
         text: recognised text, for OCR families.
+        value: what was measured, in the model's own unit; for regression and raw families, whose score is 1.
         id: label index in the model's label list.
         alternative: a model that decides for one label thought of this one, too, and decided for another; a recipe
             counts it only where it states a score.
@@ -87,7 +94,10 @@ class Prediction:
     score: float
     box: tuple[float, float, float, float] | None = None
     polygon: tuple[tuple[float, float], ...] | None = None
+    rle: str | None = None
+    keypoints: tuple[tuple[float, float, float], ...] | None = None
     text: str | None = None
+    value: float | None = None
     id: int | None = None
     alternative: bool = False
 
@@ -158,6 +168,7 @@ class Result:
     counters: Counters
     predictions: tuple[Prediction, ...] = ()
     simulated: bool = False
+    partial: bool = False  # shapes beyond `SHAPES_BYTES_LIMIT` were left out
     origin: str | None = None
     job_id: str | None = None
     part_id: str | None = None

@@ -18,7 +18,7 @@ from edge_runtime.core.manifest import MANIFEST_NAME, Manifest, Weights, Weights
 from edge_runtime.core.result import ModelRef
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
-from edge_runtime.engine.metadata import Sourced, resolve
+from edge_runtime.engine.metadata import Graph, Sourced, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
 from edge_runtime.system.regular import open_regular
 
@@ -125,7 +125,7 @@ def _open_bare(path: Path) -> Package:
 
 def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents: list[bytes], where: str) -> Package:
     facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
-    spec, sources = resolve(manifest, facts.metadata, facts.inputs, facts.outputs, where)
+    spec, sources = resolve(manifest, Graph(facts.metadata, facts.inputs, facts.outputs), where)
     notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     label, count = Counter(spec.labels).most_common(1)[0]
     if count > 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.result import SHAPES_BYTES_LIMIT
 from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.loader import Answer, LoadedModel
 
 Reply = dict[str, object]
+_SHAPES: Final = ("text", "keypoints", "polygon", "rle")  # the first are kept first
 TEXT_LIMIT: Final = 2000
 """Characters of a sentence for people; with the limits of `core.manifest` every message fits `system.messages`."""
 
@@ -144,10 +147,12 @@ def failed(request: int, failure: str, message: str) -> Reply:
 
 def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) -> Reply:
     """Return the message for a judged frame."""
+    predictions = [prediction_fields(one) for one in answer.predictions]
     return {
         "op": "inferred",
         "request": request,
-        "predictions": [prediction_fields(one) for one in answer.predictions],
+        "partial": _leave_out_shapes(predictions),
+        "predictions": predictions,
         "timings_ms": {
             "preprocess": round(answer.preprocess_ms, 3),
             "infer": round(answer.infer_ms, 3),
@@ -159,13 +164,32 @@ def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) ->
 
 
 def prediction_fields(prediction: Prediction) -> Reply:
-    """Return a prediction as JSON fields; ``box`` only when it has one, ``alternative`` only when it is one."""
+    """Return a prediction as JSON fields; what it does not have has no field."""
     fields: Reply = {"label": prediction.label, "score": prediction.score, "id": prediction.id}
-    if prediction.box is not None:
-        fields["box"] = list(prediction.box)
+    others = {name: getattr(prediction, name) for name in ("box", *_SHAPES, "value")}
+    fields |= {name: value for name, value in others.items() if value is not None}
     if prediction.alternative:
         fields["alternative"] = True
     return fields
+
+
+def _leave_out_shapes(predictions: list[Reply]) -> bool:
+    """Take the shapes out of ``predictions`` that a message has no room for, and return whether there were such.
+
+    The best predictions keep theirs; of one that cannot keep both, the outline says more than the mask costs.
+    """
+    left, partial = SHAPES_BYTES_LIMIT, False
+    for fields in predictions:
+        for name in _SHAPES:
+            if name not in fields:
+                continue
+            size = len(json.dumps(fields[name]))
+            if size > left:
+                del fields[name]
+                partial = True
+            else:
+                left -= size
+    return partial
 
 
 def benched(order: BenchOrder, figures: BenchFigures) -> Reply:

@@ -66,11 +66,20 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """How the answer is written: `name` of the output or ``None`` (the one that fits), boxes `cxcywh` or `xyxy`."""
+    """How the answer is written; see `core.manifest.OutputFields` for the words.
 
-    name: str | None
-    boxes: str
-    normalized: bool
+    Attributes:
+        name: of the output, or ``None`` (the one that fits).
+        names: of the outputs a decoder names otherwise, by its word for each; what is not in it is told by its shape.
+    """
+
+    name: str | None = None
+    boxes: str = "xyxy"
+    normalized: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    activation: str = "none"
+    background: str = "none"
+    keypoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,10 @@ class InspectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the engine answered for one frame; milliseconds of its stages, and the device that really ran."""
+    """What the engine answered for one frame; milliseconds of its stages, and the device that really ran.
+
+    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`.
+    """
 
     predictions: tuple[Prediction, ...]
     preprocess_ms: float
@@ -88,6 +91,7 @@ class Verdict:
     postprocess_ms: float
     queue_ms: float
     device: str
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class ModelFacts:
         return self.by_label.get(label, self.score_min)
 
 
+FINDING_TASKS = ("detection", "oriented_detection", "instance_segmentation")
+"""Models of these families report nothing about a part on which there is nothing."""
 _NO_FACTS = (None, None, None, None)
 
 
@@ -106,6 +108,7 @@ class ResultFactory:
             counters=counters,
             predictions=predictions,
             simulated=simulated,
+            partial=verdict.partial if verdict else False,
             origin=frame.origin if frame else None,
             job_id=ids.job_id,
             part_id=ids.part_id,
@@ -136,8 +139,8 @@ class ResultFactory:
         return judge(self._recipe_for(facts), verdict.predictions, frame.width, frame.height)
 
     def _recipe_for(self, facts: ModelFacts | None) -> Recipe:
-        """Return the recipe, or for a detector without rules the obvious one: whatever it finds is not OK."""
-        if self._recipe.not_ok or facts is None or facts.task != "detection":
+        """Return the recipe; without rules, of a model that finds things, the obvious one: what it finds is not OK."""
+        if self._recipe.not_ok or facts is None or facts.task not in FINDING_TASKS:
             return self._recipe
         return replace(self._recipe, not_ok=(Rule(ANY_LABEL),))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame, SlotRef
-from edge_runtime.core.result import PREDICTIONS_LIMIT, ModelRef, Prediction
+from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.pipeline.inspection import NS_PER_MS, Verdict
 from edge_runtime.pipeline.results import ModelFacts
 
@@ -157,6 +157,7 @@ def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
         postprocess_ms=number(timings, "postprocess"),
         queue_ms=max(0.0, (integer(message, "started_mono_ns") - captured_mono_ns) / NS_PER_MS),
         device=text(message, "device"),
+        partial=_flag(message, "partial"),
     )
 
 
@@ -167,17 +168,50 @@ def _prediction(item: object) -> Prediction:
     if box is not None and not (isinstance(box, list) and len(box) == 4):  # noqa: PLR2004 - x, y, w, h
         raise _misfit("box", "[x, y, w, h]", box)
     label_id = item.get("id")
-    alternative = item.get("alternative", False)
-    if not isinstance(alternative, bool):
-        raise _misfit("alternative", "true or false", alternative)
     return Prediction(
         label=text(item, "label"),
         score=_score(item, "score"),
         box=None
         if box is None
         else (_finite(box[0], "box"), _finite(box[1], "box"), _finite(box[2], "box"), _finite(box[3], "box")),
+        polygon=_polygon(item.get("polygon")),
+        rle=None if item.get("rle") is None else _run_lengths(item["rle"]),
+        keypoints=_keypoints(item.get("keypoints")),
+        text=None if item.get("text") is None else text(item, "text"),
+        value=None if item.get("value") is None else number(item, "value"),
         id=None if label_id is None else integer(item, "id"),
-        alternative=alternative,
+        alternative=_flag(item, "alternative"),
+    )
+
+
+def _flag(message: Mapping[str, object], key: str) -> bool:
+    value = message.get(key, False)
+    if not isinstance(value, bool):
+        raise _misfit(key, "true or false", value)
+    return value
+
+
+def _run_lengths(value: object) -> str:
+    if not isinstance(value, str) or len(value) > SHAPES_BYTES_LIMIT or not all("0" <= c <= "o" for c in value):
+        raise _misfit("rle", "the counts of a compressed COCO run-length encoding", value)
+    return value
+
+
+def _polygon(value: object) -> tuple[tuple[float, float], ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(point, list) and len(point) == 2 for point in value):  # noqa: PLR2004 - x, y
+        raise _misfit("polygon", "a list of [x, y]", value)
+    return tuple((_finite(x, "polygon"), _finite(y, "polygon")) for x, y in value)
+
+
+def _keypoints(value: object) -> tuple[tuple[float, float, float], ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(point, list) and len(point) == 3 for point in value):  # noqa: PLR2004 - x, y, score
+        raise _misfit("keypoints", "a list of [x, y, score]", value)
+    return tuple(
+        (_finite(x, "keypoints"), _finite(y, "keypoints"), _score({"score": score}, "score")) for x, y, score in value
     )
 
 

@@ -157,7 +157,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "evaluation": result.evaluation.text,
         "reason": result.reason,
         "score": result.score,
-        "predictions": [_prediction(prediction) for prediction in result.predictions],
+        "predictions": [_prediction(one, result.width, result.height) for one in result.predictions],
         "image": {"width": result.width, "height": result.height},
         "model": _model(result.model),
         "backend": result.backend,
@@ -165,7 +165,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "precision": result.precision,
         "timings_ms": _timings(result.timings),
         "simulated": result.simulated,
-        "partial": False,
+        "partial": result.partial,
         "correlationId": result.correlation_id,
         "counters": encode_counters(result.counters),
         "historical": False,
@@ -302,7 +302,7 @@ def _timings(timings: Timings) -> dict[str, float]:
     }
 
 
-def _prediction(prediction: Prediction) -> dict[str, object]:
+def _prediction(prediction: Prediction, width: int, height: int) -> dict[str, object]:
     document: dict[str, object] = {
         "label": prediction.label,
         "score": prediction.score,
@@ -312,6 +312,12 @@ def _prediction(prediction: Prediction) -> dict[str, object]:
         document["id"] = prediction.id
     if prediction.polygon is not None:
         document["polygon"] = [list(point) for point in prediction.polygon]
+    if prediction.rle is not None:
+        document["rle"] = {"size": [height, width], "counts": prediction.rle}
+    if prediction.keypoints is not None:
+        document["keypoints"] = [list(point) for point in prediction.keypoints]
     if prediction.text is not None:
         document["text"] = prediction.text
+    if prediction.value is not None:
+        document["value"] = prediction.value
     return document

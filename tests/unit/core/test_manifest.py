@@ -77,7 +77,7 @@ def test_a_full_manifest_keeps_every_value() -> None:
     assert manifest.input == InputFields(
         "NCHW", "RGB", (288, 512), "letterbox", "area", 0.875, (0.485, 0.456, 0.406), (0.25,), 255.0, 114
     )
-    assert manifest.output == OutputFields("output0", "cxcywh", normalized=False)
+    assert manifest.output == OutputFields("output0", boxes="cxcywh", normalized=False)
     assert manifest.thresholds == Thresholds(0.25, 0.5, 100, {"dent": 0.4})
     assert manifest.tolerances == Tolerances(0.05, 0.8)
     assert manifest.golden["gates"] == {"p99_ms": 50}

@@ -9,7 +9,7 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import parse_manifest
 from edge_runtime.core.result import PREDICTIONS_LIMIT
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.metadata import Sourced, resolve
+from edge_runtime.engine.metadata import Graph, Sourced, resolve
 
 if TYPE_CHECKING:
     from edge_runtime.engine.spec import ModelSpec
@@ -48,7 +48,7 @@ def resolved(
     head: TensorInfo = HEAD,
 ) -> tuple[ModelSpec, dict[str, Sourced]]:
     given = None if stated is None else manifest(**stated)
-    return resolve(given, metadata or {}, [image], [head], "m.onnx")
+    return resolve(given, Graph(metadata or {}, [image], [head]), "m.onnx")
 
 
 def test_an_ultralytics_model_needs_nothing_else() -> None:
@@ -254,7 +254,7 @@ def test_an_open_size_is_taken_from_the_manifest() -> None:
 )
 def test_a_model_of_something_else_than_one_picture_is_refused(inputs: list[TensorInfo], expected: str) -> None:
     with pytest.raises(DataError, match=expected) as caught:
-        resolve(manifest(**FULL), {}, inputs, [HEAD], "m.onnx")
+        resolve(manifest(**FULL), Graph({}, inputs, [HEAD]), "m.onnx")
     assert caught.value.code == "model.wrong_input"
 
 

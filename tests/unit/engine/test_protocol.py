@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import BY_LABEL_LIMIT, wrong_values
-from edge_runtime.core.result import PREDICTIONS_LIMIT, ModelRef, Prediction
+from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.engine.base import EngineInfo
 from edge_runtime.engine.loader import Answer
 from edge_runtime.engine.protocol import TEXT_LIMIT, failed, inferred, load_failed, loaded
@@ -58,7 +59,35 @@ def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
 
 
 def test_the_largest_answer_is_sent_and_read() -> None:
-    one = Prediction(LABELS[0], 0.123456, (12345.67, 12345.67, 12345.67, 12345.67), id=99_999, alternative=True)
-    answer = Answer((one,) * PREDICTIONS_LIMIT, 1.0, 1.0, 1.0)
+    box = (12345.67, 12345.67, 12345.67, 12345.67)
+    one = Prediction(LABELS[0], 0.123456, box, value=-1.234567e-100, id=99_999, alternative=True)
+    shaped = replace(one, rle="0" * (SHAPES_BYTES_LIMIT - 2))
+    answer = Answer((shaped,) + (one,) * (PREDICTIONS_LIMIT - 1), 1.0, 1.0, 1.0)
     verdict = wire.verdict(sent(inferred(1, answer, 1, "CPU")), 1)
     assert verdict.predictions == answer.predictions
+    assert not verdict.partial
+
+
+def test_every_field_of_a_prediction_arrives() -> None:
+    one = Prediction(
+        label="plate",
+        score=0.5,
+        box=(1.0, 2.0, 3.0, 4.0),
+        polygon=((1.0, 2.0), (4.0, 2.0), (4.0, 6.0)),
+        rle="05o",
+        keypoints=((1.5, 2.5, 0.25),),
+        text="LOT 42 \u00e9",
+        value=3.5,
+        id=7,
+    )
+    verdict = wire.verdict(sent(inferred(1, Answer((one,), 1.0, 1.0, 1.0), 1, "CPU")), 1)
+    assert verdict.predictions == (one,)
+
+
+def test_shapes_without_room_are_left_out_and_said_to_be() -> None:
+    outline = ((1.0, 2.0), (4.0, 2.0), (4.0, 6.0))
+    big = Prediction("a", 0.9, polygon=outline, rle="0" * (SHAPES_BYTES_LIMIT - 100), id=0)
+    answer = Answer((big, replace(big, score=0.8)), 1.0, 1.0, 1.0)
+    verdict = wire.verdict(sent(inferred(1, answer, 1, "CPU")), 1)
+    assert verdict.predictions == (big, replace(big, score=0.8, rle=None))
+    assert verdict.partial

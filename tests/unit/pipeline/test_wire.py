@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import SlotRef
-from edge_runtime.core.result import PREDICTIONS_LIMIT, Prediction
+from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, Prediction
 from edge_runtime.pipeline import wire
 from tests.fakes.values import FACTS
 
@@ -195,6 +195,18 @@ def test_an_inference_that_claims_to_begin_before_the_capture_waited_for_no_time
         {"predictions": [{"label": "a", "score": 0.5, "box": {"x": 1}}]},
         {"predictions": [{"label": "a", "score": 0.5, "box": [1, 2, 3, None]}]},
         {"predictions": [{"label": "a", "score": 0.5, "alternative": "no"}]},
+        {"predictions": [{"label": "a", "score": 0.5, "polygon": [[1, 2, 3]]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "polygon": [[1, "2"]]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "polygon": "1 2"}]},
+        {"predictions": [{"label": "a", "score": 0.5, "rle": [1, 2]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "rle": "0 p"}]},
+        {"predictions": [{"label": "a", "score": 0.5, "rle": "0" * (SHAPES_BYTES_LIMIT + 1)}]},
+        {"predictions": [{"label": "a", "score": 0.5, "keypoints": [[1, 2]]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "keypoints": [[1, 2, 1.5]]}]},
+        {"predictions": [{"label": "a", "score": 0.5, "keypoints": {}}]},
+        {"predictions": [{"label": "a", "score": 0.5, "text": 4}]},
+        {"predictions": [{"label": "a", "score": 0.5, "value": float("nan")}]},
+        {"partial": "no"},
         {"timings_ms": [1, 2, 3]},
         {"timings_ms": {"preprocess": 1, "infer": 2}},
         {"started_mono_ns": "now"},

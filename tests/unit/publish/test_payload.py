@@ -91,11 +91,22 @@ def test_predictions_of_every_family_are_valid() -> None:
         Prediction("dog", 1.0),
         Prediction("crack", 0.5, (0.0, 0.0, 1.0, 1.0), polygon=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))),
         Prediction("text", 0.5, (0.0, 0.0, 1.0, 1.0), text="LOT 42"),
+        Prediction("part", 0.5, (0.0, 0.0, 1.0, 1.0), rle="05o", keypoints=((1.0, 2.0, 0.5),)),
+        Prediction("width", 1.0, value=-2.5),
     )
-    first, second, third = encode(make_result(1, predictions=predictions))["predictions"]
+    result = make_result(1, predictions=predictions)
+    first, second, third, fourth, fifth = encode(result)["predictions"]
     assert first == {"label": "dog", "score": 1.0, "box": None}
     assert second["polygon"] == [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
     assert third["text"] == "LOT 42"
+    assert fourth["rle"] == {"size": [result.height, result.width], "counts": "05o"}
+    assert fourth["keypoints"] == [[1.0, 2.0, 0.5]]
+    assert fifth["value"] == -2.5
+
+
+def test_a_result_that_lacks_shapes_says_so() -> None:
+    assert encode(make_result(1))["partial"] is False
+    assert encode(make_result(1, partial=True))["partial"] is True
 
 
 def test_the_headers_of_a_result_repeat_what_a_router_needs() -> None:

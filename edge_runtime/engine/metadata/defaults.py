@@ -1,0 +1,32 @@
+"""What each family needs to be stated, and the values of what nobody has to state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_runtime.core.result import PREDICTIONS_LIMIT
+
+THRESHOLDS: Final = {
+    "classification": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 5},
+    "detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+}
+"""By task."""
+DECODER_THRESHOLDS: Final = {
+    ("end2end", "thresholds.iou"): 1.0,
+    ("sigmoid", "thresholds.score"): 0.5,
+    ("sigmoid", "thresholds.max_predictions"): PREDICTIONS_LIMIT,  # any number is present, none may be left out
+}
+"""By decoder, where it differs from its task."""
+LABELS: Final[dict[str, tuple[str, ...]]] = {}
+"""By task, for families whose models tell nothing apart that needs a name."""
+EXAMPLES: Final = {
+    "task": '"task": "detection"',
+    "decoder": '"decoder": "yolo"',
+    "labels": '"labels": ["good", "scratch"]',
+    "input.size": '"size": [640, 640]',
+    "input.color": '"color": "RGB"',
+    "input.layout": '"layout": "NCHW"',
+    "input.resize": '"resize": "letterbox"',
+    "input.scale": '"scale": 255',
+}
+"""What has to be stated somewhere, each as it may stand in a manifest."""

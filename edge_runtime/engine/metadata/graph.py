@@ -1,0 +1,26 @@
+"""What a model file says about itself, before anything is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_runtime.engine.base import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Facts of a model file.
+
+    Attributes:
+        metadata: ONNX `metadata_props`, or an IR's `rt_info` as ``section/key``; files beside it as ``file/key``.
+        inputs: as the file declares them.
+        outputs: likewise.
+    """
+
+    metadata: Mapping[str, str]
+    inputs: Sequence[TensorInfo]
+    outputs: Sequence[TensorInfo]

@@ -1,0 +1,33 @@
+"""What exporters write as text, read back as values; what is something else is ``None``."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+_LITERAL_LIMIT: Final = 1 << 20
+
+
+def literal(text: str | None) -> object:
+    """Return the Python literal in ``text``."""
+    try:
+        return ast.literal_eval(text) if text is not None and len(text) < _LITERAL_LIMIT else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def floats(text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers in ``text``, at least one, separated by blanks or commas, in brackets or not."""
+    try:
+        numbers = tuple(
+            float(one) for one in (text or "").replace(",", " ").replace("[", " ").replace("]", " ").split()
+        )
+    except ValueError:
+        return None
+    return numbers or None
+
+
+def first(text: str | None) -> float | None:
+    """Return the first number in ``text``."""
+    numbers = floats(text)
+    return numbers[0] if numbers else None
