@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.onnxgate import NODE_LIMIT
+from edge_runtime.engine.onnxrules import NODE_LIMIT
 
 SIZE_LIMIT_BYTES: Final = 64 << 20
 _DTYPES: Final = {
@@ -42,7 +42,7 @@ def inspect_ir(data: bytes, where: str) -> IrFacts:
 
     Raises:
         DataError: codes ``model.unreadable`` (not the XML of an IR), ``model.unknown_operator``, ``model.unsafe`` (more
-            operators than `onnxgate.NODE_LIMIT`).
+            operators than `onnxrules.NODE_LIMIT`).
     """
     head = data[:4096].lstrip()
     # UTF-16 has zeros in it, and other bytes for the words that are looked for
