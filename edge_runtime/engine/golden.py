@@ -1,18 +1,12 @@
-"""Golden frames: pictures in a package with the answers of a trusted run, by which a box tells whether it sees alike.
+"""Holds the answers of this box against the golden ones of a package: pictures that a trusted run judged before.
 
-`golden/expected.json` (schema ``golden/1``)::
-
-    {"schema": "golden/1", "trusted": {"backend": ..., "device": ..., "precision": ..., "version": ...},
-     "frames": [{"file": "frame-01.jpg", "predictions": [{"label": ..., "score": ..., "box": [x, y, w, h], ...}]}]}
-
-Predictions are those of `core.result.Prediction` as they are sent to main, best first. Only fields that are expected
-are compared; masks (``polygon``, ``rle``) through the box around them, ``id`` through the label.
+Only fields that are expected are compared; masks (``polygon``, ``rle``) through the box around them, ``id`` through
+the label.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +14,15 @@ import cv2
 import numpy as np
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.core.golden import (
+    ANSWERS_LIMIT_BYTES,
+    ANSWERS_NAME,
+    FOLDER,
+    REMAKE,
+    Fields,
+    GoldenFrame,
+    parse_golden,
+)
 from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
@@ -31,27 +33,11 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.manifest import Tolerances
 
-SCHEMA: Final = "golden/1"
-FOLDER: Final = "golden"
-ANSWERS_NAME: Final = "expected.json"
-FRAMES_LIMIT: Final = 200
 FILE_LIMIT_BYTES: Final = 32 << 20
 PIXELS_LIMIT: Final = 40_000_000
-_PICTURE: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,99}\.(jpg|jpeg|png)", re.IGNORECASE)
-_EXPECTED_LIMIT_BYTES: Final = 16 << 20
 _BOX_NUMBERS = 4
-_HELP: Final = "make it again with: edge-runtime models pack DIR --force"
 
-Fields = dict[str, object]
 Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenFrame:
-    """A picture and what a trusted run saw in it, best first."""
-
-    file: str
-    predictions: tuple[Fields, ...]
 
 
 @dataclass(slots=True)
@@ -60,54 +46,28 @@ class Comparison:
 
     Attributes:
         problems: what is not as it should be, a sentence each.
-        score: largest difference of a score.
-        iou: least IoU of a box and the one that it should be; 1 without boxes.
-        cosine: least cosine between the scores of a frame's labels; 1 where places are found.
+        score: largest difference of a score; ``None`` while nothing was compared, like the others.
+        iou: least IoU of a box and the one that it should be.
+        cosine: least cosine between the scores of a frame's labels, of models that find no places.
     """
 
     problems: list[str] = field(default_factory=list)
-    score: float = 0.0
-    iou: float = 1.0
-    cosine: float = 1.0
+    score: float | None = None
+    iou: float | None = None
+    cosine: float | None = None
 
 
 def read_golden(root: Path) -> tuple[GoldenFrame, ...]:
     """Return the golden frames of the package at ``root``; none when it has none.
 
     Raises:
-        DataError: code ``golden.unreadable`` or ``golden.invalid``.
+        DataError: see `core.golden.parse_golden`.
     """
-    path = root / FOLDER / ANSWERS_NAME
     try:
-        raw = read_limited(path, _EXPECTED_LIMIT_BYTES)
+        raw = read_limited(root / FOLDER / ANSWERS_NAME, ANSWERS_LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    where = f"{root.name}/{FOLDER}/{ANSWERS_NAME}"
-    data = load_object(raw, where, limit_bytes=_EXPECTED_LIMIT_BYTES)
-    problems: list[str] = []
-    top = Section(data, "", problems, [])
-    schema = top.text("schema", required=True)
-    if schema not in (SCHEMA, None):
-        problems.append(f"schema: expected {SCHEMA!r}, found {schema!r}")
-    frames = tuple(_frame(section) for section in top.sections("frames"))
-    if len(frames) > FRAMES_LIMIT:
-        problems.append(f"frames: expected at most {FRAMES_LIMIT}, found {len(frames)}")
-    if problems:
-        raise DataError("golden.invalid", f"{where}: {'; '.join(problems[:5])}", help=_HELP)
-    return frames
-
-
-def _frame(section: Section) -> GoldenFrame:
-    file = section.text("file", required=True, pattern=_PICTURE) or ""
-    rows = [] if section.get("predictions") == [] else section.sections("predictions")
-    for row in rows:
-        row.text("label", required=True)
-        row.text("text")
-        if row.number("score", 0, 1) is None:
-            row.wrong("score", "a number from 0 to 1", row.get("score"))
-        if "box" in row.data and _box(row.data) is None:
-            row.wrong("box", "x, y, width and height", row.get("box"))
-    return GoldenFrame(file, tuple(dict(row.data) for row in rows))
+    return parse_golden(raw, f"{root.name}/{FOLDER}/{ANSWERS_NAME}")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -119,13 +79,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     try:
         raw = read_limited(path, FILE_LIMIT_BYTES)
     except FileNotFoundError as error:
-        raise DataError("golden.unreadable", f"{path.name}: no such file", help=_HELP) from error
+        raise DataError("golden.unreadable", f"{path.name}: no such file", help=REMAKE) from error
     try:
         picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR) if raw else None
     except cv2.error:  # more pixels than OpenCV is allowed, for example
         picture = None
     if picture is None or picture.shape[0] * picture.shape[1] > PIXELS_LIMIT:
-        raise DataError("golden.unreadable", f"{path.name}: not a picture that can be decoded", help=_HELP)
+        raise DataError("golden.unreadable", f"{path.name}: not a picture that can be decoded", help=REMAKE)
     return picture.astype(np.uint8, copy=False)
 
 
@@ -159,10 +119,10 @@ def _compare_places(
         alike = [(_overlap(one, other), -at) for at, other in enumerate(left) if other.get("label") == one["label"]]
         overlap, place = max(alike, default=(0.0, None))
         if place is not None and overlap >= tolerances.iou:
-            into.iou = min(into.iou, overlap)
+            into.iou = _least(into.iou, overlap)
             problems += _compare_fields(one, left.pop(-place), tolerances, into)
         elif _score(one) >= doubtful:
-            into.iou = min(into.iou, overlap)
+            into.iou = _least(into.iou, overlap)
             nearest = f", the nearest overlaps by {overlap:.3f} and {tolerances.iou:g} is asked for" if overlap else ""
             problems.append(f"{_words(one)} was not found{nearest}")
     problems += [f"{_words(one)} was found and should not be" for one in left if _score(one) >= doubtful]
@@ -176,7 +136,7 @@ def _compare_labels(
         return [] if not expected and not found else [f"{len(expected)} labels expected, {len(found)} found"]
     wanted, seen = _by_label(expected), _by_label(found)
     cosine = _cosine(wanted, seen)
-    into.cosine = min(into.cosine, cosine)
+    into.cosine = _least(into.cosine, cosine)
     problems = []
     if cosine < tolerances.cosine:
         problems.append(f"the scores have a cosine of {cosine:.4f}, at least {tolerances.cosine:g} is asked for")
@@ -191,7 +151,7 @@ def _compare_labels(
 def _compare_fields(expected: Fields, found: Fields, tolerances: Tolerances, into: Comparison) -> list[str]:
     problems = []
     difference = abs(_score(expected) - _score(found))
-    into.score = max(into.score, difference)
+    into.score = max(into.score or 0.0, difference)
     if difference > tolerances.score:
         text = f"{_words(expected)} has a score of {_score(found):.4f} here"
         problems.append(f"{text}; {tolerances.score:g} more or less is allowed")
@@ -207,6 +167,10 @@ def _compare_fields(expected: Fields, found: Fields, tolerances: Tolerances, int
         if apart > reach:
             problems.append(f"{_words(expected)} has keypoints {apart:.1f} px off, {reach:.1f} are allowed")
     return problems
+
+
+def _least(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)
 
 
 def _by_label(predictions: Sequence[Fields]) -> dict[str, float]:

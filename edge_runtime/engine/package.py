@@ -148,12 +148,21 @@ def _manifest(path: Path) -> Manifest:
     return parse_manifest(_read(path), where=f"{path.parent.name}/{path.name}")
 
 
-def _read_verified(root: Path, part: WeightsFile) -> bytes:
-    path = root / part.file
+def read_weights(root: Path, file: str) -> bytes:
+    """Return the content of ``file`` in the package ``root``.
+
+    Raises:
+        DataError: code ``model.missing`` (also for what leads out of the package) or ``model.unreadable``.
+    """
+    path = root / file
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
-        message = f"{root.name}/{part.file} leads out of the package"
+        message = f"{root.name}/{file} leads out of the package"
         raise DataError("model.missing", message, help="copy the file into the package")
-    content = _read(path)
+    return _read(path)
+
+
+def _read_verified(root: Path, part: WeightsFile) -> bytes:
+    content = read_weights(root, part.file)
     found = hashlib.sha256(content).hexdigest()
     if found != part.sha256:
         message = f"{root.name}/{part.file}: expected sha256 {part.sha256}, found {found}"

@@ -20,17 +20,18 @@ import logging
 import os
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.golden import FOLDER
 from edge_runtime.core.manifest import Gates
 from edge_runtime.engine.base import parse_device
 from edge_runtime.engine.confinement import confine
-from edge_runtime.engine.golden import FOLDER, Comparison, compare, read_golden, read_picture
+from edge_runtime.engine.golden import Comparison, compare, read_golden, read_picture
 from edge_runtime.engine.loader import UNFORESEEN, backends_by_rank, installed_backends, load_engine, make_engine
 from edge_runtime.engine.package import open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
@@ -171,7 +172,7 @@ class Vetting:
         with self._during("gate", "reading and checking the files"):
             package = self._open()
         self._reference(package)
-        with self._during("engine", f"{self.order.backend} on {self.order.device}"):
+        with self._during("engine", f"{self._target(package)} on {parse_device(self.order.device).device}"):
             self.peak.reset()
             model = load_engine(
                 self.order.path, device=self.order.device, backend=self.order.backend, threads=self.order.threads
@@ -203,12 +204,15 @@ class Vetting:
         return package
 
     def _reference(self, package: Package) -> None:
-        choice = parse_device(self.order.device, self.order.backend)
-        target = choice.backend or next((one for one in package.backends if one in installed_backends()), None)
+        target = self._target(package)
         if package.format != "onnx" or target == "onnxruntime" or "onnxruntime" not in installed_backends():
             return
         with self._during("reference", "onnxruntime on CPU"):
             make_engine(package, "onnxruntime", "CPU", self.order.threads, None).close()
+
+    def _target(self, package: Package) -> str:
+        choice = parse_device(self.order.device, self.order.backend)
+        return choice.backend or next((one for one in package.backends if one in installed_backends()), "no backend")
 
     def _record(self, model: LoadedModel) -> list[NDArray[np.uint8]]:
         root = self.order.path / FOLDER
@@ -233,9 +237,9 @@ class Vetting:
             self.facts["golden"] = {
                 "frames": len(golden),
                 "problems": [_clean(one) for one in found.problems[:PROBLEMS_SHOWN]],
-                "score": round(found.score, 5),
-                "iou": round(found.iou, 5),
-                "cosine": round(found.cosine, 6),
+                "score": found.score,
+                "iou": found.iou,
+                "cosine": found.cosine,
                 "tolerances": {"score": tolerances.score, "iou": tolerances.iou, "cosine": tolerances.cosine},
             }
             _judge(found, gates)
@@ -253,6 +257,7 @@ class Vetting:
         self.facts["latency_ms"] = {"p50": round(p50, 3), "p99": round(p99, 3), "frames": len(runs)}
         self.facts["memory_mb"] = round(memory, 1)
         gates = Gates() if package.manifest is None else package.manifest.gates
+        self.facts["gates"] = {key: value for key, value in asdict(gates).items() if value is not None}
         limits = (("p50_ms", p50, gates.p50_ms), ("p99_ms", p99, gates.p99_ms), ("memory_mb", memory, gates.memory_mb))
         missed = [f"{name} is {is_:.1f}, at most {most:g}" for name, is_, most in limits if most and is_ > most]
         if missed:
@@ -296,18 +301,19 @@ def _judge(found: Comparison, gates: Gates) -> None:
         message = f"this box sees other things than the trusted run: {'; '.join(found.problems[:3])}{more}"
         help_ = "do not use it here; try the other backend, or a model that was not quantized for another processor"
         raise DataError("golden.differs", message, help=help_)
+    least = (("iou", found.iou, gates.iou), ("cosine", found.cosine, gates.cosine))
     missed = [
-        f"{name} is {is_:.4f}, {limit:g} is asked for"
-        for name, is_, limit, is_wrong in (
-            ("iou", found.iou, gates.iou, gates.iou is not None and found.iou < gates.iou),
-            ("score", found.score, gates.score, gates.score is not None and found.score > gates.score),
-            ("cosine", found.cosine, gates.cosine, gates.cosine is not None and found.cosine < gates.cosine),
-        )
-        if is_wrong
+        f"{name} is {is_:.4f}, at least {to_be:g} is asked for" for name, is_, to_be in least if _below(is_, to_be)
     ]
+    if _below(gates.score, found.score):
+        missed.append(f"scores are {found.score:.4f} apart, {gates.score:g} is allowed")
     if missed:
         message = f"this box is further from the trusted run than the package allows: {'; '.join(missed)}"
         raise DataError("golden.gate", message, help="do not use it here; try the other backend")
+
+
+def _below(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and one < other
 
 
 def _is_memory(error: BaseException | None) -> bool:

@@ -23,7 +23,7 @@ SLACK_S: Final = 60.0
 """The deadline is what ends a vet; its heartbeat, which native code does not give, comes after it."""
 FRAMES_LIMIT: Final = 1000
 _ERRORS: Final = {one.exit_code: one for one in (DataError, UnavailableError, PermissionDeniedError, ConfigError)}
-_FACTS: Final = ("model", "engine", "golden", "latency_ms", "memory_mb")
+_FACTS: Final = ("model", "engine", "golden", "latency_ms", "memory_mb", "gates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class VetReport:
     Attributes:
         error: why it must not be used; ``None`` when it passed.
         steps: in their order; the last one is where it ended.
-        facts: what the process said of the model (`model`, `engine`, `golden`, `latency_ms`, `memory_mb`), as JSON.
+        facts: what the process said, as JSON: `model`, `engine`, `golden`, `latency_ms`, `memory_mb`, `gates`.
         frames: recorded answers by picture.
     """
 
