@@ -124,7 +124,11 @@ def _open_bare(path: Path) -> Package:
 
 
 def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents: list[bytes], where: str) -> Package:
-    facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
+    facts = (
+        inspect_onnx(contents[0], where)
+        if form.format == "onnx"
+        else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
+    )
     spec, sources = resolve(manifest, facts.metadata, facts.inputs, facts.outputs, where)
     notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     label, count = Counter(spec.labels).most_common(1)[0]
