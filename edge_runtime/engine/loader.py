@@ -183,7 +183,7 @@ def _load(
         raise DataError("device.unknown", message, help="write whole numbers from 1")
     limit_cv2_threads()
     choice = parse_device(device, backend)
-    package = open_package(path, (choice.backend,) if choice.backend else _installed_first())
+    package = open_package(path, (choice.backend,) if choice.backend else backends_by_rank())
     chosen = _choose(choice.backend, package.backends)
     engine = make_engine(package, chosen, choice.device, threads, cache_dir)
     return LoadedModel(package, engine, workers, started_ns)
@@ -206,7 +206,7 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(one for one in BACKENDS if find_spec(one) is not None)
 
 
-def _installed_first() -> tuple[str, ...]:
+def backends_by_rank() -> tuple[str, ...]:
     """Return all backends: one that is not installed may be the only one a package is meant for, and is named then."""
     installed = installed_backends()
     return (*installed, *(one for one in BACKENDS if one not in installed))

@@ -124,7 +124,11 @@ def _open_bare(path: Path) -> Package:
 
 
 def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents: list[bytes], where: str) -> Package:
-    facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
+    facts = (
+        inspect_onnx(contents[0], where)
+        if form.format == "onnx"
+        else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
+    )
     spec, sources = resolve(manifest, Graph(facts.metadata, facts.inputs, facts.outputs), where)
     notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     label, count = Counter(spec.labels).most_common(1)[0]
@@ -148,12 +152,21 @@ def _manifest(path: Path) -> Manifest:
     return parse_manifest(_read(path), where=f"{path.parent.name}/{path.name}")
 
 
-def _read_verified(root: Path, part: WeightsFile) -> bytes:
-    path = root / part.file
+def read_weights(root: Path, file: str) -> bytes:
+    """Return the content of ``file`` in the package ``root``.
+
+    Raises:
+        DataError: code ``model.missing`` (also for what leads out of the package) or ``model.unreadable``.
+    """
+    path = root / file
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
-        message = f"{root.name}/{part.file} leads out of the package"
+        message = f"{root.name}/{file} leads out of the package"
         raise DataError("model.missing", message, help="copy the file into the package")
-    content = _read(path)
+    return _read(path)
+
+
+def _read_verified(root: Path, part: WeightsFile) -> bytes:
+    content = read_weights(root, part.file)
     found = hashlib.sha256(content).hexdigest()
     if found != part.sha256:
         message = f"{root.name}/{part.file}: expected sha256 {part.sha256}, found {found}"

@@ -171,12 +171,18 @@ def _open_output() -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, "n", 6])], weights)
 
 
-def _endless_loop() -> onnx.ModelProto:
-    """A `Loop` without a count whose condition stays true."""
+def _endless_loop(*, plain: bool) -> onnx.ModelProto:
+    """A `Loop` without a count whose condition stays true: ``plain``, or because of what it computes."""
+    still = [helper.make_node("Identity", ["go_on"], ["still"])]
+    if not plain:
+        still = [
+            helper.make_node("ReduceMin", ["before"], ["least"], keepdims=0),
+            helper.make_node("Less", ["least", "far"], ["still"]),
+        ]
     shape = [1, 3, SIDE, SIDE]
     flag = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go_on", "still")]
     body = helper.make_graph(
-        [helper.make_node("Identity", ["go_on"], ["still"]), helper.make_node("Relu", ["before"], ["after"])],
+        [*still, helper.make_node("Relu", ["before"], ["after"])],
         "body",
         [helper.make_tensor_value_info("turn", TensorProto.INT64, []), flag[0], _tensor("before", shape)],
         [flag[1], _tensor("after", shape)],
@@ -187,7 +193,8 @@ def _endless_loop() -> onnx.ModelProto:
         helper.make_node("Flatten", ["mean"], ["flat"]),
         helper.make_node("Softmax", ["flat"], ["y"], axis=1),
     ]
-    return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], {"true": np.ones((), bool)})
+    weights = {"true": np.ones((), bool), "far": np.float32(1e9)}
+    return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], weights)
 
 
 def _passed_on() -> onnx.ModelProto:
@@ -289,7 +296,8 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "passed_on": _passed_on,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
-    "endless_loop": _endless_loop,
+    "endless_loop": lambda: _endless_loop(plain=False),
+    "plainly_endless_loop": lambda: _endless_loop(plain=True),
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
     "int_input": lambda: colours((1, 3, SIDE, SIDE), TensorProto.INT64),
