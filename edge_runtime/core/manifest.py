@@ -29,7 +29,8 @@ MANIFEST_NAME: Final = "edge-model.json"
 SIZE_LIMIT_BYTES: Final = 1 << 20
 DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "classification": ("probabilities", "softmax", "sigmoid"),
-    "detection": ("yolo", "nanodet", "end2end"),
+    "detection": ("yolo", "nanodet", "end2end", "yolov5", "yolox", "ssd", "boxes", "detr"),
+    "oriented_detection": ("yolo", "end2end"),
 }
 """Families of models, and the ways in which each family's answers may be written."""
 TASKS: Final = tuple(DECODERS)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
 from edge_runtime.engine.metadata import model_api, plain, ultralytics
-from edge_runtime.engine.metadata.defaults import DECODER_THRESHOLDS, EXAMPLES, LABELS, THRESHOLDS
+from edge_runtime.engine.metadata.defaults import (
+    CENTRED,
+    DECODER_THRESHOLDS,
+    EXAMPLES,
+    FRACTIONS,
+    LABELS,
+    THRESHOLDS,
+    UNTOLD,
+)
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -66,7 +74,9 @@ def resolve(
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
-    missing = [key for key in EXAMPLES if key not in stated.found]
+    untold = UNTOLD.get(str(stated.take("decoder")), ())
+    needed = [key for key in EXAMPLES if key in untold or not key.startswith("output.")]
+    missing = [key for key in needed if key not in stated.found]
     if missing:
         message = f"{where}: not stated anywhere: {', '.join(missing)}"
         wanted = _what_to_write(missing)
@@ -119,9 +129,11 @@ class _Stated:
 
 def _what_to_write(missing: Sequence[str]) -> str:
     """Return the missing keys as they stand in a manifest, with values of a usual model."""
-    parts = [EXAMPLES[key] for key in missing if not key.startswith("input.")]
-    inside = [EXAMPLES[key] for key in missing if key.startswith("input.")]
-    return ", ".join([*parts, *([f'"input": {{{", ".join(inside)}}}'] if inside else [])])
+    parts = [EXAMPLES[key] for key in missing if "." not in key]
+    for section in ("input", "output"):
+        inside = [EXAMPLES[key] for key in missing if key.startswith(f"{section}.")]
+        parts += [f'"{section}": {{{", ".join(inside)}}}'] if inside else []
+    return ", ".join(parts)
 
 
 def _image_input(inputs: Sequence[TensorInfo], where: str) -> TensorInfo:
@@ -182,17 +194,18 @@ def _add_defaults(stated: _Stated) -> None:
             stated.take(key, default=value)
     task = stated.take("task")
     decoder = stated.take("decoder")
-    for name, decoders in DECODERS.items():
-        if task is None and decoder in decoders:
-            task = stated.take("task", default=name)
+    tasks = [name for name, decoders in DECODERS.items() if decoder in decoders]
+    if task is None and len(tasks) == 1:
+        task = stated.take("task", default=tasks[0])
     stated.take("labels", default=LABELS.get(str(task)))
     for key, value in THRESHOLDS.get(str(task), {}).items():
         stated.take(key, default=DECODER_THRESHOLDS.get((str(decoder), key), value))
     stated.take("input.interpolation", default="linear")
     stated.take("input.crop", default=1.0)
     stated.take("input.pad", default=114)
-    stated.take("output.boxes", default="cxcywh" if decoder == "yolo" else "xyxy")
-    stated.take("output.normalized", default=False)
+    is_centred = decoder in CENTRED or task == "oriented_detection"
+    stated.take("output.boxes", default="cxcywh" if is_centred else "xyxy")
+    stated.take("output.normalized", default=decoder in FRACTIONS)
 
 
 def _from_manifest(manifest: Manifest | None) -> dict[str, object]:

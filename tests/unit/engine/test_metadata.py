@@ -202,9 +202,12 @@ def test_one_statement_about_normalisation_is_one_about_all_of_it() -> None:
 
 
 def test_a_decoder_tells_its_task() -> None:
-    spec, sources = resolved({key: value for key, value in FULL.items() if key != "task"})
+    without = {key: value for key, value in FULL.items() if key != "task"}
+    spec, sources = resolved({**without, "decoder": "nanodet"})
     assert spec.task == "detection"
     assert sources["task"].source == "default"
+    with pytest.raises(DataError, match="not stated anywhere: task"):
+        resolved(without)  # turned boxes are written by a decoder yolo, too
 
 
 def test_multi_label_classifiers_have_a_threshold_by_default() -> None:
