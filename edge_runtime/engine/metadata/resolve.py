@@ -1,9 +1,11 @@
 """Where each value of a model's description comes from, and what to write when it comes from nowhere.
 
-Order of truth: `edge-model.json`, then `model_info` (OpenVINO Model API), then Ultralytics' keys, then plain keys
-(`character`, `labels`), then the shapes in the graph. Defaults exist only for what cannot turn a verdict silently:
-thresholds, interpolation, the grey of a border. Everything else that is not stated is an error that says what to
-write: wrong preprocessing gives plausible nonsense.
+Order of truth: `edge-model.json`; what the exporter itself wrote into the model (Ultralytics) or beside it
+(`metadata.yaml`, where it agrees with the model); `model_info` (OpenVINO Model API), of which Ultralytics writes one,
+too, that says less and spells labels differently; plain keys (`character`, `labels`); `labels.txt` beside the model;
+outputs that are called as only one family calls them; the shapes in the graph. Defaults exist only for what cannot turn
+a verdict silently: thresholds, interpolation, the grey of a border. Everything else that is not stated is an error that
+says what to write: wrong preprocessing gives plausible nonsense.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import model_api, plain, ultralytics
+from edge_runtime.engine.metadata import model_api, plain, rfdetr, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -23,6 +25,7 @@ from edge_runtime.engine.metadata.defaults import (
     THRESHOLDS,
     UNTOLD,
 )
+from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -47,9 +50,12 @@ class Sourced:
 
 Layer = tuple[str, dict[str, object]]
 _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = (
-    ("model_info", model_api.stated),
     ("Ultralytics metadata", ultralytics.stated),
+    (METADATA_NAME, ultralytics.stated_beside),
+    ("model_info", model_api.stated),
     ("metadata", plain.stated),
+    (LABELS_NAME, plain.stated_beside),
+    ("RF-DETR's outputs", rfdetr.stated),
 )
 
 
@@ -90,6 +96,19 @@ def resolve(
         help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
         raise DataError("model.wrong_input", message, help=help_)
     return spec, stated.found
+
+
+def other_labels(graph: Graph, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each source that knows other labels than those that are used; spelling counts."""
+    is_stray = ultralytics.is_of_other_model(graph)
+    notes = [f"{METADATA_NAME} beside the model is not used: its labels are not those of the model"] if is_stray else []
+    for name, source in _SOURCES:
+        listed = source(graph).get("labels")
+        if isinstance(listed, tuple) and listed != tuple(labels):
+            pairs = [(one, other) for one, other in zip(listed, labels, strict=False) if one != other]
+            what = f"{pairs[0][0]!r} for {pairs[0][1]!r}" if pairs else f"{len(listed)} labels, not {len(labels)}"
+            notes.append(f"labels in {name} are not used: it has {what}")
+    return tuple(notes)
 
 
 def _check_values(found: Mapping[str, Sourced], where: str) -> None:
