@@ -29,7 +29,8 @@ MANIFEST_NAME: Final = "edge-model.json"
 SIZE_LIMIT_BYTES: Final = 1 << 20
 DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "classification": ("probabilities", "softmax", "sigmoid"),
-    "detection": ("yolo", "nanodet", "end2end"),
+    "detection": ("yolo", "nanodet", "end2end", "yolov5", "yolox", "ssd", "boxes", "detr"),
+    "oriented_detection": ("yolo", "end2end"),
 }
 """Families of models, and the ways in which each family's answers may be written."""
 TASKS: Final = tuple(DECODERS)
@@ -38,7 +39,7 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS: Final = ("NCHW", "NHWC")
 COLORS: Final = ("RGB", "BGR", "GRAY")
 RESIZES: Final = ("letterbox", "fit", "stretch", "crop")
-INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic")
+INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic", "antialias")
 BOXES: Final = ("cxcywh", "xyxy")
 ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
 BACKGROUNDS: Final = ("none", "first", "last")
@@ -93,6 +94,7 @@ class InputFields:
     Attributes:
         size: height, width in pixels, 1..8192 each.
         resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred.
+        interpolation: one of `INTERPOLATIONS`; `antialias` is what Pillow and torchvision call bilinear.
         crop: fraction of the shorter side that `crop` keeps, 0 < crop <= 1.
         pad: grey level 0..255 around a letterboxed picture.
     """
@@ -279,8 +281,8 @@ def wrong_values(values: Mapping[str, object]) -> tuple[str, ...]:
 def bare_digest(sha256: Sequence[str]) -> str:
     """Return the identity of weights that came without a manifest.
 
-    One file: ``sha256:`` and its hex SHA-256. Several (an IR's `.xml`, then its `.bin`): the SHA-256 of their hex
-    digests in that order, each followed by a line feed.
+    One file: ``sha256:`` and its hex SHA-256. Several (an IR's `.xml`, then its `.bin`; then the files beside the model
+    that a value was read from, by name): the SHA-256 of their hex digests in that order, each followed by a line feed.
     """
     if len(sha256) == 1:
         return f"sha256:{sha256[0]}"

@@ -95,7 +95,7 @@ class OpenVinoEngine:
 
 
 class OpenVinoRequest:
-    """One inference request with its input and output tensors bound once; an `engine.base.Request`."""
+    """One inference request with its tensors bound once, all but outputs of open shape; an `engine.base.Request`."""
 
     def __init__(self, compiled: Any, spec: InputSpec) -> None:  # noqa: ANN401 - openvino ships no types
         """Bind the canvas as the input."""
@@ -103,8 +103,9 @@ class OpenVinoRequest:
         # OpenVINO answers for the previous frame when an input was not set: ours is set here and never replaced
         self._input = np.zeros((1, *spec.size, spec.channels), np.uint8)
         self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
-        count = len(compiled.outputs)
-        self._outputs = [self._request.get_output_tensor(i).data for i in range(count)]
+        # what has one shape is bound once; the memory of the others moves when they grow, so they are asked for again
+        is_open = [port.get_partial_shape().is_dynamic for port in compiled.outputs]
+        self._outputs = [None if moves else self._output(i) for i, moves in enumerate(is_open)]
         self._fresh = False
 
     def canvas(self) -> NDArray[np.uint8]:
@@ -119,7 +120,11 @@ class OpenVinoRequest:
             raise InvariantError("engine.stale_input", "infer() without a new frame in canvas()")
         self._fresh = False
         self.infer_bare()
-        return self._outputs
+        return [self._output(i) if bound is None else bound for i, bound in enumerate(self._outputs)]
+
+    def _output(self, index: int) -> NDArray[np.float32]:
+        data: NDArray[np.float32] = self._request.get_output_tensor(index).data
+        return data
 
     def infer_bare(self) -> None:
         """See `engine.base.Request`."""

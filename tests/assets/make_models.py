@@ -335,7 +335,7 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "large_boxes_half": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "passed_on": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"name": "output0"}},
-    "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
+    "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"boxes": "cxcywh"}},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
