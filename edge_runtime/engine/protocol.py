@@ -30,6 +30,7 @@ class LoadOrder:
     backend: str
     workers: int
     threads: int
+    streams: int
     cache_dir: str | None
 
 
@@ -87,6 +88,7 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
         backend=text_field(message, "backend", "auto"),
         workers=whole_field(message, "workers", 2),
         threads=whole_field(message, "threads", 1),
+        streams=whole_field(message, "streams", 1),
         cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
     )
 

@@ -331,6 +331,7 @@ class _Loader:
                 device=wish.device,
                 backend=wish.backend,
                 threads=wish.threads,
+                streams=wish.streams,
                 workers=wish.workers,
                 cache_dir=wish.cache_dir,
             )
