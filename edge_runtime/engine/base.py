@@ -48,6 +48,15 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a backend says about a device: its name for us (`CPU`, `GPU.1`), its maker's, the precisions it states."""
+
+    device: str
+    name: str
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """Facts read back from the compiled model.
 

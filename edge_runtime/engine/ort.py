@@ -19,7 +19,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
+from edge_runtime.engine.base import RUN_TIMEOUT_S, DeviceFacts, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 from edge_runtime.engine.onnxgate import OWN_DOMAINS, inspect_onnx
 from edge_runtime.engine.preprocess import TensorWriter
 
@@ -43,9 +43,9 @@ _OTHER_FLOATS: Final = (np.float16, np.float64)
 _FATAL = 4
 
 
-def available_devices() -> tuple[str, ...]:
+def available_devices() -> tuple[DeviceFacts, ...]:
     """Return the devices we run ONNX Runtime on."""
-    return ("CPU",)
+    return (DeviceFacts("CPU", "", ("fp32", "int8")),)
 
 
 class OrtEngine:

@@ -24,7 +24,7 @@ import openvino as ov  # type: ignore[import-untyped]  # ships no types
 from openvino.preprocess import ColorFormat, PrePostProcessor  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
+from edge_runtime.engine.base import RUN_TIMEOUT_S, DeviceFacts, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
 _TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
 _DOCTOR: Final = "edge-runtime doctor says what it lacks"
+_CAPABILITIES: Final = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16", "INT8": "int8"}
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
@@ -50,9 +51,21 @@ def _core() -> Any:  # noqa: ANN401 - openvino ships no types
     return ov.Core()
 
 
-def available_devices() -> tuple[str, ...]:
+def available_devices() -> tuple[DeviceFacts, ...]:
     """Return the devices OpenVINO sees on this box, `CPU` first when it is there."""
-    return tuple(_core().available_devices)
+    core = _core()
+    return tuple(
+        DeviceFacts(
+            device=device,
+            name=str(core.get_property(device, "FULL_DEVICE_NAME")),
+            precisions=tuple(
+                ours
+                for theirs, ours in _CAPABILITIES.items()
+                if theirs in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+            ),
+        )
+        for device in core.available_devices
+    )
 
 
 class OpenVinoEngine:

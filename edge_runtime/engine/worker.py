@@ -361,7 +361,11 @@ class _Loader:
         if pool is None:
             self._send(bench_failed(task, f"slot {task.slot} has no loaded model"))
             return
-        figures = bench(pool.model, seconds=task.seconds, requests=task.requests)
+        try:
+            figures = bench(pool.model, seconds=task.seconds, requests=task.requests, size=task.size)
+        except DataError as error:
+            self._send(bench_failed(task, str(error)))
+            return
         self._send(benched(task, figures))
 
 
