@@ -145,6 +145,7 @@ def load_engine(
     device: str = "auto",
     backend: str = "auto",
     threads: int = 1,
+    streams: int = 1,
     workers: int = 1,
     cache_dir: str | None = None,
 ) -> LoadedModel:
@@ -157,6 +158,7 @@ def load_engine(
             choice is made before the model is compiled; when the chosen one cannot load it that is an error, not a
             reason to try the other.
         threads: cores that inference of this model may use, >= 1.
+        streams: runs at a time, which divide ``threads`` among them; >= 1, on the CPU at most ``threads``.
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
 
@@ -165,7 +167,9 @@ def load_engine(
         UnavailableError: backend or device are not on this box; codes ``backend.missing``, ``device.missing``.
     """
     try:
-        return _load(path, device, backend, threads, workers, cache_dir)
+        choice = parse_device(device, backend)
+        options = EngineOptions(choice.device, threads, streams, cache_dir)
+        return _load(path, choice.backend, options, workers)
     except EdgeError:
         raise
     except Exception as error:  # what native libraries raise about the files of strangers is not written down anywhere
@@ -175,24 +179,27 @@ def load_engine(
         raise DataError(UNFORESEEN, message, help=help_) from error
 
 
-def _load(
-    path: str | Path, device: str, backend: str, threads: int, workers: int, cache_dir: str | None
-) -> LoadedModel:
+def _load(path: str | Path, backend: str | None, options: EngineOptions, workers: int) -> LoadedModel:
     started_ns = time.perf_counter_ns()
-    if threads < 1 or workers < 1:
-        message = f"threads and workers must be at least 1, got {threads} and {workers}"
-        raise DataError("device.unknown", message, help="write whole numbers from 1")
+    _check(options, workers)
     limit_cv2_threads()
-    choice = parse_device(device, backend)
-    package = open_package(path, (choice.backend,) if choice.backend else backends_by_rank())
-    chosen = _choose(choice.backend, package.backends)
-    engine = make_engine(package, chosen, choice.device, threads, cache_dir)
+    package = open_package(path, (backend,) if backend else backends_by_rank())
+    engine = make_engine(package, _choose(backend, package.backends), options)
     return LoadedModel(package, engine, workers, started_ns)
 
 
-def make_engine(package: Package, backend: str, device: str, threads: int, cache_dir: str | None) -> Engine:
+def _check(options: EngineOptions, workers: int) -> None:
+    if min(options.threads, options.streams, workers) < 1:
+        found = f"{options.threads}, {options.streams} and {workers}"
+        message = f"threads, streams and workers must be at least 1, got {found}"
+        raise DataError("device.unknown", message, help="write whole numbers from 1")
+    if options.device == "CPU" and options.streams > options.threads:
+        message = f"{options.streams} streams cannot divide {options.threads} threads among them"
+        raise DataError("device.streams", message, help="write at most as many streams as threads")
+
+
+def make_engine(package: Package, backend: str, options: EngineOptions) -> Engine:
     """Compile ``package`` with ``backend``; see `load_engine`."""
-    options = EngineOptions(device=device, threads=threads, cache_dir=cache_dir)
     if backend == "openvino":
         from edge_runtime.engine import ov  # noqa: PLC0415 - only when it is used
 

@@ -24,7 +24,7 @@ import openvino as ov  # type: ignore[import-untyped]  # ships no types
 from openvino.preprocess import ColorFormat, PrePostProcessor  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
+from edge_runtime.engine.base import RUN_TIMEOUT_S, DeviceFacts, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
 _TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
+_DOCTOR: Final = "edge-runtime doctor says what it lacks"
+_CAPABILITIES: Final = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16", "INT8": "int8"}
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _PRECISIONS: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 
@@ -48,9 +51,21 @@ def _core() -> Any:  # noqa: ANN401 - openvino ships no types
     return ov.Core()
 
 
-def available_devices() -> tuple[str, ...]:
+def available_devices() -> tuple[DeviceFacts, ...]:
     """Return the devices OpenVINO sees on this box, `CPU` first when it is there."""
-    return tuple(_core().available_devices)
+    core = _core()
+    return tuple(
+        DeviceFacts(
+            device=device,
+            name=str(core.get_property(device, "FULL_DEVICE_NAME")),
+            precisions=tuple(
+                ours
+                for theirs, ours in _CAPABILITIES.items()
+                if theirs in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+            ),
+        )
+        for device in core.available_devices
+    )
 
 
 class OpenVinoEngine:
@@ -62,14 +77,16 @@ class OpenVinoEngine:
         """Compile ``model`` (ONNX, or the XML of an IR with its ``weights``), which takes up to minutes.
 
         Raises:
-            UnavailableError: the device is not on this box, code ``device.missing``.
-            DataError: OpenVINO cannot read or compile the model, code ``model.unreadable`` or ``model.not_compiled``.
+            UnavailableError: the device is not on this box, or another one would run it; code ``device.missing``.
+            DataError: OpenVINO cannot read or compile the model, code ``model.unreadable`` or ``model.not_compiled``;
+                or the model needs what the device cannot do, ``model.open_shape`` or ``device.streams``.
         """
         core = _core()
         if options.device not in core.available_devices and f"{options.device}.0" not in core.available_devices:
             found = ", ".join(core.available_devices)
             message = f"device {options.device} is not on this box, OpenVINO has: {found}"
-            raise UnavailableError("device.missing", message, help="install its driver or use device: cpu")
+            raise UnavailableError("device.missing", message, help=f"{_DOCTOR}; or use device: cpu")
+        refuse_streams(options)
         try:
             network = core.read_model(io.BytesIO(model), io.BytesIO(weights)) if weights else core.read_model(model)
             network = _with_preprocessing(network, spec)
@@ -77,6 +94,8 @@ class OpenVinoEngine:
             raise DataError(
                 "model.unreadable", f"openvino cannot read the model: {reason(error)}", help=_TRY_OTHER
             ) from error
+        if _kind(options.device) == "NPU":
+            refuse_open_shapes(network)
         try:
             self._compiled = core.compile_model(network, options.device, _properties(options, precision))
         except RuntimeError as error:
@@ -84,6 +103,7 @@ class OpenVinoEngine:
             raise DataError("model.not_compiled", message, help=_TRY_OTHER) from error
         self._spec = spec
         self.info = _info(self._compiled, options)
+        refuse_other_device(options.device, self.info.device)
 
     def open_request(self) -> OpenVinoRequest:
         """See `engine.base.Engine`."""
@@ -138,6 +158,52 @@ class OpenVinoRequest:
             refuse_endless("openvino")
 
 
+def refuse_streams(options: EngineOptions) -> None:
+    """Refuse several streams for the NPU, which has one and queues what it is given.
+
+    Raises:
+        DataError: code ``device.streams``.
+    """
+    if _kind(options.device) == "NPU" and options.streams > 1:
+        message = f"the NPU runs one frame at a time, streams is {options.streams}"
+        raise DataError("device.streams", message, help="write streams: 1")
+
+
+def refuse_open_shapes(network: Any) -> None:  # noqa: ANN401 - openvino ships no types
+    """Refuse a network of which a size is known only when it runs: the compiler of the NPU takes none.
+
+    Raises:
+        DataError: code ``model.open_shape``.
+    """
+    ports = [*network.inputs, *network.outputs]
+    named = [f"{_name(port)} {port.get_partial_shape().to_string()}" for port in ports if port.partial_shape.is_dynamic]
+    if not named and not network.is_dynamic():
+        return
+    message = f"the NPU takes no sizes that change: {', '.join(named) or 'inside the model'}"
+    way_out = 'write "input": {"size": [height, width]} in edge-model.json, and export it with batch 1 and without NMS'
+    raise DataError("model.open_shape", message, help=f"{way_out}; or use device: cpu")
+
+
+def refuse_other_device(asked: str, executes: str) -> None:
+    """Refuse a compiled model that executes elsewhere than was asked for: there is no silent fallback.
+
+    Args:
+        asked: `CPU`, `GPU` (any), `GPU.1`, `NPU`.
+        executes: what the compiled model says, several joined by commas.
+
+    Raises:
+        UnavailableError: code ``device.missing``.
+    """
+    if all(one in (asked, f"{asked}.0") for one in executes.split(",")):
+        return
+    message = f"device {asked} was asked for, OpenVINO would run the model on {executes}"
+    raise UnavailableError("device.missing", message, help=f"{_DOCTOR}; or ask for what is there")
+
+
+def _kind(device: str) -> str:
+    return device.partition(".")[0]
+
+
 def _with_preprocessing(network: Any, spec: InputSpec) -> Any:  # noqa: ANN401 - openvino ships no types
     network.reshape({spec.name: list(spec.shape)})
     steps = PrePostProcessor(network)
@@ -166,6 +232,10 @@ def _properties(options: EngineOptions, precision: str | None) -> dict[str, obje
         properties["INFERENCE_NUM_THREADS"] = options.threads
         properties["ENABLE_CPU_PINNING"] = False
         properties["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
+    if _kind(options.device) != "NPU":  # it has one, and no such property
+        properties["NUM_STREAMS"] = options.streams
+    if options.precision is not None:
+        properties["INFERENCE_PRECISION_HINT"] = _HINTS[options.precision]
     if options.cache_dir is not None:
         properties["CACHE_DIR"] = options.cache_dir
     return properties
@@ -189,7 +259,8 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         backend_version=ov.get_version(),
         device=",".join(compiled.get_property("EXECUTION_DEVICES")),
         precision=_PRECISIONS.get(used, used),
-        threads=options.threads if options.device == "CPU" else 0,
+        threads=int(compiled.get_property("INFERENCE_NUM_THREADS")) if options.device == "CPU" else 0,
+        streams=1 if _kind(options.device) == "NPU" else int(compiled.get_property("NUM_STREAMS")),
         outputs=tuple(
             TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
             for port in compiled.outputs
