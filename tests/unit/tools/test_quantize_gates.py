@@ -94,9 +94,7 @@ def test_recipes_end_and_no_remedy_is_tried_twice() -> None:
             for more in (False, True):
                 listed = recipes(methods, is_transformer=transformer, has_more_frames=more)
                 assert len(set(listed)) == len(listed) <= 6 * len(methods)
-                assert [one.method for one in listed] == sorted(
-                    (one.method for one in listed), key=lambda one: methods.index(one)
-                )
+                assert [one.method for one in listed] == sorted((one.method for one in listed), key=methods.index)
 
 
 def test_more_frames_are_a_remedy_only_where_there_are_more() -> None:
