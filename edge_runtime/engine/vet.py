@@ -29,7 +29,7 @@ import numpy as np
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.golden import FOLDER
 from edge_runtime.core.manifest import Gates
-from edge_runtime.engine.base import parse_device
+from edge_runtime.engine.base import EngineOptions, parse_device
 from edge_runtime.engine.confinement import confine
 from edge_runtime.engine.golden import Comparison, compare, read_golden, read_picture
 from edge_runtime.engine.loader import UNFORESEEN, backends_by_rank, installed_backends, load_engine, make_engine
@@ -208,7 +208,7 @@ class Vetting:
         if package.format != "onnx" or target == "onnxruntime" or "onnxruntime" not in installed_backends():
             return
         with self._during("reference", "onnxruntime on CPU"):
-            make_engine(package, "onnxruntime", "CPU", self.order.threads, None).close()
+            make_engine(package, "onnxruntime", EngineOptions(threads=self.order.threads)).close()
 
     def _target(self, package: Package) -> str:
         choice = parse_device(self.order.device, self.order.backend)
