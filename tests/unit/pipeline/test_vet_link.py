@@ -106,8 +106,14 @@ def test_a_device_that_is_not_there_is_no_fault_of_the_model(stage: Stage) -> No
 @pytest.mark.parametrize(
     ("kind", "code", "number", "expected", "words"),
     [
-        (ExitKind.SIGNALED, None, signal.SIGSEGV, "model.crashed", "crashed the process that tried it (SIGSEGV)"),
-        (ExitKind.SIGNALED, None, signal.SIGABRT, "model.crashed", "(SIGABRT)"),
+        (
+            ExitKind.SIGNALED,
+            None,
+            signal.SIGSEGV,
+            "model.crashed",
+            "crashed the process that tried it: vet (pid 7): it ended",
+        ),
+        (ExitKind.SIGNALED, None, signal.SIGABRT, "model.crashed", "crashed the process"),
         (ExitKind.SIGNALED, None, signal.SIGKILL, "model.memory", "as the system does when memory runs out"),
         (ExitKind.EXITED, 1, None, "model.crashed", "ended without a verdict"),
         (ExitKind.KILLED, None, None, "model.crashed", "ended without a verdict"),
