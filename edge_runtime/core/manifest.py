@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.acceptance import Gates, Tolerances, read_gates, read_tolerances
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.core.result import PREDICTIONS_LIMIT
@@ -51,10 +52,6 @@ LABEL_BYTES_LIMIT: Final = 256
 LABELS_BYTES_LIMIT: Final = 640 << 10
 """Of all of them: they fit one message beside `BY_LABEL_LIMIT` thresholds; the 21 843 names of ImageNet-21k do, too."""
 BY_LABEL_LIMIT: Final = 1000
-SCORE_TOLERANCE: Final = 0.02
-IOU_TOLERANCE: Final = 0.9
-COSINE_TOLERANCE: Final = 0.99
-GATES: Final = ("p50_ms", "p99_ms", "memory_mb", "iou", "score", "cosine")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -148,42 +145,6 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerances:
-    """How far an engine may be from the golden answers.
-
-    Attributes:
-        score: largest absolute difference of a score.
-        iou: least intersection over union of a box and the one it should be.
-        cosine: least cosine between the scores of a frame's labels, for models that find no places.
-    """
-
-    score: float = SCORE_TOLERANCE
-    iou: float = IOU_TOLERANCE
-    cosine: float = COSINE_TOLERANCE
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What a box must reach with this model before it may work there; ``None`` = not asked for.
-
-    Attributes:
-        p50_ms: milliseconds that a frame may take, from its pixels to its predictions, median.
-        p99_ms: the same, 99th percentile.
-        memory_mb: MiB that a process with nothing but this model may have resident at most.
-        iou: least IoU over all golden frames; where `Tolerances` are wider this is what counts.
-        score: largest difference of a score over all golden frames, likewise.
-        cosine: least cosine over all golden frames, likewise.
-    """
-
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    memory_mb: float | None = None
-    iou: float | None = None
-    score: float | None = None
-    cosine: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
     """A whole `edge-model.json`; `digest` is the identity of the package.
 
@@ -206,8 +167,8 @@ class Manifest:
     output: OutputFields = OutputFields()
     labels: tuple[str, ...] | None = None
     thresholds: Thresholds = Thresholds()
-    tolerances: Tolerances = Tolerances()
-    gates: Gates = Gates()
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    gates: Gates = field(default_factory=Gates)
     hardware: tuple[str, ...] = ()
     requires: Mapping[str, object] = field(default_factory=dict)
     golden: Mapping[str, object] = field(default_factory=dict)
@@ -245,8 +206,8 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         output=_output(top.section("output")),
         labels=_labels(top),
         thresholds=_thresholds(top.section("thresholds")),
-        tolerances=_tolerances(top.section("golden", open_ended=True)),
-        gates=_gates(top.section("golden", open_ended=True)),
+        tolerances=read_tolerances(top.section("golden", open_ended=True)),
+        gates=read_gates(top.section("golden", open_ended=True)),
         hardware=top.texts("hardware") or (),
         requires=top.mapping("requires"),
         golden=top.mapping("golden"),
@@ -395,23 +356,3 @@ def _thresholds(section: Section) -> Thresholds:
     )
     section.close()
     return found
-
-
-def _tolerances(golden: Section) -> Tolerances:
-    section, default = golden.section("tolerances"), Tolerances()
-    score, iou, cosine = (section.number(key, 0, 1) for key in ("score", "iou", "cosine"))
-    return Tolerances(
-        default.score if score is None else score,
-        default.iou if iou is None else iou,
-        default.cosine if cosine is None else cosine,
-    )
-
-
-def _gates(golden: Section) -> Gates:
-    """Read what must be reached; a gate that nobody knows would stand open, so it is an error."""
-    section = golden.section("gates")
-    for key in section.data:
-        if key not in GATES:
-            section.problems.append(f"{section.path}{key}: unknown gate, known are {', '.join(GATES)}")
-    limits = {"p50_ms": 1e6, "p99_ms": 1e6, "memory_mb": 1e6}
-    return Gates(*(section.number(key, 0, limits.get(key, 1)) for key in GATES))

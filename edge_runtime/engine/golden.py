@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_runtime.core.manifest import Tolerances
+    from edge_runtime.core.acceptance import Tolerances
 
 FILE_LIMIT_BYTES: Final = 32 << 20
 PIXELS_LIMIT: Final = 40_000_000

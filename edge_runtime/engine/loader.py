@@ -5,6 +5,7 @@ This module names the two backends, and imports each only when it is used: eithe
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from edge_runtime.engine.preprocess import Preprocessor, limit_cv2_threads
 from edge_runtime.engine.tasks import OPEN_ANSWERS, make_decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -166,15 +167,26 @@ def load_engine(
         DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
         UnavailableError: backend or device are not on this box; codes ``backend.missing``, ``device.missing``.
     """
-    try:
+    with all_in_words(Path(path).name):
         choice = parse_device(device, backend)
         options = EngineOptions(choice.device, threads, streams, cache_dir)
         return _load(path, choice.backend, options, workers)
+
+
+@contextlib.contextmanager
+def all_in_words(name: str) -> Iterator[None]:
+    """Turn whatever a native library raises in this block about the model ``name`` into an error of ours.
+
+    Raises:
+        DataError: code `UNFORESEEN`, in place of what is no `EdgeError`.
+    """
+    try:
+        yield
     except EdgeError:
         raise
     except Exception as error:  # what native libraries raise about the files of strangers is not written down anywhere
         first = next(iter(str(error).strip().splitlines()), "")[:300]
-        message = f"{Path(path).name}: loading it failed in an unforeseen way: {type(error).__name__}: {first}"
+        message = f"{name}: loading it failed in an unforeseen way: {type(error).__name__}: {first}"
         help_ = "try the other backend, or export the model again with static shapes; the log has the traceback"
         raise DataError(UNFORESEEN, message, help=help_) from error
 

@@ -286,6 +286,9 @@ def reason(error: Exception) -> str:
     missing = re.search(r"No conversion rule found for operations: (.+)", text)
     if missing:
         return f"no conversion for the operators {missing[1]}"
+    memory = re.search(r"Failed to allocate \d+ bytes|std::bad_alloc", text)
+    if memory:
+        return f"it needs more memory than there is: {memory[0]}"
     operator = re.search(r"-- (\w+)-\d+ with a message", text)
     check = re.search(r"Check '(?!false')(.+?)' failed", text)
     if check:

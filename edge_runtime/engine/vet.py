@@ -26,13 +26,20 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from edge_runtime.core.acceptance import Gates
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.golden import FOLDER
-from edge_runtime.core.manifest import Gates
 from edge_runtime.engine.base import EngineOptions, parse_device
 from edge_runtime.engine.confinement import confine
 from edge_runtime.engine.golden import Comparison, compare, read_golden, read_picture
-from edge_runtime.engine.loader import UNFORESEEN, backends_by_rank, installed_backends, load_engine, make_engine
+from edge_runtime.engine.loader import (
+    UNFORESEEN,
+    all_in_words,
+    backends_by_rank,
+    installed_backends,
+    load_engine,
+    make_engine,
+)
 from edge_runtime.engine.package import open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import limit_cv2_threads
@@ -155,9 +162,11 @@ class Vetting:
         try:
             self._steps()
         except EdgeError as failure:
-            error = self._explained(failure)
+            error = self._out_of_memory(failure) if _is_memory(failure) else failure
+            if failure.code == UNFORESEEN:
+                logger.warning("vet: %s", failure, exc_info=failure)
         except MemoryError as failure:
-            error = self._explained(DataError("model.memory", str(failure)))
+            error = self._out_of_memory(failure)
         verdict: Reply = {"op": "verdict", "ok": error is None, "step": self.step, **self.facts}
         if error is not None:
             verdict["error"] = {
@@ -207,7 +216,7 @@ class Vetting:
         target = self._target(package)
         if package.format != "onnx" or target == "onnxruntime" or "onnxruntime" not in installed_backends():
             return
-        with self._during("reference", "onnxruntime on CPU"):
+        with self._during("reference", "onnxruntime on CPU"), all_in_words(self.order.path.name):
             make_engine(package, "onnxruntime", EngineOptions(threads=self.order.threads)).close()
 
     def _target(self, package: Package) -> str:
@@ -272,14 +281,11 @@ class Vetting:
         yield
         self.send({"op": "done", "step": step, "seconds": round(time.monotonic() - begin, 3)})
 
-    def _explained(self, error: EdgeError) -> EdgeError:
-        """Return the error; where memory ran out, one that says so whatever library said it in whatever words."""
-        if error.code == UNFORESEEN:
-            logger.warning("vet: %s", error, exc_info=error)
-        if not _is_memory(error):
-            return error
+    def _out_of_memory(self, error: Exception) -> DataError:
+        """Return one error for what every library says in words of its own."""
         limit = self.order.memory_bytes >> 20
-        message = f"step {self.step}: the model needs more than the {limit} MiB that it may have: {error.message}"
+        said = error.message if isinstance(error, EdgeError) else str(error)
+        message = f"step {self.step}: the model needs more than the {limit} MiB that it may have: {said}"
         return DataError("model.memory", message, help="use a smaller model, or a box with more memory")
 
 

@@ -176,11 +176,11 @@ class VetLink:
             return DataError("model.hangs", message, help="simplify the model, or allow more time with --deadline")
         if cause.kind is ExitKind.ZYGOTE_LOST:
             return UnavailableError("vet.lost", f"{where} was lost: {cause.text}", help="try again")
-        if cause.signal == signal.SIGKILL and cause.kind is ExitKind.SIGNALED:
+        if cause.kind is ExitKind.SIGNALED and cause.signal == signal.SIGKILL:
             message = f"{where} was killed, as the system does when memory runs out"
             return DataError("model.memory", message, help="use a smaller model, or a box with more memory")
-        if cause.signal is not None:
-            message = f"{where} crashed the process that tried it ({signal.Signals(cause.signal).name})"
+        if cause.kind is ExitKind.SIGNALED:
+            message = f"{where} crashed the process that tried it: {cause.text}"
             help_ = "do not use it: it is damaged or made to do that; export it again, or try the other backend"
             return DataError("model.crashed", message, help=help_)
         return DataError("model.crashed", f"{where} ended without a verdict: {cause.text}", help="the log says why")

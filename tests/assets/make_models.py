@@ -197,6 +197,20 @@ def _endless_loop(*, plain: bool) -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], weights)
 
 
+def _greedy() -> onnx.ModelProto:
+    """Twice as large with each of its forty operators."""
+    nodes = []
+    for at in range(40):
+        before = "x" if not at else f"c{at - 1}"
+        nodes.append(helper.make_node("Concat", [before, before], [f"c{at}"], axis=2))
+    nodes += [
+        helper.make_node("GlobalAveragePool", ["c39"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["y"], axis=1),
+    ]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, 3])])
+
+
 def _passed_on() -> onnx.ModelProto:
     """Two heads alike, of which OpenVINO knows the first under two names."""
     model = end2end()
@@ -294,6 +308,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "eight_parts": lambda: _constant(np.full(8, 3, np.float32)),
     "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
     "passed_on": _passed_on,
+    "greedy": _greedy,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
     "endless_loop": lambda: _endless_loop(plain=False),
