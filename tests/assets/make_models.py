@@ -171,6 +171,43 @@ def _open_output() -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, "n", 6])], weights)
 
 
+def suppressed() -> onnx.ModelProto:
+    """As torchvision's detectors: lists as long as the picture has bright cells that do not overlap.
+
+    A cell of 8 x 8 is one box of 12 x 12 around it, its score the mean of red, its label 1.
+    """
+    y, x = (axis.ravel() * 8 + 4 for axis in np.mgrid[: SIDE // 8, : SIDE // 8])
+    boxes = np.stack((x - 6, y - 6, x + 6, y + 6), axis=1).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["x", "red"], ["reds"], axis=1),
+        helper.make_node("AveragePool", ["reds"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Reshape", ["cells", "flat"], ["likely"]),
+        helper.make_node("Unsqueeze", ["boxes_all", "first"], ["boxes_one"]),
+        helper.make_node("NonMaxSuppression", ["boxes_one", "likely", "most", "iou", "floor"], ["chosen"]),
+        helper.make_node("Gather", ["chosen", "last"], ["places"], axis=1),
+        helper.make_node("Gather", ["boxes_all", "places"], ["boxes"], axis=0),
+        helper.make_node("Reshape", ["likely", "all"], ["list"]),
+        helper.make_node("Gather", ["list", "places"], ["scores"], axis=0),
+        helper.make_node("Mul", ["places", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["labels"]),
+    ]
+    weights = {
+        "red": np.array([0]),
+        "flat": np.array([1, 1, -1]),
+        "all": np.array([-1]),
+        "first": np.array([0]),
+        "last": np.array(2),
+        "boxes_all": boxes,
+        "most": np.array([100]),
+        "iou": np.array([0.1], np.float32),
+        "floor": np.array([0.2], np.float32),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+    }
+    answers = [_tensor("boxes", ["n", 4]), _tensor("labels", ["n"], TensorProto.INT64), _tensor("scores", ["n"])]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], answers, weights)
+
+
 def _endless_loop() -> onnx.ModelProto:
     """A `Loop` without a count whose condition stays true."""
     shape = [1, 3, SIDE, SIDE]
@@ -289,6 +326,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "passed_on": _passed_on,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
+    "suppressed": suppressed,
     "endless_loop": _endless_loop,
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
@@ -328,6 +366,7 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "passed_on": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"name": "output0"}},
     "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"boxes": "cxcywh"}},
+    "suppressed": {**_DETECTOR, "input": _RGB, "output": {"background": "first"}, "task": None},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
