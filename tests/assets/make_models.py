@@ -171,6 +171,50 @@ def _open_output() -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, "n", 6])], weights)
 
 
+TURNED_BOXES = np.array(
+    [
+        [6, 6, 4, 4, 0.1, 0.8, 0.5],  # centre, sides, two scores, angle
+        [16, 16, 12, 4, 0.9, 0.1, 0.25],
+        *[[16, 16, 4, 4, 0.01, 0.02, 0]] * 10,
+    ],
+    np.float32,
+)
+
+
+def finished_turned() -> onnx.ModelProto:
+    """The end of YOLO26 for turned boxes: three slices of one tensor, the best of which are gathered and joined."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["rows", "nothing"], ["all"]),
+        helper.make_node("Slice", ["all", "at0", "at4", "last"], ["boxes"]),
+        helper.make_node("Slice", ["all", "at4", "at6", "last"], ["scores"]),
+        helper.make_node("Slice", ["all", "at6", "at7", "last"], ["angles"]),
+        helper.make_node("ReduceMax", ["scores"], ["best"], axes=[2], keepdims=0),
+        helper.make_node("TopK", ["best", "three"], ["top", "place"], axis=1),
+        helper.make_node("Unsqueeze", ["place", "last"], ["places"]),
+        helper.make_node("Expand", ["places", "as_boxes"], ["box_places"]),
+        helper.make_node("Expand", ["places", "as_scores"], ["score_places"]),
+        helper.make_node("GatherElements", ["boxes", "box_places"], ["found_boxes"], axis=1),
+        helper.make_node("GatherElements", ["scores", "score_places"], ["found_scores"], axis=1),
+        helper.make_node("GatherElements", ["angles", "places"], ["found_angles"], axis=1),
+        helper.make_node("ArgMax", ["found_scores"], ["number"], axis=2),
+        helper.make_node("Cast", ["number"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["top", "last"], ["tops"]),
+        helper.make_node("Concat", ["found_boxes", "tops", "numbers", "found_angles"], ["output0"], axis=2),
+    ]
+    weights = {
+        "zero": np.float32(0),
+        "rows": TURNED_BOXES[None],
+        "last": np.array([2]),
+        "three": np.array([3]),
+        "as_boxes": np.array([1, 3, 4]),
+        "as_scores": np.array([1, 3, 2]),
+        **{f"at{i}": np.array([i]) for i in (0, 4, 6, 7)},
+    }
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("output0", [1, 3, 7])], weights)
+
+
 def suppressed() -> onnx.ModelProto:
     """As torchvision's detectors: lists as long as the picture has bright cells that do not overlap.
 
@@ -327,6 +371,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
     "suppressed": suppressed,
+    "finished_turned": finished_turned,
     "endless_loop": _endless_loop,
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
@@ -366,6 +411,7 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "passed_on": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"name": "output0"}},
     "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"boxes": "cxcywh"}},
+    "finished_turned": {**_DETECTOR, "task": "oriented_detection", "decoder": "end2end", "input": _RGB},
     "suppressed": {**_DETECTOR, "input": _RGB, "output": {"background": "first"}, "task": None},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
