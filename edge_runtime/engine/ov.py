@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from edge_runtime.engine.spec import InputSpec
 
 _COMPUTE: Final = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "GroupConvolution", "GroupDeconvolution")
+_SLICES_MERGED: Final = 3
+_AXES_AT: Final = 4  # the last input of a slice
 _TRY_OTHER: Final = "backend onnxruntime may read it; else export it again with constant folding and static shapes"
 _DOCTOR: Final = "edge-runtime doctor says what it lacks"
 _CAPABILITIES: Final = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16", "INT8": "int8"}
@@ -90,6 +92,7 @@ class OpenVinoEngine:
         try:
             network = core.read_model(io.BytesIO(model), io.BytesIO(weights)) if weights else core.read_model(model)
             network = _with_preprocessing(network, spec)
+            _gather_slices(network)
         except RuntimeError as error:
             raise DataError(
                 "model.unreadable", f"openvino cannot read the model: {reason(error)}", help=_TRY_OTHER
@@ -224,6 +227,41 @@ def _with_preprocessing(network: Any, spec: InputSpec) -> Any:  # noqa: ANN401 -
         if output.get_element_type() in (ov.Type.f16, ov.Type.bf16, ov.Type.f64):
             steps.output(index).tensor().set_element_type(ov.Type.f32)
     return steps.build()
+
+
+def _gather_slices(network: Any) -> None:  # noqa: ANN401 - openvino ships no types
+    """Replace slices of which one tensor has three or more by operators that pick the same elements.
+
+    The compiler of OpenVINO 2026.4 merges such slices and takes one of them for the whole tensor, so that the finished
+    heads of YOLO26 for keypoints, masks and turned boxes do not compile.
+    """
+    for node in network.get_ordered_ops():
+        if node.get_type_name() != "Slice":
+            continue
+        source = node.input(0).get_source_output()
+        siblings = [one for one in source.get_target_inputs() if one.get_node().get_type_name() == "Slice"]
+        whole, part = source.get_partial_shape(), node.get_output_partial_shape(0)
+        is_open = whole.is_dynamic or part.is_dynamic
+        if is_open or len(siblings) < _SLICES_MERGED or len(node.inputs()) <= _AXES_AT:
+            continue
+        begin, end, axis = (_whole_number(node.input(i)) for i in (1, 2, _AXES_AT))
+        if begin is None or end is None or axis is None:
+            continue
+        size, count = whole[axis].get_length(), part[axis].get_length()
+        first = begin + size if begin < 0 else begin
+        last = min(end + size if end < 0 else end, size)
+        if count == last - first:  # every element between the two
+            picked = ov.opset8.gather(source, ov.opset8.constant(np.arange(first, last)), ov.opset8.constant(axis))
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(picked.output(0))
+
+
+def _whole_number(port: Any) -> int | None:  # noqa: ANN401 - openvino ships no types
+    """Return the one number that an input is fixed to, or ``None``."""
+    node = port.get_source_output().get_node()
+    if node.get_type_name() != "Constant" or node.data.size != 1:
+        return None
+    return int(node.data.item())
 
 
 def _properties(options: EngineOptions, precision: str | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import model_api, plain, rfdetr, ultralytics
+from edge_runtime.engine.metadata import lists, model_api, plain, rfdetr, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -56,6 +56,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("metadata", plain.stated),
     (LABELS_NAME, plain.stated_beside),
     ("RF-DETR's outputs", rfdetr.stated),
+    ("names of outputs", lists.stated),
 )
 
 
@@ -222,6 +223,9 @@ def _add_defaults(stated: _Stated) -> None:
     stated.take("input.interpolation", default="linear")
     stated.take("input.crop", default=1.0)
     stated.take("input.pad", default=114)
+    labels = stated.take("labels")
+    if isinstance(labels, tuple) and labels[:1] and str(labels[0]).strip("_").lower() == "background":
+        stated.take("output.background", default="none")  # it has a place among the labels, so numbers are theirs
     is_centred = decoder in CENTRED or task == "oriented_detection"
     stated.take("output.boxes", default="cxcywh" if is_centred else "xyxy")
     stated.take("output.normalized", default=decoder in FRACTIONS)

@@ -28,7 +28,8 @@ class NanoDet(Detector):
     """Per stride [1, n, labels] scores and [1, n, 4 * bins] distances; a `Decoder`.
 
     A box side is the mean of a softmax over ``bins`` distances, in strides from the centre of its cell (Generalized
-    Focal Loss, arXiv 2006.04388; centres at (i + 0.5) * stride as in NanoDet 0.x).
+    Focal Loss, arXiv 2006.04388; centres at (i + 0.5) * stride as in NanoDet 0.x). PicoDet of PaddleDetection is the
+    same.
     """
 
     def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:

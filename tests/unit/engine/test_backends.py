@@ -331,3 +331,13 @@ def test_a_new_array_from_opencv_is_copied_into_the_canvas(monkeypatch: pytest.M
     canvas = np.zeros((32, 32, 3), np.uint8)
     Preprocessor(input_spec()).fill(np.zeros((8, 8, 3), np.uint8), canvas)
     assert (canvas == 9).all()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_slices_of_one_tensor_are_not_taken_for_the_whole(tmp_path: Path, backend: str) -> None:
+    model = load_engine(write_package(tmp_path, "finished_turned"), backend=backend)
+    found = model.lanes[0].predict(np.zeros((SIDE, SIDE, 3), np.uint8)).predictions
+    model.close()
+    assert [(one.label, one.score) for one in found] == [("scratch", pytest.approx(0.9)), ("dent", pytest.approx(0.8))]
+    bounds = 12 * np.cos(0.25) + 4 * np.sin(0.25), 12 * np.sin(0.25) + 4 * np.cos(0.25)
+    assert found[0].box == pytest.approx((16 - bounds[0] / 2, 16 - bounds[1] / 2, *bounds), abs=0.01)
