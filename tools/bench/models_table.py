@@ -147,8 +147,6 @@ class Table:
                     opened[len(rows)] = contender
                 except EdgeError as error:
                     row = replace(row, error=error.message)
-                except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
-                    row = replace(row, error=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
                 rows.append(row)
                 print(f"{form.name} {form.path.name} {backend}: {row.error or row.precision}", file=sys.stderr)
         paces = race({str(number): one for number, one in opened.items()}, self._rounds) if opened else {}

@@ -12,10 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.engine.spec import InputSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 
 from quantize_model.graph import first_compute, is_quantized, make_static, name_nodes, tail, unquantize
+from quantize_model.quantizers import Job, quantize
+from quantize_model.recipe import Recipe
 
 DRAW = np.random.default_rng(3)
 STEM = DRAW.standard_normal((4, 3, 3, 3)).astype(np.float32)
@@ -114,3 +117,12 @@ def test_integers_in_operators_of_their_own_cannot_be_made_fp32_again() -> None:
     names_ = ["x", "s", "z", "w", "s", "z", "s", "z"]
     with pytest.raises(DataError, match="QLinearConv cannot be made fp32 again"):
         unquantize(model([helper.make_node("QLinearConv", names_, ["y"])], {}))
+
+
+def test_what_a_quantizer_cannot_do_is_a_refusal_with_its_name(tmp_path: Path) -> None:
+    foreign = model([helper.make_node("Turn", ["x"], ["y"], domain="foreign")], {})
+    foreign.opset_import.append(helper.make_opsetid("foreign", 1))
+    spec = InputSpec("x", "float32", "NCHW", "RGB", (8, 8), "stretch", "linear", 1.0, (0.0,), (1.0,), 255.0, 114)
+    with pytest.raises(DataError, match=r"ort failed: \w+: .*foreign") as caught:
+        quantize(Job(foreign, spec, [], reduce_range=False), Recipe("ort"), tmp_path / "model")
+    assert caught.value.code == "quantize.failed"
