@@ -217,16 +217,21 @@ def real_models(folder: Path) -> list[str]:
     return missing
 
 
-def write(page: Path, text: str) -> None:
-    """Put ``text`` between the marks of ``page``.
+def check_marks(page: Path) -> None:
+    """Find out before an hour of measuring whether there is a place for its result.
 
     Raises:
         DataError: the page has no marks.
     """
-    old = page.read_text("utf-8")
-    if BEGIN not in old or END not in old:
+    text = page.read_text("utf-8") if page.is_file() else ""
+    if not 0 <= text.find(BEGIN) < text.find(END):
         message = f"{page}: expected the lines {BEGIN} and {END}"
         raise DataError("table.no_marks", message, help="add them where the table shall stand")
+
+
+def write(page: Path, text: str) -> None:
+    """Put ``text`` between the marks of ``page``, see `check_marks`."""
+    old = page.read_text("utf-8")
     page.write_text(old[: old.index(BEGIN)] + f"{BEGIN}\n{text}\n" + old[old.index(END) :], "utf-8")
 
 
@@ -248,6 +253,16 @@ def _parse() -> argparse.Namespace:
 def main() -> int:
     """Judge, then print or write."""
     options = _parse()
+    try:
+        return _make(options)
+    except EdgeError as error:
+        sys.stderr.write(error.report())
+        return error.exit_code
+
+
+def _make(options: argparse.Namespace) -> int:
+    if options.out:
+        check_marks(options.out)
     missing = real_models(options.real) if options.real else []
     paths = [*options.models, *([options.real] if options.real else [])]
     table = Table(

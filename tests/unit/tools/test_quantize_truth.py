@@ -10,17 +10,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Prediction
+from edge_runtime.engine.package import open_package
 from edge_runtime.engine.spec import InputSpec
+from tests.assets.make_models import colours
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 
 from quantize_model.calibration import Calibration
 from quantize_model.judge import Run, accuracy, agreement, seen
 from quantize_model.pictures import TensorMaker, find_pictures, spread
+from quantize_model.source import open_source, write_float
 from quantize_model.truth import Example, labelled, unlabelled
 
 LABELS = ("scratch", "dent")
@@ -192,3 +196,36 @@ def test_classes_agree_by_the_first_label_and_a_refused_answer_is_none() -> None
 def test_other_tasks_are_compared_by_their_raw_outputs() -> None:
     a, b = np.array([3, 4], np.float32), np.array([3, 4.5], np.float32)
     assert agreement(Run((), (a,), 0), Run((), (b,), 0), package("segmentation")) == pytest.approx(0.9)
+
+
+def test_the_renderers_own_files_are_labelled_pictures(tmp_path: Path) -> None:
+    pictures = np.zeros((3, 4, 6, 3), np.uint8)
+    pictures[1] = (10, 20, 30)  # RGB
+    np.save(tmp_path / "test-images.npy", pictures)
+    targets = [[], [[1, 0, 0, 3, 2]], []]
+    (tmp_path / "test-boxes.json").write_text(json.dumps({"seed": 7, "targets": targets}))
+    found = labelled(tmp_path, "detection", LABELS, annotations=None, limit=None)
+    assert [len(one.boxes) for one in found if one.boxes is not None] == [0, 1, 0]
+    assert found[1].read()[0, 0].tolist() == [30, 20, 10]
+    with pytest.raises(DataError, match="not of this model's labels"):
+        labelled(tmp_path, "detection", ("scratch",), annotations=None, limit=None)
+
+
+def test_what_a_bare_file_says_about_itself_is_written_into_the_package(tmp_path: Path) -> None:
+    metadata = {"author": "Ultralytics", "task": "classify", "names": "{0: 'red', 1: 'green', 2: 'blue'}"}
+    onnx.save(colours(("batch", 3, "height", "width"), metadata={**metadata, "imgsz": "[32, 32]"}), tmp_path / "c.onnx")
+    source = open_source(tmp_path / "c.onnx", from_int8=False)
+    package = open_package(write_float(source, tmp_path / "fp32"))
+    assert package.spec == source.package.spec
+    assert package.ref.name == "c"
+    assert {one.source for key, one in package.sources.items() if key in ("labels", "task", "input.color")} == {
+        "edge-model.json"
+    }
+    assert [axis.dim_value for axis in source.model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 32, 32]
+
+
+def test_half_precision_is_no_source(tmp_path: Path) -> None:
+    metadata = {"author": "Ultralytics", "task": "classify", "names": "{0: 'red', 1: 'green', 2: 'blue'}"}
+    onnx.save(colours((1, 3, 32, 32), onnx.TensorProto.FLOAT16, metadata), tmp_path / "half.onnx")
+    with pytest.raises(DataError, match="expected fp32, found fp16"):
+        open_source(tmp_path / "half.onnx", from_int8=False)
