@@ -58,10 +58,12 @@ def contenders(package: Path, fp32: Path | None, threads: int) -> dict[str, Cont
                 float32 = open_package(plain, (backend,))
             else:
                 float32 = replace(int8, model=fp32.read_bytes(), precision="fp32")
-            found[f"{backend} fp32"] = Contender(float32, backend, threads)
-            found[f"{backend} int8"] = Contender(int8, backend, threads)
+            found[f"{backend} fp32"] = Contender(float32, backend, threads, doubtful=True)
+            found[f"{backend} int8"] = Contender(int8, backend, threads, doubtful=True)
             if backend == "openvino":
-                found[f"{backend} bf16"] = Contender(replace(float32, precision="bf16"), backend, threads)
+                found[f"{backend} bf16"] = Contender(
+                    replace(float32, precision="bf16"), backend, threads, doubtful=True
+                )
     return found
 
 

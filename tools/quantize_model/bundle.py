@@ -84,8 +84,10 @@ def write_manifest(
     """
     data: dict[str, Any] = {"schema": SCHEMA, "name": package.ref.name, "version": package.ref.version}
     for dotted, one in package.sources.items():
-        section, _, key = dotted.rpartition(".")
-        place = data.setdefault(section, {}) if section else data
+        *sections, key = dotted.split(".")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {})
         place[key] = list(one.value) if isinstance(one.value, tuple) else one.value
     for key, value in written.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data.get(key), dict) else value

@@ -11,7 +11,8 @@ import numpy as np
 from surface_defects.engines import overlap_matrix
 from surface_defects.precision import LEVELS, average_precision
 
-from edge_runtime.engine.loader import LoadedModel, make_engine
+from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.engine.loader import UNFORESEEN, LoadedModel, make_engine
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import Preprocessor, limit_cv2_threads
@@ -36,28 +37,44 @@ _WARM_UP: Final = 3
 
 
 class Contender:
-    """One form of a model on one engine, open for judging: it also tells of boxes below the package's threshold.
+    """One form of a model on one engine, open for judging.
 
     Attributes:
         package: as opened, with the thresholds of the package.
         model: compiled, with the thresholds of the judge.
     """
 
-    def __init__(self, package: Package, backend: str, threads: int) -> None:
+    def __init__(self, package: Package, backend: str, threads: int, *, doubtful: bool) -> None:
         """Compile ``package`` with ``backend`` on the CPU.
+
+        Args:
+            package: the model.
+            backend: one of `engine.base.BACKENDS`.
+            threads: cores of inference.
+            doubtful: whether it tells of boxes below the package's threshold, too: average precision asks for them,
+                and suppressing hundreds takes longer than many a model.
 
         Raises:
             DataError: the engine cannot, or the model does not do what its description says.
         """
         limit_cv2_threads()
         self.package = package
-        limits = replace(package.spec.thresholds, by_label={}, score=_LOWEST_SCORE, max_predictions=_MOST_BOXES)
+        limits = package.spec.thresholds
         if package.spec.task == "classification":
-            limits = replace(limits, score=0.0, max_predictions=1)
-        spec = replace(package.spec, thresholds=limits) if package.spec.task in TASKS else package.spec
+            limits = replace(limits, by_label={}, score=0.0, max_predictions=1)
+        elif package.spec.task == "detection" and doubtful:
+            limits = replace(limits, by_label={}, score=_LOWEST_SCORE, max_predictions=_MOST_BOXES)
+        judged = replace(package, spec=replace(package.spec, thresholds=limits))
         started_ns = time.perf_counter_ns()
-        self._engine = make_engine(package, backend, "CPU", threads, None)
-        self.model = LoadedModel(replace(package, spec=spec), self._engine, 1, started_ns)
+        try:
+            self._engine = make_engine(package, backend, "CPU", threads, None)
+            self.model = LoadedModel(judged, self._engine, 1, started_ns)
+        except EdgeError:
+            raise
+        except Exception as error:  # what native libraries raise about the files of strangers is written down nowhere
+            first = next(iter(str(error).strip().splitlines()), "")[:300]
+            message = f"{backend} cannot load it: {type(error).__name__}: {first}"
+            raise DataError(UNFORESEEN, message, help="try the other engine") from error
 
     def run(self, examples: Sequence[Example]) -> Run:
         """Judge every picture."""
@@ -100,13 +117,13 @@ class Accuracy:
     map50: float | None = None
 
 
-def open_form(path: Path, backend: str, threads: int) -> Contender:
-    """Open what ``backend`` gets when the product opens the model at ``path``.
+def open_form(path: Path, backend: str, threads: int, *, doubtful: bool) -> Contender:
+    """Open what ``backend`` gets when the product opens the model at ``path``; see `Contender`.
 
     Raises:
         DataError: it cannot be opened.
     """
-    return Contender(open_package(path, (backend,)), backend, threads)
+    return Contender(open_package(path, (backend,)), backend, threads, doubtful=doubtful)
 
 
 def accuracy(run: Run, examples: Sequence[Example], package: Package) -> Accuracy:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import onnx
 
-from edge_runtime.core.errors import UnavailableError
+from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
 from quantize_model.graph import first_compute, name_nodes, tail
 from quantize_model.pictures import TensorMaker
 
@@ -87,12 +87,19 @@ def quantize(job: Job, recipe: Recipe, target: Path) -> list[Path]:
         The files: the `.onnx`, or the `.xml` and its `.bin`.
 
     Raises:
-        DataError: a calibration picture cannot be read.
+        DataError: a calibration picture cannot be read, or the quantizer fails (code ``quantize.failed``).
     """
     model = onnx.ModelProto.FromString(job.model.SerializeToString())
-    if recipe.method == "ort":
-        return [_by_onnxruntime(model, job, recipe, target.with_suffix(".onnx"))]
-    return _by_nncf(model, job, recipe, target)
+    try:
+        if recipe.method == "ort":
+            return [_by_onnxruntime(model, job, recipe, target.with_suffix(".onnx"))]
+        return _by_nncf(model, job, recipe, target)
+    except EdgeError:
+        raise
+    except Exception as error:  # what quantizers raise about the graphs of strangers is not written down anywhere
+        first = next(iter(str(error).strip().splitlines()), "")[:300]
+        message = f"{recipe.method} failed: {type(error).__name__}: {first}"
+        raise DataError("quantize.failed", message, help="try another --method") from error
 
 
 def _in_float(model: onnx.ModelProto, recipe: Recipe) -> list[onnx.NodeProto]:

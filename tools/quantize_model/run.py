@@ -120,7 +120,7 @@ class _Session:
         path = write_float(self._source, self._folder / "fp32")
         self._say(f"fp32: {len(self._examples)} pictures on {' and '.join(wish.engines)}")
         for backend in wish.engines:
-            self._float[backend] = open_form(path, backend, wish.threads)
+            self._float[backend] = self._open(path, backend)
             self._float_judged[backend] = self._judge(self._float[backend])
         self._check_float()
         listed = recipes(
@@ -158,7 +158,7 @@ class _Session:
         folder.mkdir()
         try:
             self._write(recipe, folder)
-            contenders = {one: open_form(folder, one, self._wish.threads) for one in self._wish.engines}
+            contenders = {one: self._open(folder, one) for one in self._wish.engines}
         except DataError as error:
             return Attempt(str(recipe), (), None, {}, (str(error),))
         judged = {backend: self._judge(one) for backend, one in contenders.items()}
@@ -203,6 +203,9 @@ class _Session:
             found[f"{first} / {second}, fp32"] = agreement(runs[0], runs[1], self._source.package)
             found[f"{first} / {second}, new package"] = figures.engines
         return found
+
+    def _open(self, path: Path, backend: str) -> Contender:
+        return open_form(path, backend, self._wish.threads, doubtful=not self._wish.agreement_only)
 
     def _judge(self, one: Contender) -> _Judged:
         run = one.run(self._examples)
