@@ -392,14 +392,10 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "greedy": _greedy,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
-<<<<<<< HEAD
-    "endless_loop": lambda: _endless_loop(plain=False),
-    "plainly_endless_loop": lambda: _endless_loop(plain=True),
-=======
     "suppressed": suppressed,
     "finished_turned": finished_turned,
-    "endless_loop": _endless_loop,
->>>>>>> heads
+    "endless_loop": lambda: _endless_loop(plain=False),
+    "plainly_endless_loop": lambda: _endless_loop(plain=True),
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
     "int_input": lambda: colours((1, 3, SIDE, SIDE), TensorProto.INT64),
