@@ -69,12 +69,14 @@ class VetReport:
         steps: in their order; the last one is where it ended.
         facts: what the process said, as JSON: `model`, `engine`, `golden`, `latency_ms`, `memory_mb`, `gates`.
         frames: recorded answers by picture.
+        seconds: from the start of the process to its end; 0 when there was none.
     """
 
     error: EdgeError | None = None
     steps: list[Step] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
     frames: dict[str, list[object]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class VetLink:
@@ -127,7 +129,8 @@ class VetLink:
 
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Conclude; nothing is started again."""
-        del child
+        if self._loop is not None:
+            self._report.seconds = (self._loop.clock.mono_ns() - child.started_mono_ns) / 1e9
         if self._verdict is None:
             self._report.error = self._end_without_verdict(cause)
         self._finish()

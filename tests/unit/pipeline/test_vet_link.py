@@ -12,6 +12,7 @@ from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.pipeline.vet_link import START_S, VetLink, VetReport, VetSpec
 from edge_runtime.system.process import ExitCause, ExitKind
 from tests.fakes.child import FakeChild
+from tests.fakes.clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Stage:
         self.spawned: list[ChildSpec] = []
         self.retired: list[str] = []
         self.child = FakeChild(name="vet")
+        self.clock = ManualClock()
         spec = VetSpec(path=Path("/models/m.onnx"), deadline_s=DEADLINE_S, threads=2, record=("a.jpg",))
         self.link = VetLink(spec, "engine.vet:main", self.reports.append)
         self.link.start(cast("Loop", self), cast("Supervisor", self))
