@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from edge_runtime.app.vetting import PRELOAD, VET_ENTRY
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.engine.package import open_package
-from edge_runtime.pipeline.vet_link import VetLink, VetReport, VetSpec
+from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
 
@@ -112,7 +112,8 @@ class Trials:
             memory_bytes=self._memory_bytes,
             load_only=True,
         )
-        VetLink(spec, VET_ENTRY, ended).start(self._loop, self._supervisor, f"vet/{self._number}")
+        stage = Stage(self._loop, self._supervisor, f"vet/{self._number}")
+        VetLink(spec, VET_ENTRY, stage, ended).start()
 
 
 def gate(label: str, path: Path) -> Outcome | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.app import vetting
-from edge_runtime.pipeline.vet_link import VetLink, VetReport, VetSpec
+from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
 from tests.assets.evil_models import TRIAL
@@ -35,7 +35,7 @@ def tried(path: Path, entry: str = vetting.VET_ENTRY, **changes: Any) -> VetRepo
     supervisor = Supervisor(loop, preload=() if entry != vetting.VET_ENTRY else vetting.PRELOAD)
     supervisor.start()
     try:
-        VetLink(spec, entry, reports.append).start(loop, supervisor)
+        VetLink(spec, entry, Stage(loop, supervisor), reports.append).start()
         while not reports:
             loop.turn(0.1)
     finally:
