@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CANDIDATE_LIMIT: Final = 2048
 """Boxes that enter the suppression, best first; more is noise and would cost tens of milliseconds."""
 _BLOCK: Final = 128  # boxes decided at once by the suppression
+REACH_MAX_PX: Final = 1e6
+"""No corner of a box lies farther away than this."""
 SCORE_SLACK: Final = 0.01
 """How far a quantized score may lie outside 0..1 before it is no score at all."""
 
@@ -112,14 +114,15 @@ def to_corners(boxes: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 
 def check_boxes(boxes: NDArray[np.float32]) -> None:
-    """Refuse boxes that are not finite numbers.
+    """Refuse boxes that are no numbers, or lie beyond all measure: clipped to the frame they would fill it.
 
     Raises:
         InvalidOutputError: with their count.
     """
-    finite = np.isfinite(boxes).all(axis=1)
-    if not finite.all():
-        message = f"{int((~finite).sum())} of {len(boxes)} boxes above the threshold are not finite numbers"
+    usable = (np.abs(boxes) <= REACH_MAX_PX).all(axis=1)
+    if not usable.all():
+        message = f"{int((~usable).sum())} of {len(boxes)} boxes above the threshold are not finite numbers "
+        message += f"up to {REACH_MAX_PX:g} pixels"
         raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
 
 
