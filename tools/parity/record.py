@@ -115,8 +115,9 @@ def write(
     settings: dict[str, Any],
     manifest: dict[str, Any],
     answers: Sequence[tuple[Picture, Found]],
+    tolerance: dict[str, float] | None = None,
 ) -> None:
-    """Write `expected.json` into ``folder``."""
+    """Write `expected.json` into ``folder``; ``tolerance`` where the usual one cannot hold (`tests/parity`)."""
     images = [
         {
             "file": str(Path(picture.file).resolve()),
@@ -131,6 +132,7 @@ def write(
         "version": version,
         "settings": settings,
         "manifest": manifest,
+        "tolerance": tolerance or {},
         "images": images,
     }
     (folder / "expected.json").write_text(json.dumps(document, indent=1))

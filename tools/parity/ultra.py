@@ -48,7 +48,7 @@ _NMS = {"nms": True, "conf": LOW_SCORE, "iou": 0.5}
 _END_TO_END = {"nms": False}  # since Ultralytics 8.4 the default, None, leaves the suppression to the reader
 
 EXPORTS = {
-    "yolov5nu": Export("yolov5nu.yaml"),
+    "yolov5n": Export("yolov5n.yaml"),
     "yolov8n": Export("yolov8n.yaml"),
     "yolov8n-640": Export("yolov8n.yaml", 640),
     "yolov8n-384x640": Export("yolov8n.yaml", (384, 640)),
@@ -91,7 +91,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
     model = _seeing(export, folder, _batch(pictures, height, width))
     model.model.names = dict(enumerate(LABELS))
     kind = type(model)
-    weights = folder / f"{name}.pt"
+    weights = folder / "network.pt"  # under its own name Ultralytics would ask the network for the trained ones
     model.save(weights)
     arguments = {"imgsz": [height, width], "format": export.format, "verbose": False, **export.arguments}
     written = Path(kind(weights).export(**arguments))
@@ -196,7 +196,7 @@ _exact_openvino()
 
 
 def _expect(folder: Path, target: Path, task: str, size: tuple[int, int], pictures: list[Picture]) -> None:
-    model = (RTDETR if "rtdetr" in folder.name else YOLO)(target, task=task)
+    model = RTDETR(str(target)) if "rtdetr" in folder.name else YOLO(target, task=task)
     plain = {"imgsz": list(size), "verbose": False, "device": "cpu", "max_det": 300, "save": False, "rect": False}
 
     def see(**settings: Any) -> list[Found]:  # noqa: ANN401 - the predictor's own settings

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KEPT_LOGIT, TOP_LOGIT = -0.7, 3.0
 """Scores of the candidates go from 0.33 to 0.95."""
+_ALL = slice(None)
 
 
 def settle_norms(model: nn.Module, forward: Callable[[], object]) -> None:
@@ -53,20 +54,27 @@ def spread(
         _rescale(layer, factor, mean - values.mean(dim=1) * factor)
 
 
-def aim(layers: Sequence[nn.Module], forward: Callable[[], object], *, candidates: int) -> None:
-    """Spread the class logits of ``layers``; the best ``candidates`` places reach `KEPT_LOGIT`, the best `TOP_LOGIT`.
+def aim(layers: Sequence[nn.Module], forward: Callable[[], object], *, candidates: int, channels: slice = _ALL) -> None:
+    """Spread the logits of ``layers``; the best ``candidates`` places reach `KEPT_LOGIT`, the best of all `TOP_LOGIT`.
 
     Args:
-        layers: one per level of the head, their channels are the classes.
+        layers: one per level of the head.
         forward: sends the batch through the model.
         candidates: in the whole batch; the suppression leaves some of them.
+        channels: which of a layer's are logits that decide; a place is each of these at each point.
     """
-    spread(layers, forward, std=1.0, mean=0.0)
-    best = torch.cat([values.amax(0) for values in _answers(layers, forward).values()]).sort(descending=True).values
-    top, kept = best[0], best[min(candidates, len(best) - 1)]
-    factor = (TOP_LOGIT - KEPT_LOGIT) / (top - kept)
+    if channels == _ALL:
+        spread(layers, forward, std=1.0, mean=0.0)
+        best = [values.amax(0) for values in _answers(layers, forward).values()]
+    else:
+        best = [values[channels].flatten() for values in _answers(layers, forward).values()]
+    ranked = torch.cat(best).sort(descending=True).values
+    top, kept = ranked[0], ranked[min(candidates, len(ranked) - 1)]
     for layer in layers:
-        _rescale(layer, factor.expand(len(layer.bias)), KEPT_LOGIT - kept * factor)
+        factor, shift = torch.ones_like(layer.bias), torch.zeros_like(layer.bias)
+        factor[channels] = (TOP_LOGIT - KEPT_LOGIT) / (top - kept)
+        shift[channels] = KEPT_LOGIT - kept * factor[channels]
+        _rescale(layer, factor, shift)
 
 
 def _rescale(layer: nn.Module, factor: torch.Tensor, shift: torch.Tensor | float) -> None:

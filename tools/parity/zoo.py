@@ -21,9 +21,13 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-FAMILIES = ("ultra", "vision")
-"""Modules with ``EXPORTS``, by name, and ``make(name, folder, pictures)``."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAMILIES = ("ultra", "vision", "yolox_nano", "yolov5_classic", "detr", "paddle_ocr", "anomalib_models")
+"""Modules with ``EXPORTS``, by name, ``make(name, folder, pictures)``, and ``PICTURES`` if they need others."""
 PICTURES = ("bus.jpg", "zidane.jpg")
 
 
@@ -44,7 +48,9 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             try:
-                module.make(name, folder, _pictures())
+                module.make(name, folder, _pictures(getattr(module, "PICTURES", PICTURES)))
+                if not [*folder.rglob("*.onnx"), *folder.rglob("*.xml")]:
+                    raise FileNotFoundError(f"nothing was exported into {folder}")  # noqa: TRY301 - said like the rest
                 print(f"made     {name}", flush=True)
             except Exception as error:  # noqa: BLE001 - any framework may fail in any way; the others go on
                 traceback.print_exc()
@@ -56,12 +62,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _pictures() -> list[object]:
+def _pictures(names: Sequence[str]) -> list[object]:
     import cv2  # noqa: PLC0415 - the foreign environment's
     from record import Picture  # noqa: PLC0415 - needs numpy of the foreign environment
 
     root = Path(os.environ.get("EDGE_TEST_ASSETS") or Path.home() / ".cache" / "edge-runtime-tests")
-    return [Picture(str(root / name), cv2.imread(str(root / name))) for name in PICTURES]
+    return [Picture(str(root / name), cv2.imread(str(root / name))) for name in names]
 
 
 if __name__ == "__main__":
