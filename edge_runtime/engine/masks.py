@@ -157,6 +157,22 @@ class Grid:
         return slice(int(x[0]), int(x[-1]) + 1), slice(int(y[0]), int(y[-1]) + 1)
 
 
+class Grids:
+    """The grid of one map, made again when the frames change; used by one thread."""
+
+    def __init__(self, canvas: tuple[int, int]) -> None:
+        """Start without a grid; ``canvas``: height, width the map stands for."""
+        self._canvas = canvas
+        self._key: tuple[tuple[int, ...], Transform] | None = None
+        self._grid: Grid | None = None
+
+    def of(self, cells: tuple[int, int], transform: Transform) -> Grid:
+        """Return the grid of a map of ``cells`` (rows, columns) for frames of ``transform``."""
+        if self._grid is None or self._key != (cells, transform):
+            self._key, self._grid = (cells, transform), Grid(cells, self._canvas, transform)
+        return self._grid
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
     """One axis of a grid: ``cells`` of a canvas of ``canvas`` pixels, for ``pixels`` of a frame."""

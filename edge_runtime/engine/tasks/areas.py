@@ -6,12 +6,13 @@ part, their bounds as box, and as score how sure the model is of them on average
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_runtime.core.result import Prediction
-from edge_runtime.engine.masks import Grid, draw, each_part
+from edge_runtime.core.result import SHAPES_BYTES_LIMIT, Prediction
+from edge_runtime.engine.masks import Grid, Grids, draw, each_part
 from edge_runtime.engine.postprocess import SCORE_SLACK, InvalidOutputError, sigmoid
 from edge_runtime.engine.tasks.base import Decoder, find_output, refuse_labels, static_shape
 
@@ -38,13 +39,11 @@ class _Areas:
         self.spec = spec
         own = spec.thresholds.by_label
         self.floors = [own.get(label, spec.thresholds.score) for label in spec.labels]
-        self._made: tuple[Transform, Grid] | None = None
+        self._grids = Grids(spec.input.size)
 
     def grid(self, cells: NDArray[Any], transform: Transform) -> Grid:
         """Return the grid of an (x, y) map."""
-        if self._made is None or self._made[0] != transform:
-            self._made = (transform, Grid((cells.shape[1], cells.shape[0]), self.spec.input.size, transform))
-        return self._made[1]
+        return self._grids.of((cells.shape[1], cells.shape[0]), transform)
 
     def predictions(
         self,
@@ -61,15 +60,18 @@ class _Areas:
             scores: 0..1 by label.
             transform: of the frame.
         """
-        found = []
+        found, spent = [], 0
         for label, score in scores.items():
             if score < self.floors[label]:
                 continue
+            one = Prediction(self.spec.labels[label], round(min(max(score, 0.0), 1.0), 6), id=label)
+            if spent > SHAPES_BYTES_LIMIT:  # of noise: the message has no room for more, the result is partial already
+                found.append((0, one))
+                continue
             drawn = draw(areas == label, *place, (transform.width, transform.height))
             if drawn is not None:
-                name, bounded = self.spec.labels[label], round(min(max(score, 0.0), 1.0), 6)
-                one = Prediction(name, bounded, drawn.box, polygon=drawn.polygon, rle=drawn.rle, id=label)
-                found.append((drawn.area, one))
+                spent += len(drawn.rle)
+                found.append((drawn.area, replace(one, box=drawn.box, polygon=drawn.polygon, rle=drawn.rle)))
         found.sort(key=lambda pair: -pair[0])
         return tuple(one for _, one in found)
 

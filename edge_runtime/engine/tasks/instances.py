@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_runtime.engine.masks import Grid, Window, above, draw, pasted
-from edge_runtime.engine.postprocess import InvalidOutputError, Transform, to_corners
+from edge_runtime.core.result import SHAPES_BYTES_LIMIT
+from edge_runtime.engine.masks import Drawn, Grids, Window, above, draw, pasted
+from edge_runtime.engine.postprocess import InvalidOutputError, to_corners
 from edge_runtime.engine.tasks.base import find_roles, refuse_outputs, static_shape
 from edge_runtime.engine.tasks.boxes import BOX, Detector
 from edge_runtime.engine.tasks.finished import EndToEnd, is_list
 from edge_runtime.engine.tasks.yolo import Yolo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from edge_runtime.core.result import Prediction
     from edge_runtime.engine.base import TensorInfo
+    from edge_runtime.engine.postprocess import Transform
     from edge_runtime.engine.spec import ModelSpec
 
 _HEADS: Final[dict[str, type[Yolo | EndToEnd]]] = {"yolo": Yolo, "end2end": EndToEnd}
@@ -52,26 +54,23 @@ class Prototypes:
             refuse_outputs(spec, f"one output [1,k,h,w] of prototypes{which} beside its head", outputs)
         (self._position,) = maps
         self._head = _HEADS[spec.decoder](spec, outputs, extra=static_shape(outputs[self._position])[1])
-        self._canvas = spec.input.size
-        self._grid: tuple[Transform, Grid] | None = None
+        self._grids = Grids(spec.input.size)
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`."""
         rows = self._head.read(outputs)
         prototypes = outputs[self._position][0].transpose(0, 2, 1)
-        if self._grid is None or self._grid[0] != transform:
-            self._grid = (transform, Grid(outputs[self._position].shape[2:], self._canvas, transform))
-        grid = self._grid[1]
-        found = []
-        for row, one in self._head.place(rows.corners, rows.scores, rows.classes, transform):
+        grid = self._grids.of((prototypes.shape[2], prototypes.shape[1]), transform)
+
+        def shape(row: int, one: Prediction) -> Drawn | None:
             window = grid.window(one.box)
             if window is None:
-                continue
+                return None
             near = prototypes[:, window.cells[0], window.cells[1]]
             logits = (rows.extras[row] @ near.reshape(len(near), -1)).reshape(near.shape[1:])
-            if (drawn := _drawn(one, logits, window, _LOGIT_FLOOR, transform)) is not None:
-                found.append(drawn)
-        return tuple(found)
+            return _drawn(one, logits, window, _LOGIT_FLOOR, transform)
+
+        return _with_masks(self._head.place(rows.corners, rows.scores, rows.classes, transform), shape)
 
 
 class MaskRcnn(Detector):
@@ -97,6 +96,7 @@ class MaskRcnn(Detector):
             },
             optional=("scores",),
         )
+        self._grids = Grids(spec.input.size)
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`."""
@@ -109,24 +109,36 @@ class MaskRcnn(Detector):
             raise InvalidOutputError(message, help='correct "output": {"names": ...}: they are of one list')
         rows = self.rows(scores, labels, "boxes, labels and scores of one list")
         corners = to_corners(self.scaled(boxes[rows.index, :BOX]), self.spec.output.boxes)
-        found = []
-        for row, one in self.place(corners, rows.scores, rows.classes, transform):
-            drawn = self._drawn(one, masks[rows.index[row]].T, corners[row], transform)
-            if drawn is not None:
-                found.append(drawn)
-        return tuple(found)
 
-    def _drawn(
-        self, one: Prediction, mask: NDArray[np.float32], corners: NDArray[np.float32], transform: Transform
-    ) -> Prediction | None:
-        """Draw an (x, y) mask of the whole input, or of the box with these ``corners`` in canvas pixels."""
-        if mask.shape[::-1] == self.spec.input.size:
-            window = Grid(self.spec.input.size, self.spec.input.size, transform).window(one.box)
-            cells = None if window is None else mask[window.cells]
-        else:
-            window = pasted(corners.tolist(), mask.shape, transform)
-            cells = np.pad(mask, 1)
-        return None if window is None or cells is None else _drawn(one, cells, window, _SCORE_FLOOR, transform)
+        def shape(row: int, one: Prediction) -> Drawn | None:
+            mask = masks[rows.index[row]].T
+            if mask.shape[::-1] == self.spec.input.size:
+                window = self._grids.of(self.spec.input.size, transform).window(one.box)
+                cells = None if window is None else mask[window.cells]
+            else:
+                window = pasted(corners[row].tolist(), mask.shape, transform)
+                cells = np.pad(mask, 1)
+            return None if window is None or cells is None else _drawn(one, cells, window, _SCORE_FLOOR, transform)
+
+        return _with_masks(self.place(corners, rows.scores, rows.classes, transform), shape)
+
+
+def _with_masks(
+    placed: Sequence[tuple[int, Prediction]], shape: Callable[[int, Prediction], Drawn | None]
+) -> tuple[Prediction, ...]:
+    """Return the predictions with their masks; one whose mask has no pixel is left out.
+
+    Those that a message has no room for any more are not drawn: of noise, hundreds would take seconds. What was drawn
+    until then is more than the message holds, so the result is partial.
+    """
+    found, spent = [], 0
+    for row, one in placed:
+        if spent > SHAPES_BYTES_LIMIT:
+            found.append(one)
+        elif (drawn := shape(row, one)) is not None:
+            spent += len(drawn.rle)
+            found.append(replace(one, rle=drawn.rle, polygon=drawn.polygon))
+    return tuple(found)
 
 
 def _is_masks(output: TensorInfo) -> bool:
@@ -136,14 +148,13 @@ def _is_masks(output: TensorInfo) -> bool:
 
 def _drawn(
     one: Prediction, values: NDArray[np.float32], window: Window, floor: float, transform: Transform
-) -> Prediction | None:
-    """Return the prediction with its mask, or ``None`` when the mask is empty.
+) -> Drawn | None:
+    """Draw where the interpolated ``values`` are above ``floor``.
 
     Raises:
-        InvalidOutputError: the mask is not made of finite numbers.
+        InvalidOutputError: the mask of ``one`` is not made of finite numbers.
     """
     if not np.isfinite(values).all():
         message = f"the mask of {one.label!r} is not made of finite numbers"
         raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
-    drawn = draw(above(values, window, floor), window.left, window.top, (transform.width, transform.height))
-    return None if drawn is None else replace(one, rle=drawn.rle, polygon=drawn.polygon)
+    return draw(above(values, window, floor), window.left, window.top, (transform.width, transform.height))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.result import SHAPES_BYTES_LIMIT
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.postprocess import InvalidOutputError, Transform
 from edge_runtime.engine.spec import OutputSpec, ThresholdSpec
@@ -244,3 +245,15 @@ def test_a_noisy_map_is_read_within_bounds() -> None:
     assert {one.label for one in found} == {"scratch", "dent"}
     assert all(3 <= len(one.polygon or ()) <= 128 for one in found)
     assert all(len(one.rle or "") < 320 * 320 for one in found)
+
+
+def test_areas_of_noise_are_drawn_only_as_long_as_a_message_has_room() -> None:
+    labels = tuple("abcdefghij")
+    numbers = np.random.default_rng(5).integers(0, 10, (1, 512, 512)).astype(np.uint8)
+    made = decoder("argmax", numbers.shape, labels=labels, size=(512, 512))
+    found = made.decode([numbers], Transform(1, 1, 0, 0, 512, 512))
+    assert sorted(one.label for one in found) == list(labels)
+    drawn = [one.rle is not None for one in found]
+    assert drawn == sorted(drawn, reverse=True)
+    assert 0 < sum(drawn) < 10
+    assert sum(len(one.rle or "") for one in found) < 2 * SHAPES_BYTES_LIMIT

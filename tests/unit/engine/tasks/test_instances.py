@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.result import SHAPES_BYTES_LIMIT
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.postprocess import InvalidOutputError, Transform
 from edge_runtime.engine.spec import OutputSpec, ThresholdSpec
@@ -189,3 +190,17 @@ def test_lists_of_different_length_are_no_answer() -> None:
 def test_other_outputs_are_no_masks(masks: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"masks \[n,h,w\]"):
         decoder("maskrcnn", [*LISTS[:2], TensorInfo("masks", "float32", masks)])
+
+
+def test_masks_of_noise_are_drawn_only_as_long_as_a_message_has_room() -> None:
+    size = (256, 256)
+    rows = np.zeros((1, 12, 7), np.float32)
+    rows[0, :, :6] = [[4, 4, 250, 250, 0.9 - number / 100, number % 2] for number in range(12)]
+    rows[0, :, 6] = 1
+    noise = np.random.default_rng(7).normal(size=(1, 1, 256, 256)).astype(np.float32)
+    made = decoder("end2end", outputs((1, 12, 7), noise.shape), size=size, thresholds=ThresholdSpec(0.25, 1.0, 100))
+    found = made.decode([rows, noise], Transform(1, 1, 0, 0, 256, 256))
+    drawn = [one.rle is not None for one in found]
+    assert len(found) == 12
+    assert drawn == sorted(drawn, reverse=True)
+    assert SHAPES_BYTES_LIMIT < sum(len(one.rle or "") for one in found) < 2 * SHAPES_BYTES_LIMIT
