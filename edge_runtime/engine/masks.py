@@ -232,8 +232,8 @@ def _part(steps: tuple[Axis, ...], start: int, stop: int) -> tuple[tuple[Axis, .
 def pasted(corners: Sequence[float], cells: tuple[int, ...], transform: Transform) -> Window | None:
     """Return the window of a mask that fills its box, made from the mask with one cell of 0 added on each side.
 
-    The box grows as the mask does, and is then one of whole pixels (torchvision's `paste_masks_in_image`; OpenVINO
-    Model API's `_segm_postprocess` rounds the box before, too).
+    The box is rounded to pixels, grows as the mask does, and is one of whole pixels again (`_segm_postprocess` of
+    OpenVINO Model API; torchvision's `paste_masks_in_image` differs in not rounding it first).
 
     Args:
         corners: x1 y1 x2 y2 in canvas pixels.
@@ -251,8 +251,8 @@ def pasted(corners: Sequence[float], cells: tuple[int, ...], transform: Transfor
 def _pasted_axis(
     start: float, end: float, scale: float, offset: float, cells: int, limit: int
 ) -> tuple[Axis, int] | None:
-    centre = ((start + end) / 2 - offset) / scale
-    half = (end - start) / 2 / scale * (cells + 2) / cells
+    begin, stop = (round(min(max((place - offset) / scale, 0), limit)) for place in (start, end))
+    centre, half = (begin + stop) / 2, (stop - begin) / 2 * (cells + 2) / cells
     first, last = int(centre - half), int(centre + half)
     pixels = last - first + 1
     seen = np.arange(max(0, first), min(limit, last + 1))

@@ -182,7 +182,7 @@ def test_a_mask_is_pasted_into_its_box() -> None:
     full = above(np.pad(np.ones((28, 28), np.float32), 1), window, 0.5)
     found = draw(full, window.left, window.top, (100, 100))
     assert found is not None
-    assert found.box == (10, 20, 29, 29)  # torchvision counts the last pixel of a box as part of it
+    assert found.box == (10, 20, 29, 29)  # the last pixel of a box counts as part of it
 
 
 def test_a_pasted_mask_reaches_only_as_far_as_the_frame() -> None:
