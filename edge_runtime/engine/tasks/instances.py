@@ -101,6 +101,10 @@ class MaskRcnn(Detector):
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`."""
         boxes, labels, masks = (outputs[self._roles[role]] for role in ("boxes", "labels", "masks"))
+        columns = (BOX, BOX + 1) if "scores" in self._roles else (BOX + 1,)
+        if boxes.ndim < 2 or boxes.shape[-1] not in columns or masks.ndim < 3:  # noqa: PLR2004 - axes
+            message = f"boxes of {boxes.shape} and masks of {masks.shape}, expected [n,4] beside scores, or [n,5]"
+            raise InvalidOutputError(message, help='correct "output": {"names": {"boxes": ..., "masks": ...}}')
         boxes, labels = boxes.reshape(-1, boxes.shape[-1]), labels.reshape(-1)
         masks = masks.reshape(-1, *masks.shape[-2:])
         scores = outputs[self._roles["scores"]].reshape(-1) if "scores" in self._roles else boxes[:, -1]

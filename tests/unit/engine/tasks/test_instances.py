@@ -186,6 +186,16 @@ def test_lists_of_different_length_are_no_answer() -> None:
         decoder("maskrcnn", LISTS).decode([boxes, labels, masks * np.nan], SAME)
 
 
+def test_boxes_without_scores_or_of_another_shape_are_no_answer() -> None:
+    boxes, labels, masks = listed(([2, 4, 16, 18, 0.7], 1, FULL))
+    four = [TensorInfo("boxes", "float32", (None, 4)), *LISTS[1:]]
+    for answer in ([boxes[:, :4], labels, masks], [boxes[:0, :0], labels[:0], masks[:0]], [boxes[0], labels, masks]):
+        with pytest.raises(InvalidOutputError, match=r"expected \[n,4\] beside scores, or \[n,5\]"):
+            decoder("maskrcnn", four).decode(answer, SAME)
+    with pytest.raises(InvalidOutputError, match=r"masks of \(14, 14\)"):
+        decoder("maskrcnn", LISTS).decode([boxes, labels, masks[0]], SAME)
+
+
 @pytest.mark.parametrize("masks", [(3, 14), (3, 3, 14, 14), (3, 4, 4), (1, 1, 1, 1, 14, 14)])
 def test_other_outputs_are_no_masks(masks: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"masks \[n,h,w\]"):
