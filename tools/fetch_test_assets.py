@@ -119,6 +119,11 @@ ASSETS = (
     ),
     Asset("fashion-mnist", "Debian dataset-fashion-mnist, MIT", from_fashion_mnist),
     Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),
+    Asset(
+        "astronaut.png",
+        "PyPI scikit-image 0.26.0, BSD-3-Clause (a photograph of NASA, public domain)",
+        from_wheel("scikit-image==0.26.0", "skimage/data/astronaut.png"),
+    ),
 )
 
 

@@ -32,6 +32,9 @@ DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "classification": ("probabilities", "softmax", "sigmoid"),
     "detection": ("yolo", "nanodet", "end2end", "yolov5", "yolox", "ssd", "boxes", "detr"),
     "oriented_detection": ("yolo", "end2end"),
+    "instance_segmentation": ("yolo", "end2end", "maskrcnn"),
+    "semantic_segmentation": ("argmax", "threshold"),
+    "keypoints": ("yolo", "end2end", "movenet", "simcc"),
 }
 """Families of models, and the ways in which each family's answers may be written."""
 TASKS: Final = tuple(DECODERS)

@@ -19,7 +19,7 @@ from edge_runtime.core.result import ModelRef
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
 from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
-from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
+from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
 from edge_runtime.engine.sidecars import Sidecars, read_sidecars
 from edge_runtime.system.regular import open_regular
 
@@ -140,7 +140,8 @@ def _describe(
         if form.format == "onnx"
         else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
     )
-    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs)
+    operators = facts.operators if isinstance(facts, OnnxFacts) else {}
+    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs, operators)
     spec, sources = resolve(manifest, graph, where)
     notes = [*beside.notes, *(() if manifest else other_labels(graph, spec.labels))]
     notes += (

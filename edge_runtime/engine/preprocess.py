@@ -150,12 +150,12 @@ class Preprocessor:
 
 
 class TensorWriter:
-    """Turns a canvas into the float (or uint8) tensor of a model, into memory that is allocated once."""
+    """Turns a canvas into the float (or whole number) tensor of a model, into memory that is allocated once."""
 
     def __init__(self, spec: InputSpec) -> None:
         """Prepare the tensor of one request."""
         self.tensor: NDArray[np.generic] = np.zeros(spec.shape, spec.dtype)
-        self._raw = spec.dtype == "uint8"
+        self._raw = spec.is_whole
         planar = spec.layout == "NCHW"
         order = (2, 1, 0) if spec.color == "RGB" else (0, 1, 2)
         self._pixels = [np.empty(spec.size, np.uint8) for _ in range(spec.channels)]

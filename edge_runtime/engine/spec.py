@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+WHOLE_DTYPES: Final = ("uint8", "int32")
+"""Element types of inputs that take pixels as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,7 @@ class InputSpec:
 
     Attributes:
         name: of the input tensor.
-        dtype: element type the model file declares: `float32`, `float16` or `uint8`.
+        dtype: element type the model file declares: `float32`, `float16`, `uint8` or `int32`.
         size: height, width in pixels.
         mean: per channel of the model's colour order, after division by ``scale``; 1 number for grey.
         std: likewise.
@@ -54,6 +58,11 @@ class InputSpec:
     def pixel_std(self) -> tuple[float, ...]:
         """Divisor in pixel units, one per channel."""
         return tuple(value * self.scale for value in self._each(self.std))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tensor is of whole numbers, which can only be the pixels themselves."""
+        return self.dtype in WHOLE_DTYPES
 
     @property
     def is_raw(self) -> bool:

@@ -100,6 +100,6 @@ def test_both_engines_see_the_same(tmp_path: Path, make: Callable[[Path], Path],
 def test_a_model_for_something_else_is_refused_in_words(tmp_path: Path, backend: str) -> None:
     from edge_runtime.core.errors import DataError
 
-    pose = real_assets.package(tmp_path, real_assets.shared("movenet_lightning.onnx"), task="detection")
-    with pytest.raises(DataError, match=r"expected an input of float32, float16, uint8, found input:0 int32"):
+    pose = real_assets.package(tmp_path, real_assets.shared("movenet_lightning.onnx"), task="detection", decoder="yolo")
+    with pytest.raises(DataError, match=r"decoder 'yolo' expects an output \[1,5,n\] .* \[1,1,17,3\]"):
         load_engine(pose, backend=backend)

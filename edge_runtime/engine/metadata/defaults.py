@@ -10,11 +10,15 @@ THRESHOLDS: Final = {
     "classification": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 5},
     "detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "oriented_detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+    "instance_segmentation": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+    "semantic_segmentation": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 100},
+    "keypoints": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
 }
 """By task."""
 DECODER_THRESHOLDS: Final = {
-    **{(decoder, "thresholds.iou"): 1.0 for decoder in ("end2end", "ssd", "boxes", "detr")},
+    **{(decoder, "thresholds.iou"): 1.0 for decoder in ("end2end", "ssd", "boxes", "detr", "maskrcnn")},
     ("sigmoid", "thresholds.score"): 0.5,
+    ("threshold", "thresholds.score"): 0.5,
     ("sigmoid", "thresholds.max_predictions"): PREDICTIONS_LIMIT,  # any number is present, none may be left out
 }
 """By decoder, where it differs from its task."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ class Graph:
         metadata: ONNX `metadata_props`, or an IR's `rt_info` as ``section/key``; files beside it as ``file/key``.
         inputs: as the file declares them.
         outputs: likewise.
+        operators: how many there are of each operator of an ONNX file.
     """
 
     metadata: Mapping[str, str]
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
+    operators: Mapping[str, int] = field(default_factory=dict)

@@ -3,9 +3,9 @@
 Order of truth: `edge-model.json`; what the exporter itself wrote into the model (Ultralytics) or beside it
 (`metadata.yaml`, where it agrees with the model); `model_info` (OpenVINO Model API), of which Ultralytics writes one,
 too, that says less and spells labels differently; plain keys (`character`, `labels`); `labels.txt` beside the model;
-outputs that are called as only one family calls them; the shapes in the graph. Defaults exist only for what cannot turn
-a verdict silently: thresholds, interpolation, the grey of a border. Everything else that is not stated is an error that
-says what to write: wrong preprocessing gives plausible nonsense.
+published models that are known by their signature; outputs that are called as only one family calls them; the shapes in
+the graph. Defaults exist only for what cannot turn a verdict silently: thresholds, interpolation, the grey of a border.
+Everything else that is not stated is an error that says what to write: wrong preprocessing gives plausible nonsense.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import lists, model_api, plain, rfdetr, ultralytics
+from edge_runtime.engine.metadata import lists, model_api, plain, rfdetr, signatures, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -26,7 +26,7 @@ from edge_runtime.engine.metadata.defaults import (
     UNTOLD,
 )
 from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
-from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
+from edge_runtime.engine.spec import WHOLE_DTYPES, InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.base import TensorInfo
     from edge_runtime.engine.metadata.graph import Graph
 
-INPUT_DTYPES: Final = ("float32", "float16", "uint8")
+INPUT_DTYPES: Final = ("float32", "float16", *WHOLE_DTYPES)
 _RANK: Final = 4
 _NORMALISATION: Final = {"input.scale": 1.0, "input.mean": (0.0,), "input.std": (1.0,)}
 
@@ -55,6 +55,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("model_info", model_api.stated),
     ("metadata", plain.stated),
     (LABELS_NAME, plain.stated_beside),
+    ("signature", signatures.stated),
     ("RF-DETR's outputs", rfdetr.stated),
     ("names of outputs", lists.stated),
 )
@@ -92,8 +93,10 @@ def resolve(
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
     spec = _spec(stated.found, image)
-    if image.dtype == "uint8" and not spec.input.is_raw:
-        message = f"{where}: the input is of uint8 and takes pixels as they are, but scale, mean or std are stated"
+    if spec.input.is_whole and not spec.input.is_raw:
+        message = (
+            f"{where}: the input is of {image.dtype} and takes pixels as they are, but scale, mean or std are stated"
+        )
         help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
         raise DataError("model.wrong_input", message, help=help_)
     return spec, stated.found
@@ -204,7 +207,7 @@ def _check_against_graph(image: TensorInfo, layout: object, stated: _Stated, whe
     if channels is not None and color is not None and (color == "GRAY") != (channels == 1):
         message = f"{where}: input.color {color} does not fit the model's {image}"
         raise DataError("model.wrong_input", message, help="GRAY is for models of one channel")
-    if image.dtype == "uint8":
+    if image.dtype in WHOLE_DTYPES:
         stated.take("input.scale", default=1.0)
 
 

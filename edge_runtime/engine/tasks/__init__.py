@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.engine.tasks.areas import Probability, argmax
 from edge_runtime.engine.tasks.base import Decoder
 from edge_runtime.engine.tasks.classification import Classifier
 from edge_runtime.engine.tasks.detr import Detr
 from edge_runtime.engine.tasks.finished import Boxes, EndToEnd, Ssd
+from edge_runtime.engine.tasks.instances import MaskRcnn, Prototypes
+from edge_runtime.engine.tasks.keypoints import BesideBoxes, MoveNet, SimCC
 from edge_runtime.engine.tasks.nanodet import NanoDet
 from edge_runtime.engine.tasks.oriented import OrientedEndToEnd, OrientedYolo
 from edge_runtime.engine.tasks.yolo import Yolo, YoloV5, YoloX
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPEN_ANSWERS", "Decoder", "make_decoder"]
 
-OPEN_ANSWERS: Final = frozenset({("detection", "boxes"), ("detection", "ssd")})
+OPEN_ANSWERS: Final = frozenset({("detection", "boxes"), ("detection", "ssd"), ("instance_segmentation", "maskrcnn")})
 """Tasks and decoders that take outputs of another shape with every frame; they look at the shapes themselves."""
 
 
@@ -47,4 +50,13 @@ _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]
     ("detection", "detr"): Detr,
     ("oriented_detection", "yolo"): OrientedYolo,
     ("oriented_detection", "end2end"): OrientedEndToEnd,
+    ("instance_segmentation", "yolo"): Prototypes,
+    ("instance_segmentation", "end2end"): Prototypes,
+    ("instance_segmentation", "maskrcnn"): MaskRcnn,
+    ("semantic_segmentation", "argmax"): argmax,
+    ("semantic_segmentation", "threshold"): Probability,
+    ("keypoints", "yolo"): BesideBoxes,
+    ("keypoints", "end2end"): BesideBoxes,
+    ("keypoints", "movenet"): MoveNet,
+    ("keypoints", "simcc"): SimCC,
 }

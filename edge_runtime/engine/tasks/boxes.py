@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,6 +30,23 @@ BESIDE_MAX: Final = 0.1
 """How far beside the input a box may lie, as a fraction of its side: cells at the edge err by a few pixels."""
 FRACTION_MAX: Final = 1.5
 """Boxes that all end within so many pixels of the corner are fractions of the input that were taken for pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Candidates of a head, in pixels of the canvas.
+
+    Attributes:
+        corners: (n, 4) x1 y1 x2 y2.
+        scores: (n,) 0..1.
+        classes: (n,) label indices.
+        extras: (n, k) what the head holds beside boxes and scores.
+    """
+
+    corners: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.intp]
+    extras: NDArray[np.float32]
 
 
 class Detector:
@@ -61,7 +79,17 @@ class Detector:
         classes: NDArray[np.intp],
         transform: Transform,
     ) -> tuple[Prediction, ...]:
-        """Suppress doubles and return what is left in pixels of the frame, best first.
+        """Return the predictions of `place`."""
+        return tuple(one for _, one in self.place(corners, scores, classes, transform))
+
+    def place(
+        self,
+        corners: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        classes: NDArray[np.intp],
+        transform: Transform,
+    ) -> list[tuple[int, Prediction]]:
+        """Suppress doubles and return what is left in pixels of the frame, best first, each with its row.
 
         Args:
             corners: (n, 4) x1 y1 x2 y2 in canvas pixels.
@@ -84,8 +112,9 @@ class Detector:
                 continue
             number = int(classes[position])
             score = round(float(scores[position]), 6)
-            found.append(Prediction(self.spec.labels[number], score, (x, y, w, h), id=number))
-        return tuple(found)
+            prediction = Prediction(self.spec.labels[number], score, (x, y, w, h), id=number)
+            found.append((int(position), prediction))
+        return found
 
     def check_place(self, corners: NDArray[np.float32]) -> None:
         """Refuse boxes that cannot be in the picture: left out, they would pass for one in which nothing was found.

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime.engine.postprocess import InvalidOutputError, to_corners
 from edge_runtime.engine.tasks.base import find_output, find_roles, static_shape
-from edge_runtime.engine.tasks.boxes import BOX, Detector
+from edge_runtime.engine.tasks.boxes import BOX, Detector, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,24 +25,29 @@ _SSD_ROW: Final = 7
 
 
 class EndToEnd(Detector):
-    """Finished boxes [1, n, 6]: box, score, class; a `Decoder`."""
+    """Finished boxes [1, n, 6]: box, score, class; a `Decoder`. Heads of other tasks hold more numbers after these."""
 
-    def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:
-        """Find the output; see `tasks.make_decoder` for what is raised."""
+    def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo], extra: int = 0) -> None:
+        """Find the output that holds ``extra`` more numbers; see `tasks.make_decoder` for what is raised."""
         super().__init__(spec)
         self._position = find_output(
             spec,
             outputs,
-            "an output [1,n,6]",
-            lambda s: len(s) == 3 and s[0] == 1 and s[2] == _ROW and s[1] > 0,  # noqa: PLR2004 - axes
+            f"an output [1,n,{_ROW + extra}]",
+            lambda s: len(s) == 3 and s[0] == 1 and s[2] == _ROW + extra and s[1] > 0,  # noqa: PLR2004 - axes
         )
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`."""
+        rows = self.read(outputs)
+        return self.finish(rows.corners, rows.scores, rows.classes, transform)
+
+    def read(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
+        """Return the rows that are good enough, best first."""
         rows = outputs[self._position][0]
         found = self.rows(rows[:, 4], rows[:, 5], "x1, y1, x2, y2, score, class")
         corners = to_corners(self.scaled(rows[found.index, :BOX]), self.spec.output.boxes)
-        return self.finish(corners, found.scores, found.classes, transform)
+        return Rows(corners, found.scores, found.classes, rows[found.index, _ROW:])
 
 
 class Ssd(Detector):
@@ -85,9 +90,9 @@ class Boxes(Detector):
             outputs,
             "boxes [n,4] or [n,5], labels [n] of whole numbers and, with 4 columns, scores [n]",
             {
-                "boxes": lambda one: _is_list(one, 2) and static_shape(one)[-1] in (-1, BOX, BOX + 1),
-                "labels": lambda one: _is_list(one, 1) and "int" in one.dtype,
-                "scores": lambda one: _is_list(one, 1) and "float" in one.dtype,
+                "boxes": lambda one: is_list(one, 2) and static_shape(one)[-1] in (-1, BOX, BOX + 1),
+                "labels": lambda one: is_list(one, 1) and "int" in one.dtype,
+                "scores": lambda one: is_list(one, 1) and "float" in one.dtype,
             },
             optional=("scores",),
         )
@@ -112,7 +117,7 @@ class Boxes(Detector):
         return self.finish(corners, found.scores, found.classes, transform)
 
 
-def _is_list(output: TensorInfo, axes: int) -> bool:
+def is_list(output: TensorInfo, axes: int) -> bool:
     """Tell whether the output has so many axes, or one more for one picture."""
     shape = static_shape(output)
     return len(shape) == axes or (len(shape) == axes + 1 and shape[0] in (1, -1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_runtime.engine.postprocess import SCORE_SLACK, InvalidOutputError, survivors, to_corners
 from edge_runtime.engine.tasks.base import find_output, refuse_labels, refuse_outputs, static_shape
-from edge_runtime.engine.tasks.boxes import BOX, Detector
+from edge_runtime.engine.tasks.boxes import BOX, Detector, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,26 +33,37 @@ _EXPONENT_MAX: Final = 20.0
 
 
 class Yolo(Detector):
-    """Raw head [1, 4 + labels, n]: boxes in input pixels, then one sigmoided score per label; a `Decoder`."""
+    """Raw head [1, 4 + labels, n]: boxes in input pixels, then one sigmoided score per label; a `Decoder`.
 
-    def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:
-        """Find the output; see `tasks.make_decoder` for what is raised."""
+    Heads of other tasks hold more numbers about each box after these.
+    """
+
+    def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo], extra: int = 0) -> None:
+        """Find the output that holds ``extra`` more numbers; see `tasks.make_decoder` for what is raised."""
         super().__init__(spec)
-        rows = BOX + len(spec.labels)
-        expected = f"an output [1,{rows},n] (4 + {len(spec.labels)} labels)"
+        rows = BOX + len(spec.labels) + extra
+        more = f" + {extra}" if extra else ""
+        expected = f"an output [1,{rows},n] (4 + {len(spec.labels)} labels{more})"
         shapes = [static_shape(one) for one in outputs]
-        like = [s for s in shapes if len(s) == 3 and s[0] == 1 and BOX < s[1] < s[2]]  # noqa: PLR2004 - axes
+        like = [s for s in shapes if len(s) == 3 and s[0] == 1 and BOX + extra < s[1] < s[2]]  # noqa: PLR2004 - axes
         if spec.output.name is None and len(like) == 1 and like[0][1] != rows:
-            refuse_labels(like[0][1] - BOX, spec)
+            refuse_labels(like[0][1] - BOX - extra, spec)
         self._position = find_output(spec, outputs, expected, lambda s: len(s) == 3 and s[:2] == (1, rows) and s[2] > 0)  # noqa: PLR2004 - axes
         self._best = np.empty(shapes[self._position][2], np.float32)
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
         """See `Decoder`."""
+        rows = self.read(outputs)
+        return self.finish(rows.corners, rows.scores, rows.classes, transform)
+
+    def read(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
+        """Return the rows that are good enough, best first."""
         head = outputs[self._position][0]
-        found = survivors(head[BOX:], self.floors, class_axis=0, best=self._best)
+        end = BOX + len(self.floors)
+        found = survivors(head[BOX:end], self.floors, class_axis=0, best=self._best)
         boxes = self.scaled(head[:BOX, found.index].T)
-        return self.finish(to_corners(boxes, self.spec.output.boxes), found.scores, found.classes, transform)
+        extras = head[end:, found.index].T
+        return Rows(to_corners(boxes, self.spec.output.boxes), found.scores, found.classes, extras)
 
 
 class YoloV5(Detector):

@@ -163,7 +163,7 @@ def test_an_output_that_changes_shape_is_no_answer(tmp_path: Path, backend: str)
 # name, code, words of the message; each is one way of being wrong
 BAD = [
     ("flat_input", "model.wrong_input", "expected an input of 4 axes"),
-    ("int_input", "model.wrong_input", "expected an input of float32, float16, uint8, found x int64"),
+    ("int_input", "model.wrong_input", "expected an input of float32, float16, uint8, int32, found x int64"),
     ("two_inputs", "model.wrong_input", "expected one input (a picture), found 2"),
     ("two_pictures", "model.wrong_input", "expected a batch of 1"),
     ("nan_scores", "model.invalid_output", "are not finite numbers"),

@@ -177,15 +177,16 @@ def test_multi_label_classifiers_have_a_threshold_by_default() -> None:
     assert (spec.thresholds.score, spec.thresholds.max_predictions) == (0.5, PREDICTIONS_LIMIT)
 
 
-def test_a_uint8_input_takes_pixels_as_they_are() -> None:
-    image = TensorInfo("x", "uint8", (1, 480, 640, 3))
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_an_input_of_whole_numbers_takes_pixels_as_they_are(dtype: str) -> None:
+    image = TensorInfo("x", dtype, (1, 480, 640, 3))
     spec, _ = resolved({**FULL, "input": {"color": "BGR", "resize": "fit"}}, image=image)
     assert (spec.input.layout, spec.input.is_raw, spec.input.shape) == ("NHWC", True, (1, 480, 640, 3))
 
 
 @pytest.mark.parametrize("stated", [{"scale": 255}, {"mean": [127]}, {"std": [2, 2, 2]}])
-def test_a_uint8_input_takes_no_normalisation(stated: dict[str, Any]) -> None:
-    image = TensorInfo("x", "uint8", (1, 480, 640, 3))
+def test_an_input_of_whole_numbers_takes_no_normalisation(stated: dict[str, Any]) -> None:
+    image = TensorInfo("x", "int32", (1, 480, 640, 3))
     with pytest.raises(DataError, match="takes pixels as they are") as caught:
         resolved({**FULL, "input": {"color": "BGR", "resize": "fit", **stated}}, image=image)
     assert caught.value.code == "model.wrong_input"
@@ -213,7 +214,7 @@ def test_an_open_size_is_taken_from_the_manifest() -> None:
         ([IMAGE, IMAGE], "expected one input"),
         ([TensorInfo("x", "float32", (1, 27))], "expected an input of 4 axes"),
         ([TensorInfo("x", "float32", None)], "expected an input of 4 axes"),
-        ([TensorInfo("x", "int64", (1, 3, 8, 8))], "expected an input of float32, float16, uint8"),
+        ([TensorInfo("x", "int64", (1, 3, 8, 8))], "expected an input of float32, float16, uint8, int32"),
         ([TensorInfo("x", "float32", (2, 3, 8, 8))], "expected a batch of 1"),
     ],
 )

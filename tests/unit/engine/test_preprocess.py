@@ -180,9 +180,11 @@ def test_the_tensor_is_what_the_formula_says(
     assert np.allclose(writer.tensor[0], expected, atol=1e-6 if dtype == "float32" else 2e-3)
 
 
-def test_a_tensor_of_bytes_holds_the_pixels() -> None:
-    writer = TensorWriter(input_spec(dtype="uint8", layout="NHWC", scale=1.0))
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_a_tensor_of_whole_numbers_holds_the_pixels(dtype: str) -> None:
+    writer = TensorWriter(input_spec(dtype=dtype, layout="NHWC", scale=1.0))
     writer.write(COLOURED)
+    assert writer.tensor.dtype == dtype
     assert (writer.tensor[0] == COLOURED[:, :, ::-1]).all()
 
 
