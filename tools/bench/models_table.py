@@ -12,6 +12,7 @@ adds fp32, made of the INT8 weights, where a package has INT8 only; --bf16 adds 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
 import sys
 import tempfile
@@ -39,8 +40,8 @@ BEGIN: Final = "<!-- models_table.py: begin -->"
 END: Final = "<!-- models_table.py: end -->"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _HEAD: Final = (
-    "| model | task | engine | precision | MB | p50 ms | p99 ms | speed | accuracy or parity | engines agree |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    "| model | task | engine | precision | MB | p50 ms | p99 ms | CPU ms | speed | right or parity | engines agree |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -92,6 +93,17 @@ def forms(path: Path) -> Iterator[Form]:
             yield Form(manifest.name, path / weights.files[0].file, weights.backends)
     else:
         yield Form(path.stem, path, ("openvino",) if path.suffix == ".xml" else BACKENDS)
+
+
+def without_doubles(found: Sequence[Form]) -> list[Form]:
+    """Leave out the fp32 form that an INT8 package carries along when it is the file of a package before."""
+    kept: dict[tuple[str, bytes], Form] = {}
+    for one in found:
+        content = one.path.read_bytes() if one.path.is_file() else bytes(one.path)
+        first = kept.setdefault((one.name, hashlib.sha256(content).digest()), one)
+        if first is not one:
+            print(f"{one.path} is {first.path}", file=sys.stderr)
+    return list(kept.values())
 
 
 def with_float(found: Sequence[Form], folder: Path) -> list[Form]:
@@ -179,9 +191,10 @@ def lines(rows: Sequence[Row]) -> list[str]:
 def _line(row: Row, reference: Row | None, others: Sequence[Row]) -> str:
     if row.error is not None or row.package is None:
         error = (row.error or "").replace("|", "\\|").replace("\n", " ")
-        return f"| {row.form.name} | ? | {row.backend} | {row.form.precision or '?'} | | | | | failed: {error} | |"
+        return f"| {row.form.name} | ? | {row.backend} | {row.form.precision or '?'} | | | | | | failed: {error} | |"
     size = (len(row.package.model) + len(row.package.parts)) / 1e6
-    times = [f"{row.pace.p50_ms:.2f}", f"{row.pace.p99_ms:.2f}", f"{row.pace.speedup:.2f}"] if row.pace else ["-"] * 3
+    paces = (row.pace.p50_ms, row.pace.p99_ms, row.pace.cpu_ms, row.pace.speedup) if row.pace else ()
+    times = [f"{figure:.2f}" for figure in paces] or ["-"] * 4
     quality = "-"
     if row.right is not None:
         quality = f"{row.right.metric} {row.right.value:.4f}"
@@ -215,7 +228,7 @@ def real_models(folder: Path) -> list[str]:
         except FileExistsError:
             continue  # of an earlier run
         except pytest.skip.Exception as absent:
-            missing.append(f"| {name.removesuffix('_package')} | ? | ? | ? | | | | | failed: {absent.msg} | |")
+            missing.append(f"| {name.removesuffix('_package')} | ? | ? | ? | | | | | | failed: {absent.msg} | |")
     return missing
 
 
@@ -275,7 +288,7 @@ def _make(options: argparse.Namespace) -> int:
         options.rounds,
     )
     with tempfile.TemporaryDirectory() as folder:
-        found = [form for path in paths for form in forms(path)]
+        found = without_doubles([form for path in paths for form in forms(path)])
         found = with_float(found, Path(folder)) if options.with_float else found
         found = with_bf16(found) if options.bf16 else found
         names = list(dict.fromkeys(form.name for form in found))

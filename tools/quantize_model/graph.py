@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COMPUTE: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 QUANTIZED: Final = ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
+_FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _PER_CHANNEL_OPSET: Final = 13
 """From here on DequantizeLinear has an axis, https://github.com/onnx/onnx/blob/main/docs/Changelog.md."""
 
@@ -77,6 +78,26 @@ def tail(model: onnx.ModelProto, *, with_last: bool) -> list[onnx.NodeProto]:
 def first_compute(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the first convolution or matrix product: it sees the picture itself."""
     return [node for node in model.graph.node if node.op_type in COMPUTE][:1]
+
+
+def unbounded(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes with a constant that is not finite, and those that read their results.
+
+    Max pooling is exported with borders of minus infinity; a range from there to anywhere has no scale.
+    """
+    constants = {one.name: one for one in model.graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    floats = {name: numpy_helper.to_array(one) for name, one in constants.items() if one.data_type in _FLOATS}
+    infinite = {name for name, array in floats.items() if not np.isfinite(array).all()}
+    first = [node for node in model.graph.node if infinite.intersection(node.input)]
+    reached = {name for node in first for name in node.output}
+    return first + [node for node in model.graph.node if reached.intersection(node.input) and node not in first]
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import onnx
 
 from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
-from quantize_model.graph import first_compute, name_nodes, tail
+from quantize_model.graph import first_compute, name_nodes, tail, unbounded
 from quantize_model.pictures import TensorMaker
 
 # both libraries report their use to their makers unless they are kept from it before they are imported
@@ -103,7 +103,7 @@ def quantize(job: Job, recipe: Recipe, target: Path) -> list[Path]:
 
 
 def _in_float(model: onnx.ModelProto, recipe: Recipe) -> list[onnx.NodeProto]:
-    nodes = tail(model, with_last=recipe.head_in_float)
+    nodes = tail(model, with_last=recipe.head_in_float) + unbounded(model)
     return nodes + (first_compute(model) if recipe.first_in_float else [])
 
 

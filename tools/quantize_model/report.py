@@ -67,15 +67,16 @@ class Report:
 
 def _row(one: Measured) -> str:
     accuracy = f"{one.accuracy.value:.4f}" if one.accuracy else "-"
-    pace = (f"{one.pace.p50_ms:.2f}", f"{one.pace.p99_ms:.2f}", f"{one.pace.speedup:.2f}") if one.pace else ("-",) * 3
-    cells = (one.precision, one.backend, f"{one.size_bytes / 1e6:.2f}", accuracy, *pace)
-    return f"{cells[0]:<6}{cells[1]:<13}{cells[2]:>8}{cells[3]:>10}{cells[4]:>9}{cells[5]:>9}{cells[6]:>9}"
+    figures = (one.pace.p50_ms, one.pace.p99_ms, one.pace.cpu_ms, one.pace.speedup) if one.pace else ()
+    pace = [f"{figure:.2f}" for figure in figures] or ["-"] * 4
+    cells = f"{one.precision:<6}{one.backend:<13}{one.size_bytes / 1e6:>8.2f}{accuracy:>10}"
+    return cells + "".join(f"{cell:>9}" for cell in pace)
 
 
 def table(attempt: Attempt) -> str:
     """Return one attempt as text."""
     metric = next((one.accuracy.metric for one in attempt.rows if one.accuracy), "-")
-    lines = [f"{'':<6}{'engine':<13}{'MB':>8}{metric:>10}{'p50 ms':>9}{'p99 ms':>9}{'speedup':>9}"]
+    lines = [f"{'':<6}{'engine':<13}{'MB':>8}{metric:>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'speedup':>9}"]
     lines += [_row(one) for one in attempt.rows]
     lines += [f"agreement {name}: {value:.4f}" for name, value in attempt.agreement.items()]
     lines += [f"drop {name}: {points:+.2f} points" for name, points in (attempt.drop_points or {}).items()]

@@ -21,6 +21,8 @@ def test_good_models_have_figures_and_bad_ones_their_error(tmp_path: Path) -> No
     models.mkdir()
     onnx.save(colours(metadata=METADATA), models / "colours.onnx")
     write_bare(models, "unknown_operator")
+    (models / "again").mkdir()
+    onnx.save(colours(metadata=METADATA), models / "again" / "colours.onnx")
     (models / ".unfinished").mkdir()
     onnx.save(colours(metadata=METADATA), models / ".unfinished" / "half.onnx")
     pictures = tmp_path / "pictures"
@@ -44,9 +46,9 @@ def test_good_models_have_figures_and_bad_ones_their_error(tmp_path: Path) -> No
     assert [(row[0], row[2]) for row in rows] == [
         (name, engine) for name in ("colours", "unknown_operator") for engine in ("openvino", "onnxruntime")
     ]
-    assert [row[8:] for row in rows[:2]] == [["parity 1.0000", "1.0000"], ["reference", "1.0000"]]
+    assert [row[9:] for row in rows[:2]] == [["parity 1.0000", "1.0000"], ["reference", "1.0000"]]
     assert all(float(row[5]) > 0 for row in rows[:2])
-    assert all(row[8].startswith("failed: ") for row in rows[2:])
+    assert all(row[9].startswith("failed: ") for row in rows[2:])
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ BACKENDS = ("openvino", "onnxruntime")
 
 def measured(precision: str, accuracy: float | None, speedup: float = 2.0, invalid: int = 0) -> dict[str, Measured]:
     right = None if accuracy is None else Accuracy("top-1", accuracy)
-    return {b: Measured(precision, b, 1, right, Pace(1.0, 1.0, speedup), invalid) for b in BACKENDS}
+    return {b: Measured(precision, b, 1, right, Pace(1.0, 1.0, 1.0, speedup), invalid) for b in BACKENDS}
 
 
 def figures(before: float | None, after: float | None, **changes: object) -> Figures:

@@ -16,7 +16,7 @@ from edge_runtime.engine.spec import InputSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 
-from quantize_model.graph import first_compute, is_quantized, make_static, name_nodes, tail, unquantize
+from quantize_model.graph import first_compute, is_quantized, make_static, name_nodes, tail, unbounded, unquantize
 from quantize_model.quantizers import Job, quantize
 from quantize_model.recipe import Recipe
 
@@ -59,6 +59,21 @@ def test_what_decodes_stays_in_float_and_the_last_convolutions_when_asked_for() 
     assert names(tail(detector(), with_last=False)) == {"decode", "sigmoid", "join"}
     assert names(tail(detector(), with_last=True)) == {"boxes", "scores", "decode", "sigmoid", "join"}
     assert names(first_compute(detector())) == {"stem"}
+
+
+def test_a_border_of_minus_infinity_is_not_quantized_nor_what_pools_over_it() -> None:
+    """NanoDet has one: every answer was not a number."""
+    nodes = [
+        helper.make_node("Conv", ["x", "stem"], ["c"], name="stem"),
+        helper.make_node("Pad", ["c", "pads", "border"], ["p"], name="pad"),
+        helper.make_node("MaxPool", ["p"], ["m"], name="pool", kernel_shape=[2, 2]),
+        helper.make_node("Conv", ["m", "boxes"], ["y"], name="last"),
+    ]
+    weights = {"stem": STEM, "boxes": BOXES, "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    assert names(unbounded(model(nodes, weights | {"border": np.float32(-np.inf)}))) == {"pad", "pool"}
+    assert names(unbounded(model(nodes, weights | {"border": np.float32(0)}))) == set()
+    constant = helper.make_node("Constant", [], ["border"], value=numpy_helper.from_array(np.float32(-np.inf)))
+    assert names(unbounded(model([constant, *nodes], weights))) == {"pad", "pool"}
 
 
 def test_the_input_becomes_static_and_an_old_opset_is_raised() -> None:
