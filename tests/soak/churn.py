@@ -4,8 +4,8 @@
 
 ``load``: load a model, judge one frame, free it, as the engine does when a model is replaced. ``infer``: judge frames,
 with everything from the frame to predictions. Memory is what no file stands behind (Anonymous of smaps_rollup), after
-garbage collection and malloc_trim: whether a library's pages count as private depends on who else has them. Its trend is
-the Theil-Sen slope, the median of the slopes between all pairs of samples, which a few wild ones do not bend;
+garbage collection and malloc_trim: whether pages of libraries count as private depends on who else has them. The trend
+is the Theil-Sen slope, the median of the slopes between all pairs of samples, which a few wild ones do not bend;
 ``noise_kb`` is how far a sample typically lies from that line (median absolute deviation). The first fifth of the runs
 warms up and is not counted.
 """
