@@ -83,7 +83,7 @@ def _try(trials: Trials, device: Device) -> Iterator[Finding]:
         if not answer.get("right"):
             failures.append(Finding("fail", f"{what}: it answers wrong", f"{mend}, and do not use it before"))
         elif answer.get("precision") != precision:
-            runs.append(f"{precision.upper()} (computed in {str(answer.get('precision')).upper()})")
+            runs.append(f"{precision.upper()} (reported as {str(answer.get('precision')).upper()})")
         else:
             runs.append(precision.upper())
     if runs:

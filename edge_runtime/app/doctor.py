@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.app.accelerators import Box
 from edge_runtime.app.delivery import mqtt_settings
-from edge_runtime.app.devices import examine_devices
+from edge_runtime.app.devices import examine_devices, list_devices
 from edge_runtime.app.finding import Finding
 from edge_runtime.app.processor import describe_processor
 from edge_runtime.app.trials import Trials
@@ -48,8 +48,9 @@ def examine(config: Path | None, environ: Mapping[str, str]) -> list[Finding]:
 def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with one part of a configuration keeps nobody from looking at the others."""
     try:
-        load(path, environ=environ)
+        settings = load(path, environ=environ).settings
         yield Finding("ok", f"{path} is valid")
+        yield from _wanted_devices(settings)
     except InvalidConfigError as error:
         yield Finding("fail", summary(str(path), error.problems), f"edge-runtime check --config {path}")
     wanted = [("state_dir",), ("mqtt", "host"), ("mqtt", "port"), ("mqtt", "tls")]
@@ -59,6 +60,23 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
         return  # it was said
     yield from _state_dir(part.state_dir)
     yield from _broker(part.mqtt.host, part.mqtt.port)
+
+
+def _wanted_devices(settings: Settings) -> Iterator[Finding]:
+    """Say which models name a GPU or NPU that is not here: they will have no verdicts."""
+    wanted = {name: one.device_name.upper() for name, one in settings.models.items()}
+    wanted = {name: device for name, device in wanted.items() if device not in ("AUTO", "CPU")}
+    if not wanted:
+        return
+    with Trials() as trials:
+        try:
+            here = {one.device for one in list_devices(trials)[0]}
+        except UnavailableError:
+            return  # it was said when all devices were tried
+    for name, device in wanted.items():
+        if device not in here and f"{device}.0" not in here:
+            what = f"models.{name} wants device {device}, which cannot be used here: it will judge nothing"
+            yield Finding("fail", what, f"see what is said about the {device} above, or write  device: cpu")
 
 
 def ask_broker(settings: Settings) -> Finding:

@@ -64,7 +64,8 @@ class EngineInfo:
         backend: one of `BACKENDS`.
         backend_version: version of the library.
         device: where it executes: `CPU`, `GPU`, `GPU.0`, `NPU`.
-        precision: what the compute layers run in: `fp32`, `bf16`, `fp16`, `int8`.
+        precision: what the compute layers run in: `fp32`, `bf16`, `fp16`, `int8`; of a device that does not tell it,
+            what it was told to use, or `unknown`.
         threads: cores it may use; 0 = decided by the device.
         streams: runs that go on at a time, as the device has it.
         outputs: outputs in the model's order.

@@ -283,10 +283,15 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
     counts: Counter[str] = Counter()
     for operation in compiled.get_runtime_model().get_ops():
         facts = operation.get_rt_info()
-        if facts["layerType"].astype(str) in _COMPUTE:
+        if "layerType" in facts and facts["layerType"].astype(str) in _COMPUTE:  # the NPU tells nothing of its layers
             counts[facts["runtimePrecision"].astype(str)] += 1
-    used = counts.most_common(1)[0][0] if counts else "f32"
+    hint = "INFERENCE_PRECISION_HINT"
+    told = hint in compiled.get_property("SUPPORTED_PROPERTIES")
+    stated = compiled.get_property(hint).get_type_name() if told else "unknown"
+    used = counts.most_common(1)[0][0] if counts else stated
     notes: tuple[str, ...] = ()
+    if not counts and options.device != "CPU":
+        notes = (f"{options.device} does not tell what its layers compute in; {stated} is what it was told",)
     if len(counts) > 1:
         notes = (
             "compute layers by precision: "

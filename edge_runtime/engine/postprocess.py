@@ -85,9 +85,10 @@ def survivors(
     # max propagates NaN, so looking at the best of each box sees every one of them
     if best.size and not (best.min() >= -SCORE_SLACK and best.max() <= 1 + SCORE_SLACK):
         _refuse_scores(best)
-    index = np.flatnonzero(best >= floors.min())
+    lowest = floors.min()
+    index = np.flatnonzero(best >= lowest)
     chosen = scores[:, index] if class_axis == 0 else scores[index].T
-    if floors.min() != floors.max():
+    if lowest != floors.max():
         chosen = np.where(chosen >= floors[:, None], chosen, -1)
     classes = np.argmax(chosen, axis=0) if index.size else np.zeros(0, np.intp)
     found = chosen[classes, np.arange(index.size)]

@@ -63,6 +63,7 @@ class Preprocessor:
         self._transform = Transform(0, 0, 0, 0, 0, 0)
         self._region = (slice(0), slice(0))  # of the canvas, covered by the picture
         self._source = (slice(0), slice(0))  # of the frame, seen by the model
+        self._every = 0  # the picture consists of every 3rd, 5th ... pixel of the frame; 0 = of mixtures
         self._scratch: NDArray[np.uint8] | None = None
 
     def fill(self, frame: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> Transform:
@@ -96,7 +97,14 @@ class Preprocessor:
             self._antialias.resize(source, target)
             return target
         height, width = target.shape[:2]
-        made = cv2.resize(source, (width, height), dst=target, interpolation=self._interpolation or 0)
+        if self._every:
+            middle = self._every // 2
+            step = 1 / self._every
+            made = cv2.resize(
+                source[middle:, middle:], None, dst=target, fx=step, fy=step, interpolation=cv2.INTER_NEAREST
+            )
+        else:
+            made = cv2.resize(source, (width, height), dst=target, interpolation=self._interpolation or 0)
         if made.ctypes.data != target.ctypes.data:  # OpenCV returns a new array when it does not like the given one
             target[...] = made
         return target
@@ -128,6 +136,9 @@ class Preprocessor:
             seen_w, seen_h = max(1, round(columns / ratio)), max(1, round(rows / ratio))
             source_x, source_y = (width - seen_w) // 2, (height - seen_h) // 2
         scale_x, scale_y = new_w / seen_w, new_h / seen_h
+        self._every = _odd_step(seen_w, new_w) if _odd_step(seen_w, new_w) == _odd_step(seen_h, new_h) else 0
+        if self._interpolation != cv2.INTER_LINEAR:
+            self._every = 0
         self._region = (slice(y, y + new_h), slice(x, x + new_w))
         self._source = (slice(source_y, source_y + seen_h), slice(source_x, source_x + seen_w))
         self._transform = Transform(scale_x, scale_y, x - source_x * scale_x, y - source_y * scale_y, width, height)
@@ -147,6 +158,16 @@ class Preprocessor:
         self._transform = Transform(scale_x, scale_y, -left, -top, width, height)
         window = (left / scale_x, top / scale_y, columns / scale_x, rows / scale_y)
         self._antialias = AntialiasResizer((height, width), (rows, columns), window)
+
+
+def _odd_step(seen: int, new: int) -> int:
+    """Return 3, 5, 7 ... when linear interpolation of ``seen`` pixels to ``new`` takes the middle one of so many each.
+
+    Pixel i of the result lies at (i + 0.5) * step - 0.5 of the frame, which is whole when the step is odd: nothing is
+    mixed, and copying those pixels is twice as fast (1920 x 1080 to 640 x 360: 0.65 -> 0.3 ms).
+    """
+    step, rest = divmod(seen, new)
+    return step if rest == 0 and step % 2 == 1 and step > 1 else 0
 
 
 class TensorWriter:

@@ -3,10 +3,11 @@
     python tests/soak/churn.py load|infer MODEL BACKEND COUNT
 
 ``load``: load a model, judge one frame, free it, as the engine does when a model is replaced. ``infer``: judge frames,
-with everything from the frame to predictions. Memory is what this process alone has (Private_* of smaps_rollup) after
-garbage collection and malloc_trim. Its trend is the Theil-Sen slope, the median of the slopes between all pairs of
-samples, which a few wild ones do not bend; ``noise_kb`` is how far a sample typically lies from that line (median
-absolute deviation). The first fifth warms up and is not counted.
+with everything from the frame to predictions. Memory is what no file stands behind (Anonymous of smaps_rollup), after
+garbage collection and malloc_trim: whether pages of libraries count as private depends on who else has them. The trend
+is the Theil-Sen slope, the median of the slopes between all pairs of samples, which a few wild ones do not bend;
+``noise_kb`` is how far a sample typically lies from that line (median absolute deviation). The first fifth of the runs
+warms up and is not counted.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ WARM_UP = 5  # one part in so many of all runs
 FRAME = (480, 640, 3)  # height, width, channels
 
 
-def private_kb() -> int:
-    """Memory that only this process has, in KiB."""
+def memory_kb() -> int:
+    """Heap, stacks and all else that no file stands behind, in KiB."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 def count(kind: str) -> int:
@@ -58,14 +59,14 @@ def churn(once: Callable[[], None], runs: int) -> dict[str, float]:
     for _ in range(max(1, runs // WARM_UP)):
         once()
     descriptors, threads = count("fd"), count("task")
-    xs, ys = [0.0], [float(private_kb())]
+    xs, ys = [0.0], [float(memory_kb())]
     started = time.monotonic()
     step = max(1, runs // SAMPLES)
     for done in range(1, runs + 1):
         once()
         if done % step == 0:
             xs.append(float(done))
-            ys.append(float(private_kb()))
+            ys.append(float(memory_kb()))
     trend = slope(xs, ys)
     offset = statistics.median(y - trend * x for x, y in zip(xs, ys, strict=True))
     return {

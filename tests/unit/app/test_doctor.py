@@ -38,3 +38,15 @@ def test_a_right_configuration_is_said_to_be_right_before_its_parts_are_looked_a
     findings = list(_configuration(tmp_path / "edge.yaml", {}))
     assert [finding.level for finding in findings] == ["ok", "ok", "fail"]
     assert findings[-1].what == f"the broker 127.0.0.1:{free_port} does not answer (Connection refused)"
+
+
+def test_a_model_that_wants_what_the_box_lacks_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "edge.yaml").write_text(
+        "version: 1\ncameras: {top: {source: 'sim:bars'}}\nstate_dir: state\ninspections: {i: {model: m}}\n"
+        "models: {m: {path: m.onnx}, n: {path: m.onnx, device: 'openvino:GPU.7'}, o: {path: m.onnx, device: cpu}}\n"
+    )
+    failures = [one for one in _configuration(tmp_path / "edge.yaml", {}) if "models." in one.what]
+    assert [one.level for one in failures] == ["fail"]
+    assert failures[0].what.startswith("models.n wants device GPU.7, which cannot be used here")

@@ -86,7 +86,7 @@ def test_a_device_that_crashes_hangs_or_errs_is_said_to_be_unusable_and_the_othe
         ("fail", "openvino on GPU.0 cannot run WRONG"),
         ("ok", "no NPU"),
     ]
-    assert found[1].what.endswith(": OTHER (computed in FP32)")
+    assert found[1].what.endswith(": OTHER (reported as FP32)")
     assert all(one.mend for one in found if one.level != "ok")
     assert found[5].mend == "try"
 

@@ -8,7 +8,7 @@ from edge_runtime.config.checks import cross_references, dotted, suggestion
 
 GOOD: dict[str, Any] = {
     "cameras": {"top": {"source": "sim:x"}, "side": {"source": "sim:x", "capture": "every", "queue": 3}},
-    "models": {"m": {"path": "m.onnx", "device": "openvino:GPU.1", "backend": "openvino"}},
+    "models": {"m": {"path": "m.onnx", "device": "openvino:GPU.1", "backend": "openvino", "threads": 3, "streams": 3}},
     "inspections": {
         "top": {"camera": "top", "model": "m", "trigger": {"interval_ms": 100}},
         "side": {
@@ -33,6 +33,7 @@ def test_what_fits_together_is_not_complained_about() -> None:
         ({"mqtt": {"tls": {"key_file": "b"}}}, "mqtt.tls.key_file", "config.conflict"),
         ({"models": {"m": {}}}, "models.m.path", "config.missing"),
         ({"models": {"m": {"path": "a", "release": "b"}}}, "models.m.release", "config.conflict"),
+        ({"models": {"m": {"path": "a", "threads": 2, "streams": 3}}}, "models.m.streams", "config.conflict"),
         (
             {"models": {"m": {"path": "a", "device": "openvino:CPU", "backend": "onnxruntime"}}},
             "models.m.device",

@@ -7,22 +7,25 @@ import json
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.engine.base import EngineOptions
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.ort import OrtEngine
 from edge_runtime.engine.ov import (
     OpenVinoEngine,
     _core,
+    _info,
     _shape,
     ov,
     reason,
     refuse_open_shapes,
     refuse_other_device,
+    refuse_streams,
 )  # never openvino itself: it would phone home
 from edge_runtime.engine.preprocess import Preprocessor
 from tests.assets.make_models import COLOURS, SIDE, colours, write_bare, write_package
@@ -119,9 +122,7 @@ def test_a_thread_that_has_loaded_and_closed_models_survives_its_next_signal(tmp
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
-def _options() -> Any:
-    from edge_runtime.engine.base import EngineOptions
-
+def _options() -> EngineOptions:
     return EngineOptions(threads=1)
 
 
@@ -218,10 +219,24 @@ def test_the_npu_is_not_asked_to_run_a_model_whose_answer_changes_its_size() -> 
         refuse_open_shapes(ov.Model([ov.opset13.non_zero(picture)], [picture], "finder"))
 
 
-def test_the_npu_has_one_stream() -> None:
-    from edge_runtime.engine.base import EngineOptions
-    from edge_runtime.engine.ov import refuse_streams
+@pytest.mark.parametrize(("hints", "precision"), [({"INFERENCE_PRECISION_HINT": ov.Type.f16}, "fp16"), ({}, "unknown")])
+def test_a_device_that_tells_nothing_of_its_layers_is_taken_at_its_word_for_the_precision(
+    hints: dict[str, object], precision: str
+) -> None:
+    """The runtime model of an NPU consists of parameters and results without any facts."""
+    picture = ov.opset13.parameter([1, 4], np.float32)
+    properties = {"EXECUTION_DEVICES": ["NPU"], "SUPPORTED_PROPERTIES": hints} | hints
+    silent = SimpleNamespace(
+        get_runtime_model=lambda: ov.Model([ov.opset13.relu(picture)], [picture], "silent"),
+        get_property=properties.__getitem__,
+        outputs=[],
+    )
+    info = _info(silent, EngineOptions(device="NPU"))
+    assert (info.device, info.precision, info.streams, info.threads) == ("NPU", precision, 1, 0)
+    assert "NPU does not tell" in info.notes[0]
 
+
+def test_the_npu_has_one_stream() -> None:
     with pytest.raises(DataError, match="streams: 1"):
         refuse_streams(EngineOptions(device="NPU", streams=2))
     refuse_streams(EngineOptions(device="NPU"))

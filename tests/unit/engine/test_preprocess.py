@@ -192,3 +192,28 @@ def test_a_grey_tensor_has_one_channel() -> None:
     writer = TensorWriter(input_spec(color="GRAY", scale=1.0, mean=(10.0,)))
     writer.write(COLOURED[:, :, :1].copy())
     assert np.array_equal(writer.tensor[0, 0], COLOURED[:, :, 0].astype(np.float32) - 10)
+
+
+@pytest.mark.parametrize("size", [(96, 60), (160, 100), (96, 33), (97, 60), (64, 64), (32, 20)])
+@pytest.mark.parametrize("resize", ["letterbox", "stretch", "crop"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_is_drawn_as_by_linear_interpolation_to_the_last_bit(
+    size: tuple[int, int], resize: str, channels: int
+) -> None:
+    """Frames three or five times as large as the model's input are drawn without interpolating."""
+    width, height = size
+    frame = np.random.default_rng(2).integers(0, 255, (height, width, channels)).astype(np.uint8)
+    spec = input_spec(size=(20, 32), resize=resize, color="GRAY" if channels == 1 else "RGB")
+    drawn, expected = (np.zeros((20, 32, channels), np.uint8) for _ in range(2))
+    preprocessor = Preprocessor(spec)
+    preprocessor.fill(frame, drawn)
+    preprocessor._every = 0
+    expected[:] = drawn
+    preprocessor.fill(frame, expected)
+    assert np.array_equal(drawn, expected)
+
+
+def test_a_frame_three_times_as_large_is_not_interpolated() -> None:
+    preprocessor = Preprocessor(input_spec(size=(32, 32), resize="letterbox"))
+    preprocessor.fill(np.zeros((54, 96, 3), np.uint8), np.zeros((32, 32, 3), np.uint8))
+    assert preprocessor._every == 3
