@@ -72,6 +72,7 @@ class OpenVinoEngine:
             raise UnavailableError("device.missing", message, help="install its driver or use device: cpu")
         try:
             network = core.read_model(io.BytesIO(model), io.BytesIO(weights)) if weights else core.read_model(model)
+            names = [_name(port) for port in network.outputs]
             network = _with_preprocessing(network, spec)
         except RuntimeError as error:
             raise DataError(
@@ -83,7 +84,7 @@ class OpenVinoEngine:
             message = f"openvino cannot compile the model for {options.device}: {reason(error)}"
             raise DataError("model.not_compiled", message, help=_TRY_OTHER) from error
         self._spec = spec
-        self.info = _info(self._compiled, options)
+        self.info = _info(self._compiled, names, options)
 
     def open_request(self) -> OpenVinoRequest:
         """See `engine.base.Engine`."""
@@ -166,7 +167,7 @@ def _properties(options: EngineOptions, precision: str | None) -> dict[str, obje
     return properties
 
 
-def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 - openvino ships no types
+def _info(compiled: Any, names: list[str], options: EngineOptions) -> EngineInfo:  # noqa: ANN401 - openvino ships no types
     counts: Counter[str] = Counter()
     for operation in compiled.get_runtime_model().get_ops():
         facts = operation.get_rt_info()
@@ -185,9 +186,10 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         device=",".join(compiled.get_property("EXECUTION_DEVICES")),
         precision=_PRECISIONS.get(used, used),
         threads=options.threads if options.device == "CPU" else 0,
+        # names of the file: compiling gives a tensor those of operators that it removed, too
         outputs=tuple(
-            TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
-            for port in compiled.outputs
+            TensorInfo(name, port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
+            for name, port in zip(names, compiled.outputs, strict=True)
         ),
         notes=notes,
     )

@@ -127,7 +127,7 @@ def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents:
     facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
     spec, sources = resolve(manifest, Graph(facts.metadata, facts.inputs, facts.outputs), where)
     notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
-    label, count = Counter(spec.labels).most_common(1)[0]
+    label, count = next(iter(Counter(spec.labels).most_common(1)), ("", 0))
     if count > 1:
         notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")
     return Package(

@@ -7,17 +7,25 @@ from typing import Final
 from edge_runtime.core.result import PREDICTIONS_LIMIT
 
 THRESHOLDS: Final = {
+    "anomaly": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 20},
     "classification": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 5},
     "detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+    "raw": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
+    "regression": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
 }
 """By task."""
 DECODER_THRESHOLDS: Final = {
     ("end2end", "thresholds.iou"): 1.0,
+    ("hierarchical", "thresholds.score"): 0.5,
+    ("hierarchical", "thresholds.max_predictions"): 20,
     ("sigmoid", "thresholds.score"): 0.5,
     ("sigmoid", "thresholds.max_predictions"): PREDICTIONS_LIMIT,  # any number is present, none may be left out
 }
 """By decoder, where it differs from its task."""
-LABELS: Final[dict[str, tuple[str, ...]]] = {}
+LABELS: Final[dict[str, tuple[str, ...]]] = {
+    "anomaly": ("normal", "anomalous", "anomalous region"),
+    "raw": (),  # numbers are called by the names of their outputs
+}
 """By task, for families whose models tell nothing apart that needs a name."""
 EXAMPLES: Final = {
     "task": '"task": "detection"',

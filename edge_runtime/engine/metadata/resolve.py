@@ -9,12 +9,14 @@ write: wrong preprocessing gives plausible nonsense.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import model_api, plain, ultralytics
+from edge_runtime.engine.metadata import anomalib, model_api, plain, ultralytics
 from edge_runtime.engine.metadata.defaults import DECODER_THRESHOLDS, EXAMPLES, LABELS, THRESHOLDS
+from edge_runtime.engine.metadata.values import UnusableMetadataError
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("model_info", model_api.stated),
     ("Ultralytics metadata", ultralytics.stated),
     ("metadata", plain.stated),
+    ("names of outputs", anomalib.stated),
 )
 
 
@@ -59,10 +62,11 @@ def resolve(
 
     Raises:
         DataError: code ``model.wrong_input`` (not a model of one picture), ``model.ambiguous`` (with what to write),
-            ``model.wrong_value`` (stated, but not a value that may stand in a manifest).
+            ``model.wrong_value`` (stated, but not a value that may stand in a manifest), ``model.unsupported`` (it asks
+            for what is not built).
     """
     image = _image_input(graph.inputs, where)
-    stated = _Stated([(MANIFEST_NAME, _from_manifest(manifest)), *((name, source(graph)) for name, source in _SOURCES)])
+    stated = _Stated([(MANIFEST_NAME, _from_manifest(manifest)), *_ask(graph, where)])
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
@@ -72,6 +76,7 @@ def resolve(
         wanted = _what_to_write(missing)
         raise DataError("model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, like {wanted}")
     _check_values(stated.found, where)
+    _check_family(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
     spec = _spec(stated.found, image)
@@ -82,18 +87,46 @@ def resolve(
     return spec, stated.found
 
 
+def _ask(graph: Graph, where: str) -> list[Layer]:
+    layers = []
+    for name, source in _SOURCES:
+        try:
+            layers.append((name, source(graph)))
+        except UnusableMetadataError as error:
+            raise DataError("model.unsupported", f"{where}: {name} {error}", help=error.help) from error
+    return layers
+
+
+def _check_family(found: Mapping[str, Sourced], where: str) -> None:
+    task, decoder = found["task"], found["decoder"]
+    known = DECODERS.get(str(task.value), ())
+    if decoder.value in known:
+        return
+    message = (
+        f"{where}: decoder {decoder.value!r} (from {decoder.source}) is none of task {task.value!r}: {', '.join(known)}"
+    )
+    raise DataError(
+        "model.unsupported", message, help=f"write the right task and decoder in {MANIFEST_NAME} beside the model"
+    )
+
+
 def _check_values(found: Mapping[str, Sourced], where: str) -> None:
     """Hold what a model says about itself to the limits of a manifest: with a floor above 1 it would find nothing."""
     sections: dict[str, dict[str, object]] = {}
     for key, one in found.items():
         section, _, name = key.rpartition(".")
-        sections.setdefault(section, {})[name] = list(one.value) if isinstance(one.value, tuple) else one.value
+        if one != Sourced((), "default"):  # families without labels
+            sections.setdefault(section, {})[name] = _as_json(one.value)
     values = {**sections.pop(""), **sections}
     problems = [f"{text} (from {found[text.partition(':')[0]].source})" for text in wrong_values(values)]
     if problems:
         message = f"{where}: {'; '.join(problems)}"
         help_ = f"correct the model, or write the right value in {MANIFEST_NAME} beside it"
         raise DataError("model.wrong_value", message, help=help_)
+
+
+def _as_json(value: object) -> object:
+    return [_as_json(one) for one in value] if isinstance(value, tuple) else value
 
 
 class _Stated:
@@ -185,7 +218,8 @@ def _add_defaults(stated: _Stated) -> None:
     for name, decoders in DECODERS.items():
         if task is None and decoder in decoders:
             task = stated.take("task", default=name)
-    stated.take("labels", default=LABELS.get(str(task)))
+    groups = stated.take("output.groups")
+    stated.take("labels", default=tuple(chain(*groups)) if isinstance(groups, tuple) else LABELS.get(str(task)))
     for key, value in THRESHOLDS.get(str(task), {}).items():
         stated.take(key, default=DECODER_THRESHOLDS.get((str(decoder), key), value))
     stated.take("input.interpolation", default="linear")

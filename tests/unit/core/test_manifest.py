@@ -9,6 +9,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import (
     SIZE_LIMIT_BYTES,
+    TASKS,
     InputFields,
     OutputFields,
     Thresholds,
@@ -140,9 +141,9 @@ def test_every_problem_is_said_at_once() -> None:
         ({"version": 1.0}, "version: expected a text, found the number 1.0"),
         ({"release": -1}, "release: expected a whole number from 0 to"),
         ({"release": True}, "release: expected a whole number from 0 to 9007199254740992, found true"),
-        ({"task": "Detection"}, "task: expected one of classification, detection (did you mean 'detection'?)"),
-        ({"task": 3}, "task: expected one of classification, detection, found the number 3"),
-        ({"task": ["detection"]}, "task: expected one of classification, detection, found a list"),
+        ({"task": "Detection"}, f"task: expected one of {', '.join(TASKS)} (did you mean 'detection'?)"),
+        ({"task": 3}, f"task: expected one of {', '.join(TASKS)}, found the number 3"),
+        ({"task": ["detection"]}, f"task: expected one of {', '.join(TASKS)}, found a list"),
         ({"decoder": "yolov8"}, "decoder: expected one of yolo, nanodet, end2end (did you mean 'yolo'?)"),
         ({"task": "classification", "decoder": "yolo"}, "decoder: expected one of probabilities, softmax, sigmoid"),
         ({"weights": "model.onnx"}, "weights: expected an object, found 'model.onnx'"),

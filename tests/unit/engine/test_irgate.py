@@ -31,6 +31,20 @@ def test_an_ir_tells_its_input_output_and_metadata() -> None:
     }
 
 
+def test_an_output_is_called_as_its_tensor_is() -> None:
+    written = IR.replace(b'type="Result" version="opset1"', b'type="Result" version="opset1" output_names="y,scores"')
+    (output,) = inspect_ir(written, "m.xml").outputs
+    assert (output.name, output.aliases) == ("scores", {"scores", "y"})
+
+
+def test_older_ir_names_the_tensor_at_the_operator_before_the_output() -> None:
+    relu = b'<layer id="1" name="relu" type="ReLU" version="opset1"'
+    written = IR.replace(relu + b"/>", relu + b'><output><port id="1" names="scores"/></output></layer>').replace(
+        b"<edges/>", b'<edges><edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges>'
+    )
+    assert [one.name for one in inspect_ir(written, "m.xml").outputs] == ["scores"]
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
