@@ -220,6 +220,15 @@ class Rule(Section):
     count_above: int | None = Field(
         default=None, ge=0, le=100_000, description="not OK when more than this many are found"
     )
+    value_below: float | None = Field(
+        default=None,
+        ge=-1e12,
+        le=1e12,
+        description="for models that measure: values below this count, in the model's unit",
+    )
+    value_above: float | None = Field(
+        default=None, ge=-1e12, le=1e12, description="for models that measure: values above this count"
+    )
 
 
 Point = Annotated[tuple[Fraction, Fraction], Expect("a pair [x, y] of numbers from 0 to 1")]
