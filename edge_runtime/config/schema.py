@@ -152,7 +152,8 @@ class Model(Section):
     """One model slot: what runs there and on what."""
 
     path: PathSetting | None = Field(
-        default=None, description="a model package directory, or a bare .onnx or .xml file"
+        default=None,
+        description="a model package directory, a bare .onnx or .xml file, or a directory of MLflow, Triton or OVMS",
     )
     release: ReleaseName | None = not_yet(
         "model registries", description="MODEL@CHANNEL of the registry, instead of path"
