@@ -8,7 +8,8 @@ that leaves something open states nothing, so that it is asked for.
 from __future__ import annotations
 
 import json
-from itertools import chain
+import math
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import PREDICTIONS_LIMIT
@@ -72,6 +73,11 @@ def _flag(info: Mapping[str, str], key: str) -> bool | None:
     return info[key].lower() in ("true", "yes", "1") if key in info else None
 
 
+def _whole(info: Mapping[str, str], key: str) -> int | None:
+    number = first(info.get(key))
+    return int(number) if number is not None and math.isfinite(number) else None
+
+
 def _refuse_unknown(info: Mapping[str, str]) -> None:
     if "tile_size" in info:
         _refuse("tile_size", info, "the picture would have to be judged in tiles", "export the model without tiling")
@@ -100,20 +106,30 @@ def _picture(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
     pad = first(info.get("pad_value"))
     values: dict[str, object] = {
         "input.layout": next((one for one in ("NCHW", "NHWC") if one in _letters(info.get("layout", ""))), None),
-        "input.resize": _RESIZES.get(info.get("resize_type", "")),
+        "input.resize": _resize(info, graph),
         "input.interpolation": _INTERPOLATIONS.get(info.get("interpolation_mode", "").upper()),
         "input.pad": int(pad) if pad is not None and pad.is_integer() else pad,
     }
-    height, width = first(info.get("orig_height")), first(info.get("orig_width"))
+    height, width = _whole(info, "orig_height"), _whole(info, "orig_width")
     if _flag(info, "embedded_processing"):
         # resize, colours and normalisation are in the graph, for any size: at its own it has nothing left to resize
-        size = None if height is None or width is None else (int(height), int(width))
+        size = None if height is None or width is None else (height, width)
         image = graph.inputs[0] if len(graph.inputs) == 1 else None
         if image is None or image.dtype != "uint8" or size is None:
             message = "such models take pictures of uint8, and orig_height and orig_width say their size"
             _refuse("embedded_processing", info, message, "export the model without embedded processing")
         return values | {"input.size": size, "input.color": "BGR", "input.scale": 1.0}
     return values | {"input.color": _color(info)} | _normalisation(info)
+
+
+def _resize(info: Mapping[str, str], graph: Graph) -> str | None:
+    """Return the word for `resize_type`; of `crop` only for square inputs.
+
+    For others Model API 0.4 crops to height : width (`adapters/utils.py`, `crop_resize_graph`), which no training did.
+    """
+    word = _RESIZES.get(info.get("resize_type", ""))
+    sides = {side for one in graph.inputs for side in (one.shape or ())[1:]} - {1, 3, None}
+    return None if word == "crop" and len(sides) > 1 else word
 
 
 def _letters(layout: str) -> str:
@@ -167,7 +183,7 @@ def _classification(info: Mapping[str, str], _graph: Graph) -> dict[str, object]
         return family | {"decoder": "sigmoid", "thresholds.score": first(info.get("confidence_threshold"))}
     # the best is reported whatever its score; more than the usual number may be wanted, with less some would be hidden
     usual = int(THRESHOLDS["classification"]["thresholds.max_predictions"])
-    best = min(int(first(info.get("topk")) or 1), PREDICTIONS_LIMIT)
+    best = min(_whole(info, "topk") or 1, PREDICTIONS_LIMIT)
     return family | {"decoder": "auto", "thresholds.max_predictions": best if best > usual else None}
 
 
@@ -177,18 +193,23 @@ def _tree(info: Mapping[str, str]) -> dict[str, object]:
         config = json.loads(info.get("hierarchical_config", ""))
         heads = config["cls_heads_info"]
         groups = tuple(tuple(map(str, group)) for group in heads["all_groups"])
-        count, singles = heads["num_multiclass_heads"], heads["num_multilabel_classes"]
-        ranges = [heads["head_idx_to_logits_range"][str(i)] for i in range(count)]
+        count, alone = heads["num_multiclass_heads"], heads["num_multilabel_classes"]
+        ends = [0, *(heads["head_idx_to_logits_range"][str(i)][1] for i in range(count))]
+        begins = [heads["head_idx_to_logits_range"][str(i)][0] for i in range(count)]
+        sizes = [end - begin for begin, end in pairwise(ends)]
         parents = {str(child): str(parent) for child, parent in config["label_tree_edges"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         text = f"says hierarchical, but its hierarchical_config is not one: {type(error).__name__}: {error}"
         raise UnusableMetadataError(text, "export the model again") from error
-    sizes = [end - begin for begin, end in ranges]
-    in_order = [begin for begin, _ in ranges] == [sum(sizes[:i]) for i in range(len(sizes))]
-    written = [*sizes, *([1] * singles)]
-    if not in_order or [len(group) for group in groups] != written or 1 in sizes:
-        sizes = [len(group) for group in groups]
-        text = f"says hierarchical with heads of {written} numbers, but groups of {sizes} labels"
+    found = [len(group) for group in groups]
+    if (
+        begins != ends[:-1]
+        or 1 in sizes
+        or found[:count] != sizes
+        or found[count:] != [1] * (len(groups) - count)
+        or (alone != len(groups) - count)
+    ):
+        text = f"says hierarchical with heads of {sizes} numbers and {alone} alone, but groups of {found} labels"
         raise UnusableMetadataError(text, "export the model again")
     return {"output.groups": groups, "output.parents": parents or None, "labels": tuple(chain(*groups))}
 
@@ -207,10 +228,10 @@ def _ssd(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
 
 def _suppression(info: Mapping[str, str], *, usual: bool) -> dict[str, object]:
     executed = _flag(info, "nms_execute")
-    most = first(info.get("nms_max_predictions"))
+    most = _whole(info, "nms_max_predictions")
     return {
         **({} if executed or (executed is None and usual) else {"thresholds.iou": 1.0}),
-        "thresholds.max_predictions": min(int(most), PREDICTIONS_LIMIT) if most and most >= 1 else None,
+        "thresholds.max_predictions": min(most, PREDICTIONS_LIMIT) if most and most > 0 else None,
     }
 
 
