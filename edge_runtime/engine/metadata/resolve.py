@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 INPUT_DTYPES: Final = ("float32", "float16", "uint8")
 _RANK: Final = 4
+_TABLE_RANK: Final = 2
 _NORMALISATION: Final = {"input.scale": 1.0, "input.mean": (0.0,), "input.std": (1.0,)}
 
 
@@ -165,7 +166,11 @@ def _image_input(inputs: Sequence[TensorInfo], where: str) -> TensorInfo:
     image = inputs[0]
     if image.shape is None or len(image.shape) != _RANK:
         message = f"{where}: expected an input of 4 axes, [1,3,H,W] or [1,H,W,3], found {listed}"
-        raise DataError("model.wrong_input", message, help="export the model with its batch axis")
+        is_table = image.shape is not None and len(image.shape) <= _TABLE_RANK
+        way_out = "only pictures are judged, not numbers measured elsewhere; a model of pictures needs its batch axis"
+        raise DataError(
+            "model.wrong_input", message, help=way_out if is_table else "export the model with its batch axis"
+        )
     if image.dtype not in INPUT_DTYPES:
         message = f"{where}: expected an input of {', '.join(INPUT_DTYPES)}, found {listed}"
         raise DataError("model.wrong_input", message, help="export the model with a float input")
