@@ -222,6 +222,7 @@ def _ssd(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
         "task": "detection",
         "decoder": "ssd" if single else "boxes",
         "output.normalized": single or _BOX + 1 not in columns,
+        "output.background": "none",  # the number of a class is the position of its label, whatever that is called
     }
     return values | _thresholds(info) | _suppression(info, usual=False)
 
@@ -257,8 +258,32 @@ def _yolo_seg(info: Mapping[str, str], _graph: Graph) -> dict[str, object]:
     return {"task": "instance_segmentation", "decoder": "yolo"} | _thresholds(info) | _suppression(info, usual=True)
 
 
-def _segmentation(_info: Mapping[str, str], _graph: Graph) -> dict[str, object]:
-    return {"task": "semantic_segmentation", "decoder": "argmax"}
+def _mask_rcnn(info: Mapping[str, str], _graph: Graph) -> dict[str, object]:
+    """Model API adds 1 to the number of a class; OTX writes an empty label before the others for it."""
+    labels = _labels(info) or ()
+    family = {"task": "instance_segmentation", "decoder": "maskrcnn", "output.background": "none"}
+    return family | {"labels": labels[1:] or None} | _thresholds(info) | _suppression(info, usual=False)
+
+
+def _segmentation(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
+    """Model API takes class 0 for the background, and labels for those of the others."""
+    labels = len(_labels(info) or ())
+    classes = {one.shape[1] for one in graph.outputs if one.shape is not None and len(one.shape) == _MAP_AXES}
+    background = "none" if classes == {labels} else "first"
+    return {"task": "semantic_segmentation", "decoder": "argmax", "output.background": background}
+
+
+def _keypoints(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
+    """Points of the one object of the picture: its labels are theirs. The first output is along x."""
+    values: dict[str, object] = {
+        "task": "keypoints",
+        "decoder": "simcc",
+        "labels": ("object",),
+        "output.keypoints": _labels(info),
+        "output.activation": "none" if _flag(info, "apply_softmax") is False else "softmax",
+    }
+    names = [one.name for one in graph.outputs]
+    return values | ({"output.names": {"x": names[0], "y": names[1]}} if len(names) == len(("x", "y")) else {})
 
 
 def _anomaly(info: Mapping[str, str], graph: Graph) -> dict[str, object]:
@@ -287,7 +312,9 @@ _FAMILIES: Final[dict[str, Callable[[Mapping[str, str], Graph], dict[str, object
     **dict.fromkeys(("yolo", "yolov5", "yolov8", "yolo11", "yolov10", "yolo26"), _yolo),
     "yolox": _yolox,
     "yoloseg": _yolo_seg,
+    **dict.fromkeys(("maskrcnn", "rotateddetection"), _mask_rcnn),
     "segmentation": _segmentation,
+    "keypointdetection": _keypoints,
     "anomalydetection": _anomaly,
 }
 """By `model_type` in lower case without blanks, `_` and `-`. What is not here is told by its outputs or asked for."""

@@ -309,7 +309,8 @@ def test_another_yolo_is_not_taken_for_a_detector(outputs: tuple[TensorInfo, ...
     [
         ("YOLOX", ("detection", "yolox")),
         ("YOLO-seg", ("instance_segmentation", "yolo")),
-        ("Segmentation", ("semantic_segmentation", "argmax")),
+        ("MaskRCNN", ("instance_segmentation", "maskrcnn")),
+        ("rotated_detection", ("instance_segmentation", "maskrcnn")),
     ],
 )
 def test_other_families_are_told_by_their_name(kind: str, family: tuple[str, str]) -> None:
@@ -317,7 +318,37 @@ def test_other_families_are_told_by_their_name(kind: str, family: tuple[str, str
     assert (found["task"], found["decoder"]) == family
 
 
-@pytest.mark.parametrize("kind", ["YOLOV4", "YOLOF", "sam_decoder", "Action Classification", ""])
+def test_the_first_label_of_a_mask_rcnn_stands_for_nothing() -> None:
+    found = stated({"model_type": "MaskRCNN", "labels": "otx_empty_lbl deep_scratch dent"}, output(100, 5))
+    assert (found["labels"], found["output.background"]) == (("deep scratch", "dent"), "none")
+    assert found["thresholds.iou"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "background"), [((1, 3, 64, 96), "first"), ((1, 2, 64, 96), "none"), ((1, 64, 96), "first")]
+)
+def test_areas_have_a_background_unless_there_is_a_label_for_each_class(
+    shape: tuple[int, ...], background: str
+) -> None:
+    found = stated({"model_type": "Segmentation", "labels": "scratch dent", "soft_threshold": "0.5"}, output(*shape))
+    assert (found["task"], found["decoder"], found["output.background"]) == (
+        "semantic_segmentation",
+        "argmax",
+        background,
+    )
+
+
+def test_labels_of_keypoints_are_those_of_points() -> None:
+    info = {"model_type": "keypoint_detection", "labels": "nose left_eye"}
+    found = stated(info, output(1, 2, 192, name="x"), output(1, 2, 128, name="y"))
+    assert (found["task"], found["decoder"], found["labels"]) == ("keypoints", "simcc", ("object",))
+    assert (found["output.keypoints"], found["output.activation"]) == (("nose", "left eye"), "softmax")
+    assert found["output.names"] == {"x": "x", "y": "y"}
+    assert stated(info | {"apply_softmax": "False"})["output.activation"] == "none"
+    assert "output.names" not in stated(info)
+
+
+@pytest.mark.parametrize("kind", ["YOLOV4", "YOLOF", "DETRInstSeg", "sam_decoder", "Action Classification", ""])
 def test_a_family_that_is_not_built_states_no_task(kind: str) -> None:
     found = stated({"model_type": kind, "confidence_threshold": "0.2", "iou_threshold": "0.4"})
     assert found == {"thresholds.score": 0.2, "thresholds.iou": 0.4}
