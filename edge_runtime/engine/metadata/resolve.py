@@ -45,7 +45,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("model_info", model_api.stated),
     ("Ultralytics metadata", ultralytics.stated),
     ("metadata", plain.stated),
-    ("names of outputs", anomalib.stated),
+    ("Anomalib's outputs", anomalib.stated),
 )
 
 

@@ -399,7 +399,7 @@ def test_models_of_anomalib_2_are_told_by_the_names_of_their_outputs() -> None:
         ("normal", "anomalous", "anomalous region"),
     )
     assert (spec.input.color, spec.input.scale, spec.input.resize) == ("RGB", 255, "stretch")
-    assert sources["task"].source == "names of outputs"
+    assert sources["task"].source == "Anomalib's outputs"
 
 
 @pytest.mark.parametrize(
