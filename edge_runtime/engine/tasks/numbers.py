@@ -29,11 +29,13 @@ class Values:
 
     def __init__(self, spec: ModelSpec, outputs: Sequence[TensorInfo]) -> None:
         """Find the output; see `tasks.make_decoder` for what is raised."""
+        wanted = len(spec.labels)
+        exact = any(_is_row(shape := static_shape(one)) and np.prod(shape) == wanted for one in outputs)
         self._position = find_output(
             spec,
             outputs,
             "an output [1, labels]",
-            lambda shape: sum(n != 1 for n in shape) <= 1 and min(shape, default=1) >= 1,
+            lambda shape: _is_row(shape) and bool(not exact or np.prod(shape) == wanted),
         )
         numbers = int(np.prod(static_shape(outputs[self._position])))
         if numbers != len(spec.labels):
@@ -79,6 +81,10 @@ class Tensors:
         """See `Decoder`; in the order of the outputs, with `value`."""
         del transform  # nothing is known about places
         return tuple(one for position, names in self._outputs for one in _predictions(names, outputs[position]))
+
+
+def _is_row(shape: tuple[int, ...]) -> bool:
+    return sum(n != 1 for n in shape) <= 1 and min(shape, default=1) >= 1
 
 
 def _predictions(names: tuple[str, ...], numbers: NDArray[np.float32]) -> tuple[Prediction, ...]:

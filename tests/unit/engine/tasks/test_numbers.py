@@ -37,6 +37,12 @@ def test_each_label_has_a_value(shape: tuple[int, ...]) -> None:
     )
 
 
+def test_of_several_outputs_the_one_with_a_number_per_label_is_meant() -> None:
+    values = decoder("regression", "values", outputs((1, 3), (1, 2), (1, 4, 4)), ("a", "b"))
+    found = values.decode([np.zeros((1, 3)), np.array([[5, 6]], np.float32), np.zeros((1, 4, 4))], ANYWHERE)
+    assert [one.value for one in found] == [5.0, 6.0]
+
+
 def test_one_measure_may_stand_alone() -> None:
     values = decoder("regression", "values", outputs((1,)), ("width",))
     assert [one.value for one in values.decode([np.array([4], np.float32)], ANYWHERE)] == [4.0]
