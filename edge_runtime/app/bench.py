@@ -64,7 +64,7 @@ class BenchOptions:
     device: str = "auto"
     backend: str = "auto"
     seconds: float = 20.0
-    streams: int = 3
+    in_flight: int = 3
     size: str = FRAME_SIZE
 
 
@@ -158,7 +158,7 @@ class _Bench:
 
     def bare(self, seconds: float) -> dict[str, object]:
         """Run the engine alone for ``seconds``, in its own process, with preset inputs."""
-        message = {"op": "bench", "slot": SLOT, "seconds": seconds, "requests": self._options.streams, "id": 1}
+        message = {"op": "bench", "slot": SLOT, "seconds": seconds, "requests": self._options.in_flight, "id": 1}
         self.line.loop.post(lambda: self.line.engine.send(dict(message)))
         try:
             answer = self._answers.get(timeout=seconds + 30.0)
@@ -235,7 +235,7 @@ def _throughput(options: BenchOptions, threads: int, seconds: float) -> dict[str
     ratios = [with_all / bare_fps for with_all, bare_fps in zip(product, alone, strict=True)]
     return {
         "engine_threads": threads,
-        "in_flight": options.streams,
+        "in_flight": options.in_flight,
         "bare_fps": round(statistics.median(alone), 1),
         "product_fps": round(statistics.median(product), 1),
         "ratio": round(statistics.median(ratios), 3),
@@ -252,7 +252,7 @@ def _percentiles(ordered: list[float]) -> dict[str, float | None]:
 
 def _plan(options: BenchOptions, fps: float, capture: Capture, threads: int) -> LinePlan:
     recipe = Recipe()
-    slots = every_slots(options.streams, options.streams)
+    slots = every_slots(options.in_flight, options.in_flight)
     camera = CameraPlan(
         id=NAME,
         source=parse_source(f"sim:conveyor?fps={fps:.1f}&size={options.size}"),
@@ -266,7 +266,7 @@ def _plan(options: BenchOptions, fps: float, capture: Capture, threads: int) -> 
         path=str(options.model.absolute()),
         device=options.device,
         backend=options.backend,
-        workers=options.streams,
+        workers=options.in_flight,
         threads=threads,
         hang_ms=60_000,
     )

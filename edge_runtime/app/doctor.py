@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from edge_runtime.app.accelerators import Box
 from edge_runtime.app.delivery import mqtt_settings
+from edge_runtime.app.devices import examine_devices
+from edge_runtime.app.finding import Finding
+from edge_runtime.app.processor import describe_processor
+from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
 from edge_runtime.core.errors import UnavailableError
@@ -24,26 +27,13 @@ from edge_runtime.system.sandbox import landlock_abi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from edge_runtime.app.finding import Level
     from edge_runtime.config.schema import Settings
 
-PROBE_TIMEOUT_S = 60.0
 FREE_MIN_MB = 1024
 LANDLOCK_NETWORK_ABI = 4
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "paho-mqtt", "PyYAML", "pydantic")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report: ``mend`` is the command or step that helps, empty when nothing is wrong."""
-
-    level: Literal["ok", "warn", "fail"]
-    what: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        """The line for people."""
-        return f"{self.level:5} {self.what}" + (f"  -> {self.mend}" if self.mend else "")
 
 
 def examine(config: Path | None, environ: Mapping[str, str]) -> list[Finding]:
@@ -92,7 +82,7 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding("ok", f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            level: Literal["warn", "fail"] = "warn" if name in ("onnxruntime", "openvino") else "fail"
+            level: Level = "warn" if name in ("onnxruntime", "openvino") else "fail"
             yield Finding(level, f"{name} is not installed", f"pip install {name}")
     wheels = [name for name in OPENCV_WHEELS if _installed(name)]
     if len(wheels) > 1:
@@ -104,41 +94,12 @@ def _packages() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    text = _read("/proc/cpuinfo")
-    model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "?")
-    flags = set(next((line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")), []))
-    cores = len(os.sched_getaffinity(0))
-    yield Finding("ok", f"{cores} usable cores, {model}")
-    if "avx2" not in flags:
-        yield Finding("warn", "the processor has no AVX2: inference will be slow", "use a processor with AVX2")
-    if flags & {"avx512_vnni", "avx_vnni"}:
-        yield Finding("ok", "VNNI: INT8 models run at full speed")
-    else:
-        yield Finding("warn", "no VNNI: INT8 gains less, and models quantized without reduce-range may answer wrong")
+    return describe_processor(_read("/proc/cpuinfo"), len(os.sched_getaffinity(0)))
 
 
 def _devices() -> Iterator[Finding]:
-    """Ask the engines, in a process of their own: a broken driver may take it down."""
-    command = [sys.executable, "-m", "edge_runtime.engine.devices"]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)  # noqa: S603 - our own
-        found = json.loads(done.stdout) if done.returncode == 0 else None
-    except (subprocess.TimeoutExpired, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        yield Finding("fail", "the inference engines cannot be asked for their devices", "edge-runtime version")
-        return
-    for backend, devices in found.items():
-        if isinstance(devices, list):
-            yield Finding("ok", f"{backend} runs on {', '.join(map(str, devices))}")
-        else:
-            yield Finding("warn", f"{backend} cannot be used: {devices}", f"pip install {backend}")
-    render = Path("/dev/dri/renderD128")
-    if render.exists() and not os.access(render, os.R_OK | os.W_OK):
-        yield Finding("warn", f"{render} exists and may not be used", f"sudo usermod -aG render {_user()}")
-    accel = Path("/dev/accel/accel0")
-    if accel.exists() and not os.access(accel, os.R_OK | os.W_OK):
-        yield Finding("warn", f"{accel} exists and may not be used", f"sudo usermod -aG render {_user()}")
+    with Trials() as trials:
+        yield from examine_devices(trials, Box())
 
 
 def _clock() -> Iterator[Finding]:
@@ -171,7 +132,7 @@ def _state_dir(path: Path) -> Iterator[Finding]:
         yield Finding("fail", f"{path} cannot be written", f"sudo install -d -o {_user()} {path}")
         return
     free_mb = shutil.disk_usage(place).free >> 20
-    level: Literal["ok", "warn"] = "ok" if free_mb >= FREE_MIN_MB else "warn"
+    level: Level = "ok" if free_mb >= FREE_MIN_MB else "warn"
     yield Finding(level, f"{path}: {free_mb} MB free", "" if level == "ok" else f"du -sh {path}/* | sort -h")
 
 

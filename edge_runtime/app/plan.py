@@ -13,7 +13,7 @@ from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.slot import SlotSpec
 
 if TYPE_CHECKING:
-    from edge_runtime.config.schema import Camera, Inspection, Settings
+    from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
     from edge_runtime.config.schema import Rule as RuleSettings
     from edge_runtime.core.source import Source
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
 SIDE_MIN = 16  # pixels of the shorter side; smaller images are invalid
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
-LATEST_SLOTS = 6  # two in the engine, one waiting, one being written, two for the hand-over
+LATEST_BESIDE = 4  # ring slots beside those of frames in the engine: one waiting, one being written, two for hand-over
+LATEST_SLOTS = LATENCY_WORKERS + LATEST_BESIDE
 HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck
 HANG_MIN_MS = 3000
 
@@ -75,10 +76,12 @@ class LinePlan:
 def plan_line(settings: Settings, *, cpus: int) -> LinePlan:
     """Translate ``settings`` for a box with ``cpus`` usable processors."""
     return LinePlan(
-        cameras=tuple(_camera(name, camera) for name, camera in settings.cameras.items()),
+        cameras=tuple(_camera(name, camera, _in_engine(settings, name)) for name, camera in settings.cameras.items()),
         slots=_slots(settings, cpus),
         inspections=tuple(
-            plan_inspection(name, inspection, settings.cameras[inspection.camera])
+            plan_inspection(
+                name, inspection, settings.cameras[inspection.camera], _in_engine(settings, inspection.camera)
+            )
             for name, inspection in settings.inspections.items()
         ),
     )
@@ -93,8 +96,8 @@ def every_slots(queue: int, workers: int = LATENCY_WORKERS) -> int:
     return queue + workers
 
 
-def plan_inspection(name: str, inspection: Inspection, camera: Camera) -> InspectionPlan:
-    """Translate one inspection."""
+def plan_inspection(name: str, inspection: Inspection, camera: Camera, in_engine: int) -> InspectionPlan:
+    """Translate one inspection of a camera of which ``in_engine`` frames are judged at a time."""
     recipe, capture = _recipe(inspection.recipe), Capture(camera.capture)
     return InspectionPlan(
         spec=InspectionSpec(
@@ -103,7 +106,7 @@ def plan_inspection(name: str, inspection: Inspection, camera: Camera) -> Inspec
             slot=inspection.model,
             capture=capture,
             deadline_ms=inspection.deadline_ms,
-            queue=every_slots(camera.queue) if capture is Capture.EVERY else camera.queue,
+            queue=every_slots(camera.queue, in_engine) if capture is Capture.EVERY else camera.queue,
             interval_ms=inspection.trigger.interval_ms,
             on_trigger=inspection.trigger.kind == "mqtt",
         ),
@@ -129,7 +132,7 @@ def _rule_fields(rule: Rule) -> list[object]:
     return [*fields, rule.value_below, rule.value_above] if rule.is_about_values else fields  # older ones keep theirs
 
 
-def _camera(name: str, camera: Camera) -> CameraPlan:
+def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
     capture = Capture(camera.capture)
     return CameraPlan(
         id=name,
@@ -137,8 +140,19 @@ def _camera(name: str, camera: Camera) -> CameraPlan:
         capture=capture,
         fps=camera.fps,
         stall_s=camera.stall_s,
-        ring_slots=every_slots(camera.queue) if capture is Capture.EVERY else LATEST_SLOTS,
+        ring_slots=every_slots(camera.queue, in_engine) if capture is Capture.EVERY else LATEST_BESIDE + in_engine,
     )
+
+
+def _in_engine(settings: Settings, camera: str) -> int:
+    """Return how many frames of ``camera`` its busiest model may have at a time."""
+    judges = [settings.models[one.model] for one in settings.inspections.values() if one.camera == camera]
+    return max((_workers(settings, model) for model in judges), default=LATENCY_WORKERS)
+
+
+def _workers(settings: Settings, model: Model) -> int:
+    """Return the frames that ``model`` may have in the engine: while all its streams infer, one more is prepared."""
+    return settings.engine.workers or model.streams + 1
 
 
 def _slots(settings: Settings, cpus: int) -> tuple[SlotSpec, ...]:
@@ -151,8 +165,9 @@ def _slots(settings: Settings, cpus: int) -> tuple[SlotSpec, ...]:
             path=str(model.path),
             device=model.device_name,
             backend=model.backend_name,
-            workers=settings.engine.workers or LATENCY_WORKERS,
-            threads=model.threads or settings.engine.threads or share,
+            workers=_workers(settings, model),
+            threads=max(model.threads or settings.engine.threads or share, model.streams),
+            streams=model.streams,
             hang_ms=hang_ms,
         )
         for name, model in settings.models.items()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.system.service import ServiceGroup
 
+NOT_HERE = frozenset({"device.missing", "backend.missing"})  # reasons that lie with the box and not with the model
 LOAD_TIMEOUT_S = 600.0  # the first compilation for a GPU or NPU takes minutes
 
 
@@ -21,13 +22,15 @@ def await_model(line: LineService, slot_id: str, group: ServiceGroup) -> ModelFa
 
     Raises:
         DataError: the model was refused, or the engine died of it.
-        UnavailableError: it does not come in time, or the line ended.
+        UnavailableError: it does not come in time, the line ended, or the box has no such device or backend.
     """
     slot = line.engine.slots[slot_id]
     deadline = time.monotonic() + LOAD_TIMEOUT_S
     while slot.state is not SlotState.READY or slot.facts is None:
         if slot.state is SlotState.FAILED:
-            raise DataError("model.refused", slot.message)
+            code = slot.message.partition(": ")[0]
+            kind = UnavailableError if code in NOT_HERE else DataError
+            raise kind("model.refused", slot.message)
         if line.engine.restarts > 0 or slot.state is SlotState.LOST:
             raise DataError("model.crashed", f"the engine process died of this model: {slot.message or 'restarted'}")
         if group.wait(0.01) or time.monotonic() > deadline:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.output import EXIT_FAILED, say
+from edge_runtime.cli.choose import add_arguments, run_choose
+from edge_runtime.cli.output import EXIT_FAILED, EXIT_USAGE, say
 from edge_runtime.cli.values import number, size, whole
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS_MAX = 3600.0  # a turn of the bare engine takes a fraction of it; the engine takes orders up to 120 s
-STREAMS_MAX = 16  # requests that the engine opens at most
+IN_FLIGHT_MAX = 16  # requests that the engine opens at most
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--seconds", type=number(0.1, SECONDS_MAX), default=20.0, metavar="N", help="how long to measure (default: 20)"
     )
     parser.add_argument(
-        "--streams",
-        type=whole(1, STREAMS_MAX),
+        "--in-flight",
+        type=whole(1, IN_FLIGHT_MAX),
         default=3,
         metavar="N",
         help="frames in the engine at a time (default: 3)",
@@ -47,17 +48,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--size", type=size, default="1024x576", metavar="WxH", help="size of the frames (default: 1024x576)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; 1 when the product gave no verdict to measure."""
+    """Measure and print; 1 when the product gave no verdict to measure, or nothing meets the target of ``--choose``."""
+    if args.choose is not None:
+        return run_choose(args)
+    if args.write is not None or args.name is not None:
+        say("error: --write and --model belong to --choose\n   = help: add --choose fps=30, for example\n")
+        return EXIT_USAGE
     from edge_runtime.app.bench import BenchOptions, run_bench  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.system.logs import configure  # noqa: PLC0415
 
     sys.setswitchinterval(0.0005)
     configure(style="text", level="warning", journal=False)
-    found = run_bench(BenchOptions(args.model, args.device, args.backend, args.seconds, args.streams, args.size))
+    found = run_bench(BenchOptions(args.model, args.device, args.backend, args.seconds, args.in_flight, args.size))
     if args.json:
         print(json.dumps(found))
     else:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from edge_runtime.app.doctor import Finding
+    from edge_runtime.app.finding import Finding
     from edge_runtime.config.loader import Loaded
 
 
@@ -86,14 +86,15 @@ def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
         try:
             open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
         except DataError as error:
-            from edge_runtime.app.doctor import Finding  # noqa: PLC0415 - loads the broker's library
+            from edge_runtime.app.finding import Finding  # noqa: PLC0415 - as above
 
             yield Finding("fail", f"model {name}: {error.message}", error.help or f"models inspect {model.path}")
 
 
 def _online(loaded: Loaded) -> Iterator[Finding]:
     """Ask the broker, then every camera once."""
-    from edge_runtime.app.doctor import Finding, ask_broker  # noqa: PLC0415 - only --online needs any of it
+    from edge_runtime.app.doctor import ask_broker  # noqa: PLC0415 - only --online needs any of it
+    from edge_runtime.app.finding import Finding  # noqa: PLC0415
     from edge_runtime.cli.cameras import look_at  # noqa: PLC0415
     from edge_runtime.core.errors import EdgeError  # noqa: PLC0415
     from edge_runtime.system.redact import redact  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``edge-runtime models``: what a model says about itself, each value with its source."""
+"""``edge-runtime models``: what a model says about itself, whether it may be used on this box, and how to pack one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import seconds
+
 if TYPE_CHECKING:
     import argparse
 
     from edge_runtime.engine.package import Package
 
 _WIDTH = 60
+BACKENDS = ("openvino", "onnxruntime")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    parser = subparsers.add_parser("models", help="inspect a model: every value with its source")
+    parser = subparsers.add_parser("models", help="inspect, validate or pack a model")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     inspect = actions.add_parser(
         "inspect",
@@ -25,9 +28,52 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Reads and verifies the files without running the model. Exit 65 when it cannot be used as it is.",
     )
     inspect.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
-    inspect.add_argument("--backend", choices=("openvino", "onnxruntime"), help="show the form meant for this engine")
+    inspect.add_argument("--backend", choices=BACKENDS, help="show the form meant for this engine")
     inspect.add_argument("--json", action="store_true", help="one JSON object")
     inspect.set_defaults(run=run)
+    _add_validate(actions)
+    _add_pack(actions)
+
+
+def _add_validate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "validate",
+        help="try a model on this box, in a process that may die of it",
+        description="Looks at the files, loads the model in ONNX Runtime and in the engine that shall run it, judges "
+        "the golden frames of the package and holds speed and memory against its gates, all in a confined process "
+        "that is ended at the deadline. Exit 65 when the model must not be used on this box.",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    _add_engine(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.set_defaults(run=run_validate)
+
+
+def _add_pack(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "pack",
+        help="make a package of a bare model, or the golden answers of a package",
+        description="With a package directory: runs its model over the pictures in its folder golden, writes their "
+        "answers to golden/expected.json and adds the hashes that its manifest lacks. With a bare model: makes a whole "
+        "package of it in --out. Do it where the model is known to see what it should: other boxes are held to that.",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where the package of a bare model is made")
+    parser.add_argument(
+        "--golden", metavar="DIR", type=Path, help="pictures (jpg, png) for the package of a bare model"
+    )
+    parser.add_argument("--version", default="1.0.0", metavar="V", help="of the package of a bare model (1.0.0)")
+    _add_engine(parser)
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.set_defaults(run=run_pack)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, gpu or npu (default: auto)")
+    parser.add_argument("--backend", default="auto", choices=("auto", *BACKENDS), help="inference engine")
+    parser.add_argument(
+        "--deadline", type=seconds, default=120.0, metavar="S", help="seconds after which it is ended (default: 120)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +87,20 @@ def run(args: argparse.Namespace) -> int:
     package = open_package(args.model, () if args.backend is None else (args.backend,))
     print(json.dumps(describe(package), indent=1) if args.json else as_text(package))
     return os.EX_OK
+
+
+def run_validate(args: argparse.Namespace) -> int:
+    """Try the model; see `cli.models_validate`."""
+    from edge_runtime.cli import models_validate  # noqa: PLC0415 - --help needs none of it
+
+    return models_validate.run(args)
+
+
+def run_pack(args: argparse.Namespace) -> int:
+    """Make a package; see `cli.models_pack`."""
+    from edge_runtime.cli import models_pack  # noqa: PLC0415 - --help needs none of it
+
+    return models_pack.run(args)
 
 
 def describe(package: Package) -> dict[str, object]:

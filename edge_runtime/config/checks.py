@@ -190,6 +190,10 @@ def _models(data: Mapping[str, object]) -> Iterator[Mistake]:
         if isinstance(device, str) and ":" in device and backend not in ("auto", device.partition(":")[0]):
             message = f'device "{device[:64]}" and backend "{str(backend)[:64]}" name different engines'
             yield Mistake((*at, "device"), "config.conflict", message, "leave out backend")
+        threads, streams = model.get("threads"), model.get("streams")
+        if isinstance(threads, int) and isinstance(streams, int) and streams > threads:
+            message = f"{streams} streams cannot divide {threads} threads among them"
+            yield Mistake((*at, "streams"), "config.conflict", message, "write at most as many streams as threads")
 
 
 def _mqtt(data: Mapping[str, object]) -> Iterator[Mistake]:

@@ -161,7 +161,14 @@ class Model(Section):
     device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
     backend: Backend = Field(default="auto", description="inference engine; auto takes what suits device and model")
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="CPU threads of one inference; by default engine.threads"
+        default=None, ge=1, le=256, description="CPU threads that this model may use; by default engine.threads"
+    )
+    streams: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="inferences of this model at a time, which divide its threads; more of them judge more pictures a "
+        "second and answer later",
     )
 
     @property
@@ -270,10 +277,10 @@ class Engine(Section):
     """How inference shares the processor."""
 
     workers: int | None = Field(
-        default=None, ge=1, le=64, description="inferences at a time; chosen from the processor by default"
+        default=None, ge=1, le=64, description="pictures of each model in the engine; by default its streams + 1"
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="CPU threads of one inference; chosen from the processor by default"
+        default=None, ge=1, le=256, description="CPU threads of each model; by default the models share the processor"
     )
     pinning: bool | None = not_yet("CPU pinning", description="let OpenVINO pin threads to cores")
     cache: bool = Field(default=True, description="keep compiled models in state_dir, for a faster start")

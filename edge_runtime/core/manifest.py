@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.acceptance import Gates, Tolerances, read_gates, read_tolerances
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.core.result import PREDICTIONS_LIMIT
@@ -30,7 +31,8 @@ SIZE_LIMIT_BYTES: Final = 1 << 20
 DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "anomaly": ("anomalib", "anomaly_map"),
     "classification": ("probabilities", "softmax", "sigmoid", "auto", "hierarchical"),
-    "detection": ("yolo", "nanodet", "end2end"),
+    "detection": ("yolo", "nanodet", "end2end", "yolov5", "yolox", "ssd", "boxes", "detr"),
+    "oriented_detection": ("yolo", "end2end"),
     "raw": ("tensors",),
     "regression": ("values",),
 }
@@ -41,7 +43,7 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS: Final = ("NCHW", "NHWC")
 COLORS: Final = ("RGB", "BGR", "GRAY")
 RESIZES: Final = ("letterbox", "fit", "stretch", "crop")
-INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic")
+INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic", "antialias")
 BOXES: Final = ("cxcywh", "xyxy")
 ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
 BACKGROUNDS: Final = ("none", "first", "last")
@@ -53,8 +55,6 @@ LABEL_BYTES_LIMIT: Final = 256
 LABELS_BYTES_LIMIT: Final = 640 << 10
 """Of all of them: they fit one message beside `BY_LABEL_LIMIT` thresholds; the 21 843 names of ImageNet-21k do, too."""
 BY_LABEL_LIMIT: Final = 1000
-SCORE_TOLERANCE: Final = 0.02
-IOU_TOLERANCE: Final = 0.9
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -94,6 +94,7 @@ class InputFields:
     Attributes:
         size: height, width in pixels, 1..8192 each.
         resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred.
+        interpolation: one of `INTERPOLATIONS`; `antialias` is what Pillow and torchvision call bilinear.
         crop: fraction of the shorter side that `crop` keeps, 0 < crop <= 1.
         pad: grey level 0..255 around a letterboxed picture.
     """
@@ -158,14 +159,6 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerances:
-    """How far an engine may be from the golden answers: absolute score difference, minimal IoU of matched boxes."""
-
-    score: float = SCORE_TOLERANCE
-    iou: float = IOU_TOLERANCE
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
     """A whole `edge-model.json`; `digest` is the identity of the package.
 
@@ -173,7 +166,7 @@ class Manifest:
         release: counter of the publisher, >= 0; orders releases of the same name.
         hardware: free names of boxes this was measured on.
         requires: minimal versions by library, as written.
-        golden: the section as written; `tolerances` is its checked part.
+        golden: the section as written; `tolerances` and `gates` are its checked parts.
         ignored: dotted names of keys this version does not know.
     """
 
@@ -188,7 +181,8 @@ class Manifest:
     output: OutputFields = OutputFields()
     labels: tuple[str, ...] | None = None
     thresholds: Thresholds = Thresholds()
-    tolerances: Tolerances = Tolerances()
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    gates: Gates = field(default_factory=Gates)
     hardware: tuple[str, ...] = ()
     requires: Mapping[str, object] = field(default_factory=dict)
     golden: Mapping[str, object] = field(default_factory=dict)
@@ -226,7 +220,8 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         output=_output(top.section("output")),
         labels=_labels(top),
         thresholds=_thresholds(top.section("thresholds")),
-        tolerances=_tolerances(top.section("golden", open_ended=True)),
+        tolerances=read_tolerances(top.section("golden", open_ended=True)),
+        gates=read_gates(top.section("golden", open_ended=True)),
         hardware=top.texts("hardware") or (),
         requires=top.mapping("requires"),
         golden=top.mapping("golden"),
@@ -261,8 +256,8 @@ def wrong_values(values: Mapping[str, object]) -> tuple[str, ...]:
 def bare_digest(sha256: Sequence[str]) -> str:
     """Return the identity of weights that came without a manifest.
 
-    One file: ``sha256:`` and its hex SHA-256. Several (an IR's `.xml`, then its `.bin`): the SHA-256 of their hex
-    digests in that order, each followed by a line feed.
+    One file: ``sha256:`` and its hex SHA-256. Several (an IR's `.xml`, then its `.bin`; then the files beside the model
+    that a value was read from, by name): the SHA-256 of their hex digests in that order, each followed by a line feed.
     """
     if len(sha256) == 1:
         return f"sha256:{sha256[0]}"
@@ -379,9 +374,3 @@ def _thresholds(section: Section) -> Thresholds:
     )
     section.close()
     return found
-
-
-def _tolerances(golden: Section) -> Tolerances:
-    section = golden.section("tolerances")
-    score, iou = section.number("score", 0, 1), section.number("iou", 0, 1)
-    return Tolerances(SCORE_TOLERANCE if score is None else score, IOU_TOLERANCE if iou is None else iou)

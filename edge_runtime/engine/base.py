@@ -4,7 +4,8 @@ An engine is one model compiled by one backend for one device. Requests are the 
 thread at a time and owns the canvas its frames are written to. Rules that hold for both backends:
 
 - an engine uses at most ``threads`` cores for inference at any moment, however many requests are in flight, so that
-  models which were given disjoint shares of the cores never fight for one (see `threads_per_model`);
+  models which were given disjoint shares of the cores never fight for one (see `threads_per_model`); at most
+  ``streams`` requests run at a time, the others wait;
 - what was asked for is what runs, or there is an error: no silent fallback to another device or backend;
 - backend, device and precision are read back from the compiled model.
 """
@@ -47,6 +48,15 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a backend says about a device: its name for us (`CPU`, `GPU.1`), its maker's, the precisions it states."""
+
+    device: str
+    name: str
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """Facts read back from the compiled model.
 
@@ -56,6 +66,7 @@ class EngineInfo:
         device: where it executes: `CPU`, `GPU`, `GPU.0`, `NPU`.
         precision: what the compute layers run in: `fp32`, `bf16`, `fp16`, `int8`.
         threads: cores it may use; 0 = decided by the device.
+        streams: runs that go on at a time, as the device has it.
         outputs: outputs in the model's order.
         notes: what a reader of the log should know.
     """
@@ -65,17 +76,29 @@ class EngineInfo:
     device: str
     precision: str
     threads: int
+    streams: int
     outputs: tuple[TensorInfo, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the caller decides: cores, and where compiled models may be cached (``None`` = nowhere)."""
+    """What the caller decides.
+
+    Attributes:
+        device: `CPU`, `GPU`, `GPU.1`, `NPU`.
+        threads: cores for inference, of all streams together.
+        streams: runs that may go on at a time; they divide ``threads`` among them. One answers soonest; several cost
+            less time of the processor for a frame, because a run on fewer cores waits less for the others.
+        cache_dir: where compiled models may be kept; ``None`` = nowhere.
+        precision: what to compute in, `fp32`, `bf16` or `fp16`; ``None`` = what is usual (see `ov`).
+    """
 
     device: str = "CPU"
     threads: int = 1
+    streams: int = 1
     cache_dir: str | None = None
+    precision: str | None = None
 
 
 class Request(Protocol):

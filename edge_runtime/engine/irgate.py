@@ -1,4 +1,4 @@
-"""A look at the XML of an OpenVINO IR before any native code may parse it: inputs, outputs, metadata."""
+"""A look at the XML of an OpenVINO IR before any native code may parse it: inputs, outputs, metadata, what is wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.onnxgate import NODE_LIMIT
+from edge_runtime.engine.irrules import IrRules
 
 SIZE_LIMIT_BYTES: Final = 64 << 20
 _DTYPES: Final = {
@@ -44,12 +44,17 @@ class IrFacts:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def inspect_ir(data: bytes, where: str) -> IrFacts:
+def inspect_ir(data: bytes, where: str, weights_bytes: int) -> IrFacts:
     """Return what an IR's XML says about itself, or refuse it.
 
+    Args:
+        data: the whole `.xml`.
+        where: its name, for messages.
+        weights_bytes: size of the `.bin`.
+
     Raises:
-        DataError: codes ``model.unreadable`` (not the XML of an IR), ``model.unknown_operator``, ``model.unsafe`` (more
-            operators than `onnxgate.NODE_LIMIT`).
+        DataError: codes ``model.unreadable`` (not the XML of an IR, or its parts do not fit together),
+            ``model.unknown_operator``, ``model.unsafe`` (see `irrules`).
     """
     head = data[:4096].lstrip()
     # UTF-16 has zeros in it, and other bytes for the words that are looked for
@@ -61,9 +66,9 @@ def inspect_ir(data: bytes, where: str) -> IrFacts:
     except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings that nobody has
         message = f"{where}: not whole XML: {error}"
         raise DataError("model.unreadable", message, help="the file was cut off; copy it again") from error
-    if sum(layer.get("type") != "Const" for layer in root.iter("layer")) > NODE_LIMIT:
-        raise DataError("model.unsafe", f"{where}: more than {NODE_LIMIT} operators", help="use a smaller model")
     facts = IrFacts()
+    for layer in root.iter("layer"):
+        _check_origin(layer, where)
     edges = root.iterfind("./edges/edge")
     sources = {edge.get("to-layer"): (edge.get("from-layer"), edge.get("from-port")) for edge in edges}
     names: dict[tuple[str | None, str | None], str] = {}
@@ -72,9 +77,10 @@ def inspect_ir(data: bytes, where: str) -> IrFacts:
     for layer in root.iterfind("./layers/layer"):
         # until OpenVINO 2024 the names of an output stood at the operator before it only
         given = layer.get("output_names") or names.get(sources.get(layer.get("id"), (None, None)), "")
-        _read_layer(layer, frozenset(one for one in given.split(",") if one), facts, where)
+        _read_layer(layer, frozenset(one for one in given.split(",") if one), facts)
     if root.tag != "net" or not facts.outputs:
         raise DataError("model.unreadable", f"{where}: not the XML of an OpenVINO IR", help="export the model again")
+    IrRules(where, weights_bytes).check(root)
     for section in root.iterfind("./rt_info/*"):
         for item in section.iter():
             value = item.get("value")
@@ -83,12 +89,15 @@ def inspect_ir(data: bytes, where: str) -> IrFacts:
     return facts
 
 
-def _read_layer(layer: ET.Element, called: frozenset[str], facts: IrFacts, where: str) -> None:
+def _check_origin(layer: ET.Element, where: str) -> None:
     kind, version = layer.get("type", ""), layer.get("version", "")
     if not _OPSET.fullmatch(version):
         message = f"{where}: operator {kind} of {version!r} is not loaded"
         raise DataError("model.unknown_operator", message, help="export the model without custom operators")
-    name = layer.get("name", "")
+
+
+def _read_layer(layer: ET.Element, called: frozenset[str], facts: IrFacts) -> None:
+    kind, name = layer.get("type", ""), layer.get("name", "")
     if kind == "Parameter":
         body = layer.find("data")
         given = "" if body is None else body.get("shape", "")

@@ -5,6 +5,7 @@ This module names the two backends, and imports each only when it is used: eithe
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,10 +19,10 @@ from edge_runtime.engine.base import BACKENDS, INSTALL, Engine, EngineOptions, p
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import Preprocessor, limit_cv2_threads
-from edge_runtime.engine.tasks import make_decoder
+from edge_runtime.engine.tasks import OPEN_ANSWERS, make_decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -61,6 +62,7 @@ class Lane:
         self._decoder = make_decoder(spec, engine.info.outputs)
         self._request = engine.open_request()
         self._expected = [(info.dtype, info.shape) for info in engine.info.outputs]
+        self._may_change_shape = (spec.task, spec.decoder) in OPEN_ANSWERS
 
     def predict(self, frame: NDArray[np.uint8], is_current: Callable[[], bool] | None = None) -> Answer:
         """Return what the model sees in ``frame``: (H, W), (H, W, 1) or (H, W, 3), uint8, grey or BGR.
@@ -82,9 +84,9 @@ class Lane:
         outputs = self._request.infer()
         inferred = time.perf_counter_ns()
         for array, (dtype, shape) in zip(outputs, self._expected, strict=True):
-            if array.shape != shape or array.dtype.name != dtype:
+            if array.dtype.name != dtype or (array.shape != shape and not self._may_change_shape):
                 message = f"an output of {array.dtype.name} {array.shape}, it was {dtype} {shape} at first"
-                raise InvalidOutputError(message, help="models whose outputs change shape are not supported")
+                raise InvalidOutputError(message, help="export the model with static shapes")
         predictions = self._decoder.decode(outputs, transform)
         end = time.perf_counter_ns()
         return Answer(predictions, (drawn - begin) / 1e6, (inferred - drawn) / 1e6, (end - inferred) / 1e6)
@@ -144,6 +146,7 @@ def load_engine(
     device: str = "auto",
     backend: str = "auto",
     threads: int = 1,
+    streams: int = 1,
     workers: int = 1,
     cache_dir: str | None = None,
 ) -> LoadedModel:
@@ -156,6 +159,7 @@ def load_engine(
             choice is made before the model is compiled; when the chosen one cannot load it that is an error, not a
             reason to try the other.
         threads: cores that inference of this model may use, >= 1.
+        streams: runs at a time, which divide ``threads`` among them; >= 1, on the CPU at most ``threads``.
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
 
@@ -163,35 +167,51 @@ def load_engine(
         DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
         UnavailableError: backend or device are not on this box; codes ``backend.missing``, ``device.missing``.
     """
+    with all_in_words(Path(path).name):
+        choice = parse_device(device, backend)
+        options = EngineOptions(choice.device, threads, streams, cache_dir)
+        return _load(path, choice.backend, options, workers)
+
+
+@contextlib.contextmanager
+def all_in_words(name: str) -> Iterator[None]:
+    """Turn whatever a native library raises in this block about the model ``name`` into an error of ours.
+
+    Raises:
+        DataError: code `UNFORESEEN`, in place of what is no `EdgeError`.
+    """
     try:
-        return _load(path, device, backend, threads, workers, cache_dir)
+        yield
     except EdgeError:
         raise
     except Exception as error:  # what native libraries raise about the files of strangers is not written down anywhere
         first = next(iter(str(error).strip().splitlines()), "")[:300]
-        message = f"{Path(path).name}: loading it failed in an unforeseen way: {type(error).__name__}: {first}"
+        message = f"{name}: loading it failed in an unforeseen way: {type(error).__name__}: {first}"
         help_ = "try the other backend, or export the model again with static shapes; the log has the traceback"
         raise DataError(UNFORESEEN, message, help=help_) from error
 
 
-def _load(
-    path: str | Path, device: str, backend: str, threads: int, workers: int, cache_dir: str | None
-) -> LoadedModel:
+def _load(path: str | Path, backend: str | None, options: EngineOptions, workers: int) -> LoadedModel:
     started_ns = time.perf_counter_ns()
-    if threads < 1 or workers < 1:
-        message = f"threads and workers must be at least 1, got {threads} and {workers}"
-        raise DataError("device.unknown", message, help="write whole numbers from 1")
+    _check(options, workers)
     limit_cv2_threads()
-    choice = parse_device(device, backend)
-    package = open_package(path, (choice.backend,) if choice.backend else _installed_first())
-    chosen = _choose(choice.backend, package.backends)
-    engine = make_engine(package, chosen, choice.device, threads, cache_dir)
+    package = open_package(path, (backend,) if backend else backends_by_rank())
+    engine = make_engine(package, _choose(backend, package.backends), options)
     return LoadedModel(package, engine, workers, started_ns)
 
 
-def make_engine(package: Package, backend: str, device: str, threads: int, cache_dir: str | None) -> Engine:
+def _check(options: EngineOptions, workers: int) -> None:
+    if min(options.threads, options.streams, workers) < 1:
+        found = f"{options.threads}, {options.streams} and {workers}"
+        message = f"threads, streams and workers must be at least 1, got {found}"
+        raise DataError("device.unknown", message, help="write whole numbers from 1")
+    if options.device == "CPU" and options.streams > options.threads:
+        message = f"{options.streams} streams cannot divide {options.threads} threads among them"
+        raise DataError("device.streams", message, help="write at most as many streams as threads")
+
+
+def make_engine(package: Package, backend: str, options: EngineOptions) -> Engine:
     """Compile ``package`` with ``backend``; see `load_engine`."""
-    options = EngineOptions(device=device, threads=threads, cache_dir=cache_dir)
     if backend == "openvino":
         from edge_runtime.engine import ov  # noqa: PLC0415 - only when it is used
 
@@ -206,7 +226,7 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(one for one in BACKENDS if find_spec(one) is not None)
 
 
-def _installed_first() -> tuple[str, ...]:
+def backends_by_rank() -> tuple[str, ...]:
     """Return all backends: one that is not installed may be the only one a package is meant for, and is named then."""
     installed = installed_backends()
     return (*installed, *(one for one in BACKENDS if one not in installed))

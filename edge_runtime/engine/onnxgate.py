@@ -2,38 +2,45 @@
 
 A 66-byte model can crash a native reader, so what is plainly wrong is refused here: a file that is not ONNX, was cut
 off, names files beside it, holds operators of vendors we do not load, or is nested or wired in ways that are known to
-crash or hang the engines. Weights are skipped, never copied. This is a gate, not a proof: new models are tried out in
-a process that may die. Field numbers: onnx/onnx.proto3 (IR version 3 and later).
+crash or hang the engines (`onnxrules`). Weights are skipped, never copied. This is a gate, not a proof: new models are
+tried out in a process that may die (`vet`). Field numbers: onnx/onnx.proto3 (IR version 3 and later).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
+from edge_runtime.engine.onnxgraph import Graph, Node
+from edge_runtime.engine.onnxrules import DEPTH_LIMIT, NODE_LIMIT, Rules
+from edge_runtime.engine.onnxtensor import check_dims, dtype_name, read_tensor, whole_numbers
+from edge_runtime.engine.refusal import refuse
 from edge_runtime.engine.wire import BrokenWireError, wire_fields, wire_int, wire_text
 
+if TYPE_CHECKING:
+    from edge_runtime.engine.onnxtensor import Tensor
+
 SIZE_LIMIT_BYTES: Final = 2 << 30  # protobuf's own limit
-NODE_LIMIT: Final = 15_000
-"""More is no model of a camera. A chain of less may still hang OpenVINO, whose time grows with its square (1000 `Relu`:
-3 s, 2000: 14 s); `engine.worker` has a limit in time for that."""
-DEPTH_LIMIT: Final = 4  # `If` in `If` doubles OpenVINO's compile time with each level
-TEXT_LIMIT_BYTES: Final = 4 << 20
+OPSET_LIMIT: Final = 100
+"""ONNX has 28 after nine years; OpenVINO takes 9999 for its newest."""
 DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 OWN_DOMAINS: Final = DOMAINS | {"com.microsoft.nchwc"}  # what ONNX Runtime writes about its own compiled graphs
-# operators that crash OpenVINO's reader when an input is missing, whatever their domain; all of ONNX and com.microsoft
-# were tried with 0 to 4 inputs
-_MIN_INPUTS: Final = (
-    {"Conv": 2, "Pad": 2, "GatherND": 2, "Gather": 2, "MatMul": 2, "ScatterND": 3, "QLinearConv": 8}
-    | {"FusedConv": 2, "Attention": 3}
-    | dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "LogSoftmax", "Max", "Mean", "Min", "Sum"), 1)
+_FOREIGN: Final = (
+    (0, b"PK\x03\x04", "a zip archive (a PyTorch checkpoint, a Keras model or a packed folder)"),
+    (0, b"\x80\x02", "a Python pickle"),
+    (0, b"\x80\x03", "a Python pickle"),
+    (0, b"\x80\x04", "a Python pickle"),
+    (0, b"\x80\x05", "a Python pickle"),
+    (0, b"\x89HDF", "an HDF5 file (Keras weights)"),
+    (0, b"GGUF", "a GGUF file"),
+    (0, b"\x7fELF", "a program or library"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+    (8, b'{"', "a safetensors file"),
 )
-AXES_LIMIT: Final = 64
-_DTYPE_NAMES: Final = ("float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16")
-_DTYPES: Final = dict(enumerate((*_DTYPE_NAMES, "float64", "uint32", "uint64"), start=1)) | {16: "bfloat16"}
+"""Offset, bytes that stand there, and what that is: what people rename to .onnx."""
 
 
 @dataclass(slots=True)
@@ -55,34 +62,34 @@ def inspect_onnx(data: bytes | memoryview, where: str, domains: frozenset[str] =
     Args:
         data: the whole file.
         where: its name, for messages.
-        domains: operator domains that may occur.
+        domains: operator domains that may occur; with `OWN_DOMAINS` it is a graph that ONNX Runtime wrote, of which
+            operands and wiring are not judged.
 
     Raises:
         DataError: codes ``model.unreadable`` (not a whole ONNX file), ``model.external_data``,
             ``model.unknown_operator``, ``model.unsafe`` (built in a way that is known to crash or hang an engine).
     """
     if not data:
-        _refuse("unreadable", f"{where}: the file is empty", "copy the model again")
+        refuse("unreadable", f"{where}: the file is empty", "copy the model again")
     if len(data) > SIZE_LIMIT_BYTES:
-        _refuse("unreadable", f"{where}: {len(data)} bytes, the limit is {SIZE_LIMIT_BYTES}", "use a smaller model")
-    start = bytes(data[:64]).lstrip().lower()
-    if start.startswith((b"<", b"{")) or b"git-lfs" in start:
-        kind = "a web or XML page" if start.startswith(b"<") else "text"
-        _refuse("unreadable", f"{where}: expected an ONNX model, found {kind}", "download the model itself")
+        refuse("unreadable", f"{where}: {len(data)} bytes, the limit is {SIZE_LIMIT_BYTES}", "use a smaller model")
+    _refuse_foreign(bytes(data[:64]), where)
     try:
-        facts = _Walk(where, domains).model(memoryview(data))
+        return _Walk(where, domains).model(memoryview(data))
     except (BrokenWireError, UnicodeDecodeError) as error:
-        message = f"{where}: not a whole ONNX model: {error}"
-        raise DataError(
-            "model.unreadable", message, help="the file was cut off or is something else; copy it again"
-        ) from error
-    if not facts.ir_version or not facts.outputs:
-        _refuse("unreadable", f"{where}: no ONNX graph inside", "export the model again")
-    return facts
+        help_ = "the file was cut off or is something else; copy it again"
+        refuse("unreadable", f"{where}: not a whole ONNX model: {error}", help_, error)
 
 
-def _refuse(code: str, message: str, help_: str) -> NoReturn:
-    raise DataError(f"model.{code}", message, help=help_)
+def _refuse_foreign(start: bytes, where: str) -> None:
+    kind = next((kind for offset, magic, kind in _FOREIGN if start.startswith(magic, offset)), None)
+    text = start.lstrip().lower()
+    if text.startswith(b"<"):
+        kind = "a web or XML page"
+    elif text.startswith(b"{") or b"git-lfs" in text:
+        kind = "text"
+    if kind is not None:
+        refuse("unreadable", f"{where}: expected an ONNX model, found {kind}", "download or export the model itself")
 
 
 @dataclass(slots=True)
@@ -93,6 +100,8 @@ class _Walk:
     nodes: int = 0
 
     def model(self, view: memoryview) -> OnnxFacts:
+        graphs: list[Graph] = []
+        opsets: dict[str, int] = {}
         for number, value in wire_fields(view):
             match number:
                 case 1:
@@ -100,112 +109,145 @@ class _Walk:
                 case 2:
                     self.facts.producer = wire_text(value)
                 case 7:
-                    self.graph(value, 0)
+                    graphs.append(self.graph(value, 0))
+                case 8:
+                    self.opset(value, opsets)
                 case 14:
                     pair = {n: wire_text(v) for n, v in wire_fields(value)}
                     self.facts.metadata[pair.get(1, "")] = pair.get(2, "")
                 case 25:  # functions may call each other without end
-                    _refuse("unsafe", f"{self.where}: model-local functions", "export with the functions inlined")
+                    refuse("unsafe", f"{self.where}: model-local functions", "export with the functions inlined")
                 case _:
                     pass
+        if len(graphs) != 1 or not self.facts.ir_version or not graphs[0].outputs:  # parsers join two in ways of theirs
+            found = "two ONNX graphs" if len(graphs) > 1 else "no ONNX graph"
+            refuse("unreadable", f"{self.where}: {found} inside", "export the model again")
+        (graph,) = graphs
+        self.facts.outputs = graph.outputs
+        # before IR version 4 every weight is listed as an input too
+        self.facts.inputs = [one for one in graph.inputs if one.name not in graph.weights]
+        if self.domains is not OWN_DOMAINS:
+            Rules(self.where, opsets.get("", 0)).check(graph)
         return self.facts
 
-    def graph(self, graph: int | memoryview, depth: int) -> None:
-        if depth > DEPTH_LIMIT:
-            _refuse("unsafe", f"{self.where}: graphs nested deeper than {DEPTH_LIMIT}", "simplify the control flow")
-        weights, inputs = set(), []
-        for number, value in wire_fields(graph):
-            match number:
-                case 1:
-                    self.node(value, depth)
-                case 5:
-                    weights.add(self.tensor(value))
-                case 11:
-                    inputs.append(_value_info(value))
-                case 12 if depth == 0:
-                    self.facts.outputs.append(_value_info(value))
-                case 15:
-                    self.sparse(value)
-                case _:
-                    pass
-        if depth == 0:  # before IR version 4 every weight is listed as an input too
-            self.facts.inputs = [one for one in inputs if one.name not in weights]
+    def opset(self, value: int | memoryview, opsets: dict[str, int]) -> None:
+        """Read which version of which operators the model was written for into ``opsets``; ONNX' own are ``""``."""
+        domain, version = "", 0
+        for number, part in wire_fields(value):
+            if number == 1:
+                domain = wire_text(part)
+            elif number == 2:  # noqa: PLR2004 - version
+                version = wire_int(part)
+        domain = "" if domain == "ai.onnx" else domain
+        if not 0 < version <= OPSET_LIMIT:
+            message = f"{self.where}: operator set {domain or 'ai.onnx'} {version} does not exist"
+            refuse("unknown_operator", message, "export the model for an operator set that the engines know")
+        if domain in opsets:
+            message = f"{self.where}: operator set {domain or 'ai.onnx'} is stated twice"
+            refuse("unreadable", message, "export the model again")
+        opsets[domain] = version
 
-    def node(self, node: int | memoryview, depth: int) -> None:
-        inputs, operator, domain = 0, "", ""
-        for number, value in wire_fields(node):
+    def graph(self, view: int | memoryview, depth: int) -> Graph:
+        if depth > DEPTH_LIMIT:
+            refuse("unsafe", f"{self.where}: graphs nested deeper than {DEPTH_LIMIT}", "simplify the control flow")
+        graph = Graph()
+        for number, value in wire_fields(view):
             match number:
                 case 1:
-                    wire_text(value)
-                    inputs += 1
-                case 4:
-                    operator = wire_text(value)
+                    graph.nodes.append(self.node(value, depth))
                 case 5:
-                    self.attribute(value, depth)
-                case 7:
-                    domain = wire_text(value)
+                    graph.add_weight(self.tensor(value))
+                case 11:
+                    graph.inputs.append(self.value_info(value))
+                case 12:
+                    graph.outputs.append(self.value_info(value))
+                case 13:
+                    self.value_info(value)
+                case 15:
+                    graph.weights.add(self.sparse(value))
                 case _:
                     pass
-        needed = _MIN_INPUTS.get(operator, 0)
-        if domain not in self.domains:
-            message = f"{self.where}: operator {domain}.{operator} is not loaded"
-            _refuse("unknown_operator", message, "export the model without custom operators")
-        if inputs < needed:
-            _refuse("unsafe", f"{self.where}: {operator} has {inputs} input(s), it needs {needed}", "export it again")
-        self.facts.operators[operator] += 1
+        return graph
+
+    def node(self, view: int | memoryview, depth: int) -> Node:
+        node = Node()
+        for number, value in wire_fields(view):
+            match number:
+                case 1:
+                    node.inputs.append(self.name(value))
+                case 2:
+                    node.outputs.append(self.name(value))
+                case 4:
+                    node.operator = wire_text(value)
+                case 5:
+                    self.attribute(value, depth, node)
+                case 7:
+                    node.domain = wire_text(value)
+                case _:
+                    pass
+        if node.domain not in self.domains:
+            message = f"{self.where}: operator {node.domain}.{node.operator} is not loaded"
+            refuse("unknown_operator", message, "export the model without custom operators")
+        self.facts.operators[node.operator] += 1
         self.nodes += 1
         if self.nodes > NODE_LIMIT:
-            _refuse("unsafe", f"{self.where}: more than {NODE_LIMIT} operators", "use a smaller model")
+            refuse("unsafe", f"{self.where}: more than {NODE_LIMIT} operators", "use a smaller model")
+        return node
 
-    def attribute(self, attribute: int | memoryview, depth: int) -> None:
-        name, whole = "", 0
-        for number, value in wire_fields(attribute):
+    def name(self, value: int | memoryview) -> str:
+        name = wire_text(value)
+        if "\0" in name:
+            message = f"{self.where}: the name {name[:40]!r} has a zero in it, at which some parsers cut it"
+            refuse("unsafe", message, "export it again")
+        return name
+
+    def attribute(self, view: int | memoryview, depth: int, node: Node) -> None:
+        name, numbers = "", []
+        for number, value in wire_fields(view):
             match number:
                 case 1:
                     name = wire_text(value)
                 case 3:
-                    whole = wire_int(value)
+                    numbers.append(wire_int(value))
+                case 8:
+                    numbers += whole_numbers(value)
                 case 5 | 10:  # tensor, tensors
-                    self.tensor(value)
+                    node.constant = self.tensor(value).values
                 case 6 | 11:  # graph, graphs
-                    self.graph(value, depth + 1)
+                    node.bodies.append(self.graph(value, depth + 1))
                 case 22 | 23:  # sparse tensor, sparse tensors
                     self.sparse(value)
                 case _:
                     pass
-        if name == "batch_dims" and not 0 <= whole <= AXES_LIMIT:  # crashes ONNX Runtime, hangs OpenVINO
-            _refuse("unsafe", f"{self.where}: {name} is {whole}", "export it again")
+        if numbers:
+            node.numbers[name] = tuple(numbers)
 
-    def sparse(self, tensor: int | memoryview) -> None:
-        for number, value in wire_fields(tensor):
-            if number in (1, 2):  # values, indices
+    def sparse(self, view: int | memoryview) -> str:
+        """Return the name of the sparse tensor, which is that of its values."""
+        name = ""
+        for number, value in wire_fields(view):
+            if number == 1:  # values
+                name = self.tensor(value).name
+            elif number == 2:  # noqa: PLR2004 - indices
                 self.tensor(value)
-
-    def tensor(self, tensor: int | memoryview) -> str:
-        name, dtype = "", 0
-        for number, value in wire_fields(tensor):
-            match number:
-                case 2:
-                    dtype = wire_int(value)
-                case 8:
-                    name = wire_text(value)
-                case 13 | 14 if value:  # external_data, data_location
-                    _refuse("external_data", f"{self.where}: weights lie in another file", "save the model as one file")
-        self.facts.weight_types[_dtype(dtype)] += 1
+            elif number == 3:  # noqa: PLR2004 - dims
+                check_dims(whole_numbers(value), self.where, f"sparse weight {name!r}")
         return name
 
+    def tensor(self, view: int | memoryview) -> Tensor:
+        tensor = read_tensor(view, self.where)
+        self.facts.weight_types[dtype_name(tensor.dtype)] += 1
+        return tensor
 
-def _value_info(info: int | memoryview) -> TensorInfo:
-    parts = dict(wire_fields(info))
-    type_ = dict(wire_fields(parts[2])) if 2 in parts else {}  # noqa: PLR2004 - type
-    tensor = dict(wire_fields(type_[1])) if 1 in type_ else {}
-    dims = wire_fields(tensor[2]) if 2 in tensor else None  # noqa: PLR2004 - shape
-    shape = None if dims is None else tuple(_dimension(value) for number, value in dims if number == 1)
-    return TensorInfo(wire_text(parts.get(1, memoryview(b""))), _dtype(wire_int(tensor.get(1, 0))), shape)
-
-
-def _dtype(number: int) -> str:
-    return _DTYPES.get(number) or f"type {number}"
+    def value_info(self, view: int | memoryview) -> TensorInfo:
+        parts = dict(wire_fields(view))
+        name = self.name(parts.get(1, memoryview(b"")))
+        type_ = dict(wire_fields(parts[2])) if 2 in parts else {}  # noqa: PLR2004 - type
+        tensor = dict(wire_fields(type_[1])) if 1 in type_ else {}
+        dims = wire_fields(tensor[2]) if 2 in tensor else None  # noqa: PLR2004 - shape
+        shape = None if dims is None else tuple(_dimension(value) for number, value in dims if number == 1)
+        check_dims([size for size in shape or () if size is not None], self.where, f"tensor {name!r}")
+        return TensorInfo(name, dtype_name(wire_int(tensor.get(1, 0))), shape)
 
 
 def _dimension(dimension: int | memoryview) -> int | None:

@@ -1,7 +1,8 @@
 """ONNX Runtime on the CPU: the only module that imports it. The fallback where OpenVINO is not installed.
 
 Its workers spin for 100 ms after a run unless told not to, which slows every other model of the box (1.8 times
-measured). A model's runs are serialised: two at once would take twice the cores that it was given.
+measured). At most ``streams`` runs of a model go on at a time, each on its part of the cores: more would take cores
+that belong to others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]  # ships no types
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
-from edge_runtime.engine.base import RUN_TIMEOUT_S, EngineInfo, EngineOptions, TensorInfo, refuse_endless
+from edge_runtime.engine.base import RUN_TIMEOUT_S, DeviceFacts, EngineInfo, EngineOptions, TensorInfo, refuse_endless
 from edge_runtime.engine.onnxgate import OWN_DOMAINS, inspect_onnx
 from edge_runtime.engine.preprocess import TensorWriter
 
@@ -42,9 +43,9 @@ _OTHER_FLOATS: Final = (np.float16, np.float64)
 _FATAL = 4
 
 
-def available_devices() -> tuple[str, ...]:
+def available_devices() -> tuple[DeviceFacts, ...]:
     """Return the devices we run ONNX Runtime on."""
-    return ("CPU",)
+    return (DeviceFacts("CPU", "", ("fp32", "int8")),)
 
 
 class OrtEngine:
@@ -61,7 +62,7 @@ class OrtEngine:
             message = f"device {options.device} is not available with onnxruntime, it has: CPU"
             raise UnavailableError("device.missing", message, help="use backend openvino for GPU and NPU")
         settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads
+        settings.intra_op_num_threads = max(1, options.threads // options.streams)
         settings.inter_op_num_threads = 1
         settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -78,7 +79,7 @@ class OrtEngine:
                 "model.not_compiled", message, help="export the model again, or use backend openvino"
             ) from error
         self._spec = spec
-        self._running = threading.Lock()  # guards the cores this model was given
+        self._running = threading.BoundedSemaphore(options.streams)  # guards the cores this model was given
         self.info = self._facts(optimized, options)
 
     def open_request(self) -> OrtRequest:
@@ -101,7 +102,8 @@ class OrtEngine:
             backend_version=ort.__version__,
             device=self._session.get_providers()[0].removesuffix("ExecutionProvider"),
             precision="int8" if integer > floating else wide,
-            threads=options.threads,
+            threads=self._session.get_session_options().intra_op_num_threads * options.streams,
+            streams=options.streams,
             # shapes of a real answer: the file may leave them open
             outputs=tuple(
                 TensorInfo(output.name, array.dtype.name, array.shape)
@@ -114,7 +116,7 @@ class OrtEngine:
 class OrtRequest:
     """A canvas, a tensor and the session shared with the other requests; an `engine.base.Request`."""
 
-    def __init__(self, session: ort.InferenceSession, running: threading.Lock, spec: InputSpec) -> None:
+    def __init__(self, session: ort.InferenceSession, running: threading.Semaphore, spec: InputSpec) -> None:
         """Allocate the canvas and the tensor."""
         self._session = session
         self._running = running

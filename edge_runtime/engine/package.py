@@ -19,8 +19,9 @@ from edge_runtime.core.result import ModelRef
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
 from edge_runtime.engine.layouts import Foreign, check_signature, find_foreign
-from edge_runtime.engine.metadata import Graph, Sourced, resolve
+from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, inspect_onnx
+from edge_runtime.engine.sidecars import Sidecars, read_sidecars
 from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) 
     form = fitting[0]
     contents = [_read_verified(root, part) for part in form.files]
     ref = ModelRef(manifest.name, manifest.version, manifest.digest)
-    return _describe(ref, manifest, form, contents, where=f"{root.name}/{form.files[0].file}")
+    return _describe(ref, manifest, form, contents, f"{root.name}/{form.files[0].file}", Sidecars())
 
 
 def _open_bare(path: Path) -> Package:
@@ -121,8 +122,11 @@ def _open_bare(path: Path) -> Package:
         precision=None,
         backends=BACKENDS if kind == "onnx" else ("openvino",),
     )
-    ref = ModelRef(path.stem, BARE_VERSION, bare_digest(hashes))
-    return _describe(ref, None, form, contents, where=path.name)
+    beside = read_sidecars(path)
+    package = _describe(ModelRef(path.stem, BARE_VERSION, bare_digest(hashes)), None, form, contents, path.name, beside)
+    used = {one.source for one in package.sources.values()}
+    hashes += [digest for name, digest in sorted(beside.sha256.items()) if name in used]
+    return replace(package, ref=replace(package.ref, digest=bare_digest(hashes)))
 
 
 def _open_foreign(found: Foreign) -> Package:
@@ -134,10 +138,25 @@ def _open_foreign(found: Foreign) -> Package:
     return replace(package, ref=ref, notes=(*package.notes, *found.notes))
 
 
-def _describe(ref: ModelRef, manifest: Manifest | None, form: Weights, contents: list[bytes], where: str) -> Package:
-    facts = inspect_onnx(contents[0], where) if form.format == "onnx" else inspect_ir(contents[0], where)
-    spec, sources = resolve(manifest, Graph(facts.metadata, facts.inputs, facts.outputs), where)
-    notes = [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
+def _describe(
+    ref: ModelRef,
+    manifest: Manifest | None,
+    form: Weights,
+    contents: list[bytes],
+    where: str,
+    beside: Sidecars,
+) -> Package:
+    facts = (
+        inspect_onnx(contents[0], where)
+        if form.format == "onnx"
+        else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
+    )
+    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs)
+    spec, sources = resolve(manifest, graph, where)
+    notes = [*beside.notes, *(() if manifest else other_labels(graph, spec.labels))]
+    notes += (
+        [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
+    )
     label, count = next(iter(Counter(spec.labels).most_common(1)), ("", 0))
     if count > 1:
         notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")
@@ -159,12 +178,21 @@ def _manifest(path: Path) -> Manifest:
     return parse_manifest(_read(path), where=f"{path.parent.name}/{path.name}")
 
 
-def _read_verified(root: Path, part: WeightsFile) -> bytes:
-    path = root / part.file
+def read_weights(root: Path, file: str) -> bytes:
+    """Return the content of ``file`` in the package ``root``.
+
+    Raises:
+        DataError: code ``model.missing`` (also for what leads out of the package) or ``model.unreadable``.
+    """
+    path = root / file
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
-        message = f"{root.name}/{part.file} leads out of the package"
+        message = f"{root.name}/{file} leads out of the package"
         raise DataError("model.missing", message, help="copy the file into the package")
-    content = _read(path)
+    return _read(path)
+
+
+def _read_verified(root: Path, part: WeightsFile) -> bytes:
+    content = read_weights(root, part.file)
     found = hashlib.sha256(content).hexdigest()
     if found != part.sha256:
         message = f"{root.name}/{part.file}: expected sha256 {part.sha256}, found {found}"

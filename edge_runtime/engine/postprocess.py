@@ -187,6 +187,13 @@ def to_frame(boxes: NDArray[np.float32], transform: Transform) -> NDArray[np.flo
     return corners
 
 
+def to_frame_points(points: NDArray[np.float32], transform: Transform) -> NDArray[np.float64]:
+    """Return (..., 2) points in frame pixels from canvas pixels; not clipped: they may lie outside of the frame."""
+    offset = np.array((transform.offset_x, transform.offset_y), np.float64)
+    moved: NDArray[np.float64] = (points - offset) / np.array((transform.scale_x, transform.scale_y), np.float64)
+    return moved
+
+
 def softmax(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
     """Return the softmax along ``axis``, safe for large numbers."""
     shifted = np.exp(logits - logits.max(axis=axis, keepdims=True))

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.postprocess import Transform
+from edge_runtime.engine.resample import AntialiasResizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,8 @@ _INTERPOLATION: Final = {
     "area": cv2.INTER_AREA,
     "cubic": cv2.INTER_CUBIC,
 }
+
+_HAIR: Final = 1e-6
 
 
 def limit_cv2_threads() -> None:
@@ -55,7 +58,8 @@ class Preprocessor:
     def __init__(self, spec: InputSpec) -> None:
         """Follow ``spec``; geometry is worked out when the frame size changes."""
         self._spec = spec
-        self._interpolation = _INTERPOLATION[spec.interpolation]
+        self._interpolation = _INTERPOLATION.get(spec.interpolation)
+        self._antialias: AntialiasResizer | None = None  # instead of OpenCV's interpolation
         self._transform = Transform(0, 0, 0, 0, 0, 0)
         self._region = (slice(0), slice(0))  # of the canvas, covered by the picture
         self._source = (slice(0), slice(0))  # of the frame, seen by the model
@@ -88,8 +92,11 @@ class Preprocessor:
         return self._transform
 
     def _resize(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._antialias is not None:
+            self._antialias.resize(source, target)
+            return target
         height, width = target.shape[:2]
-        made = cv2.resize(source, (width, height), dst=target, interpolation=self._interpolation)
+        made = cv2.resize(source, (width, height), dst=target, interpolation=self._interpolation or 0)
         if made.ctypes.data != target.ctypes.data:  # OpenCV returns a new array when it does not like the given one
             target[...] = made
         return target
@@ -102,6 +109,9 @@ class Preprocessor:
 
     def _fit(self, width: int, height: int) -> None:
         spec = self._spec
+        if spec.resize == "crop" and spec.interpolation == "antialias":
+            self._fit_torchvision(width, height)
+            return
         rows, columns = spec.size
         x = y = 0
         source_x = source_y = 0
@@ -121,6 +131,22 @@ class Preprocessor:
         self._region = (slice(y, y + new_h), slice(x, x + new_w))
         self._source = (slice(source_y, source_y + seen_h), slice(source_x, source_x + seen_w))
         self._transform = Transform(scale_x, scale_y, x - source_x * scale_x, y - source_y * scale_y, width, height)
+        if spec.interpolation == "antialias":
+            self._antialias = AntialiasResizer((height, width), (new_h, new_w), (0, 0, width, height))
+
+    def _fit_torchvision(self, width: int, height: int) -> None:
+        """Show what `Resize` of the shorter side and `CenterCrop` of torchvision show, to a fraction of a pixel."""
+        rows, columns = self._spec.size
+        ratio = max(columns / width, rows / height) / self._spec.crop
+        # the longer side is cut to a whole number; a hair more, or a side that fits would lose its last pixel
+        full_w, full_h = max(columns, int(width * ratio + _HAIR)), max(rows, int(height * ratio + _HAIR))
+        left, top = round((full_w - columns) / 2), round((full_h - rows) / 2)
+        scale_x, scale_y = full_w / width, full_h / height
+        self._region = (slice(0, rows), slice(0, columns))
+        self._source = (slice(0, height), slice(0, width))
+        self._transform = Transform(scale_x, scale_y, -left, -top, width, height)
+        window = (left / scale_x, top / scale_y, columns / scale_x, rows / scale_y)
+        self._antialias = AntialiasResizer((height, width), (rows, columns), window)
 
 
 class TensorWriter:

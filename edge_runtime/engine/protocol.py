@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import SHAPES_BYTES_LIMIT
-from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT
+from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT, SIDE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,17 +33,19 @@ class LoadOrder:
     backend: str
     workers: int
     threads: int
+    streams: int
     cache_dir: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOrder:
-    """Measure the bare engine of ``slot``; ``id`` is repeated in the answer."""
+    """Measure the engine of ``slot``, bare or with frames of ``size``; ``id`` is repeated in the answer."""
 
     slot: str
     id: int
     seconds: float
     requests: int
+    size: tuple[int, int] | None
 
 
 class BadFieldError(Exception):
@@ -90,6 +92,7 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
         backend=text_field(message, "backend", "auto"),
         workers=whole_field(message, "workers", 2),
         threads=whole_field(message, "threads", 1),
+        streams=whole_field(message, "streams", 1),
         cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
     )
 
@@ -104,7 +107,12 @@ def parse_bench(message: Mapping[str, object]) -> BenchOrder:
     if not isinstance(seconds, int | float) or not 0 < seconds <= SECONDS_LIMIT or not 1 <= requests <= REQUESTS_LIMIT:
         text = f"expected seconds up to {SECONDS_LIMIT:g} and 1..{REQUESTS_LIMIT} requests"
         raise BadFieldError(text)
-    return BenchOrder(text_field(message, "slot"), whole_field(message, "id"), float(seconds), requests)
+    width, height = whole_field(message, "width", 0), whole_field(message, "height", 0)
+    if max(width, height) > SIDE_LIMIT:
+        text = f"expected sides of up to {SIDE_LIMIT} pixels"
+        raise BadFieldError(text)
+    size = (width, height) if width and height else None
+    return BenchOrder(text_field(message, "slot"), whole_field(message, "id"), float(seconds), requests, size)
 
 
 def loaded(slot: str, model: LoadedModel) -> Reply:
@@ -204,7 +212,7 @@ def benched(order: BenchOrder, figures: BenchFigures) -> Reply:
         "cpu_ms_per_frame": round(figures.cpu_ms_per_frame, 3),
         "requests": figures.requests,
         "frames": figures.frames,
-    }
+    } | ({} if figures.steps_p50_ms is None else {"steps_p50_ms": [round(ms, 3) for ms in figures.steps_p50_ms]})
 
 
 def bench_failed(order: BenchOrder, message: str) -> Reply:

@@ -35,9 +35,9 @@ def wire_fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryvi
     if isinstance(message, int):
         msg = "a message was expected"
         raise BrokenWireError(msg)
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
+    at, end = 0, len(message)
+    while at < end:
+        key, at = (message[at], at + 1) if message[at] < _CONTINUED else _varint(message, at)
         number, wire = key >> 3, key & 7
         if not 1 <= number <= FIELD_LIMIT or wire not in _WIRES:
             msg = f"byte {at} is no field of a protobuf message"
@@ -47,8 +47,8 @@ def wire_fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryvi
             yield number, value
             continue
         size, at = _varint(message, at) if wire == _BYTES else (_FIXED_BYTES[wire], at)
-        if at + size > len(message):
-            msg = f"{at + size - len(message)} bytes are missing at the end"
+        if at + size > end:
+            msg = f"{at + size - end} bytes are missing at the end"
             raise BrokenWireError(msg)
         if wire == _BYTES:
             yield number, message[at : at + size]
@@ -66,6 +66,21 @@ def wire_text(value: int | memoryview) -> str:
         msg = "a text was expected"
         raise BrokenWireError(msg)
     return str(value, "utf-8")
+
+
+def wire_numbers(value: int | memoryview) -> Iterator[int]:
+    """Yield the varints of a repeated field: packed ones, or the one that stands alone.
+
+    Raises:
+        BrokenWireError: the last one does not end.
+    """
+    if isinstance(value, int):
+        yield value
+        return
+    at = 0
+    while at < len(value):
+        number, at = _varint(value, at)
+        yield number
 
 
 def wire_int(value: int | memoryview) -> int:

@@ -331,6 +331,7 @@ class _Loader:
                 device=wish.device,
                 backend=wish.backend,
                 threads=wish.threads,
+                streams=wish.streams,
                 workers=wish.workers,
                 cache_dir=wish.cache_dir,
             )
@@ -360,7 +361,11 @@ class _Loader:
         if pool is None:
             self._send(bench_failed(task, f"slot {task.slot} has no loaded model"))
             return
-        figures = bench(pool.model, seconds=task.seconds, requests=task.requests)
+        try:
+            figures = bench(pool.model, seconds=task.seconds, requests=task.requests, size=task.size)
+        except DataError as error:
+            self._send(bench_failed(task, str(error)))
+            return
         self._send(benched(task, figures))
 
 

@@ -126,6 +126,7 @@ class EngineLink:
                 "backend": spec.backend,
                 "workers": spec.workers,
                 "threads": spec.threads,
+                "streams": spec.streams,
                 "cache_dir": self._cache_dir,
             }
             if not self._deliver(child, load):

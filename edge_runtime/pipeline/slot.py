@@ -42,8 +42,9 @@ class SlotSpec:
         path: absolute path of a package directory or a bare model file.
         device: ``auto``, ``cpu``, ``gpu`` or ``npu``.
         backend: ``auto``, ``openvino`` or ``onnxruntime``.
-        workers: frames in the engine at a time; two overlap pre-processing with inference.
-        threads: CPU threads of one inference.
+        workers: frames in the engine at a time; one more than streams overlaps pre-processing with inference.
+        threads: CPU threads for inference.
+        streams: inferences at a time, which divide ``threads`` among them.
         hang_ms: an answer that takes longer than this means that the engine hangs.
     """
 
@@ -53,6 +54,7 @@ class SlotSpec:
     backend: str = "auto"
     workers: int = 2
     threads: int = 1
+    streams: int = 1
     hang_ms: int = 5000
 
 

@@ -109,13 +109,16 @@ def landlock(
 def rlimits(
     *,
     address_space_bytes: int | None = None,
+    data_bytes: int | None = None,
     open_files: int | None = None,
     file_size_bytes: int | None = None,
     cpu_s: int | None = None,
 ) -> None:
     """Limit the resources of this process for good; ``None`` leaves one as it is. Core dumps are always off.
 
-    A limit that is already lower stays.
+    A limit that is already lower stays. ``data_bytes`` counts private memory that can be written (setrlimit(2),
+    RLIMIT_DATA): what a process allocates, but not the libraries and device memory that it maps, which
+    ``address_space_bytes`` counts too.
 
     Raises:
         OSError: the kernel refuses.
@@ -123,6 +126,7 @@ def rlimits(
     wishes = {
         resource.RLIMIT_CORE: 0,  # a core holds pictures
         resource.RLIMIT_AS: address_space_bytes,
+        resource.RLIMIT_DATA: data_bytes,
         resource.RLIMIT_NOFILE: open_files,
         resource.RLIMIT_FSIZE: file_size_bytes,
         resource.RLIMIT_CPU: cpu_s,

@@ -196,15 +196,20 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _spawn(control_fd: int, heartbeat_fd: int) -> tuple[subprocess.Popen[bytes], int]:
+def child_environment() -> dict[str, str]:
+    """Return what a process of ours may know of our environment, and where it finds this package."""
     package_parent = str(Path(edge_runtime.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+    return {**_inherited(os.environ), "PYTHONPATH": path}
+
+
+def _spawn(control_fd: int, heartbeat_fd: int) -> tuple[subprocess.Popen[bytes], int]:
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-m", "edge_runtime.system.zygote", str(control_fd), str(heartbeat_fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=2,  # stdout is for data (`--json`); whatever a child prints is a log
         pass_fds=(control_fd, heartbeat_fd),
-        env={**_inherited(os.environ), "PYTHONPATH": path},
+        env=child_environment(),
         start_new_session=True,  # Ctrl-C is for main, which then asks the children to end
     )
     try:

@@ -171,12 +171,99 @@ def _open_output() -> onnx.ModelProto:
     return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, "n", 6])], weights)
 
 
-def _endless_loop() -> onnx.ModelProto:
-    """A `Loop` without a count whose condition stays true."""
+TURNED_BOXES = np.array(
+    [
+        [6, 6, 4, 4, 0.1, 0.8, 0.5],  # centre, sides, two scores, angle
+        [16, 16, 12, 4, 0.9, 0.1, 0.25],
+        *[[16, 16, 4, 4, 0.01, 0.02, 0]] * 10,
+    ],
+    np.float32,
+)
+
+
+def finished_turned() -> onnx.ModelProto:
+    """The end of YOLO26 for turned boxes: three slices of one tensor, the best of which are gathered and joined."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["rows", "nothing"], ["all"]),
+        helper.make_node("Slice", ["all", "at0", "at4", "last"], ["boxes"]),
+        helper.make_node("Slice", ["all", "at4", "at6", "last"], ["scores"]),
+        helper.make_node("Slice", ["all", "at6", "at7", "last"], ["angles"]),
+        helper.make_node("ReduceMax", ["scores"], ["best"], axes=[2], keepdims=0),
+        helper.make_node("TopK", ["best", "three"], ["top", "place"], axis=1),
+        helper.make_node("Unsqueeze", ["place", "last"], ["places"]),
+        helper.make_node("Expand", ["places", "as_boxes"], ["box_places"]),
+        helper.make_node("Expand", ["places", "as_scores"], ["score_places"]),
+        helper.make_node("GatherElements", ["boxes", "box_places"], ["found_boxes"], axis=1),
+        helper.make_node("GatherElements", ["scores", "score_places"], ["found_scores"], axis=1),
+        helper.make_node("GatherElements", ["angles", "places"], ["found_angles"], axis=1),
+        helper.make_node("ArgMax", ["found_scores"], ["number"], axis=2),
+        helper.make_node("Cast", ["number"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["top", "last"], ["tops"]),
+        helper.make_node("Concat", ["found_boxes", "tops", "numbers", "found_angles"], ["output0"], axis=2),
+    ]
+    weights = {
+        "zero": np.float32(0),
+        "rows": TURNED_BOXES[None],
+        "last": np.array([2]),
+        "three": np.array([3]),
+        "as_boxes": np.array([1, 3, 4]),
+        "as_scores": np.array([1, 3, 2]),
+        **{f"at{i}": np.array([i]) for i in (0, 4, 6, 7)},
+    }
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("output0", [1, 3, 7])], weights)
+
+
+def suppressed() -> onnx.ModelProto:
+    """As torchvision's detectors: lists as long as the picture has bright cells that do not overlap.
+
+    A cell of 8 x 8 is one box of 12 x 12 around it, its score the mean of red, its label 1.
+    """
+    y, x = (axis.ravel() * 8 + 4 for axis in np.mgrid[: SIDE // 8, : SIDE // 8])
+    boxes = np.stack((x - 6, y - 6, x + 6, y + 6), axis=1).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["x", "red"], ["reds"], axis=1),
+        helper.make_node("AveragePool", ["reds"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Reshape", ["cells", "flat"], ["likely"]),
+        helper.make_node("Unsqueeze", ["boxes_all", "first"], ["boxes_one"]),
+        helper.make_node("NonMaxSuppression", ["boxes_one", "likely", "most", "iou", "floor"], ["chosen"]),
+        helper.make_node("Gather", ["chosen", "last"], ["places"], axis=1),
+        helper.make_node("Gather", ["boxes_all", "places"], ["boxes"], axis=0),
+        helper.make_node("Reshape", ["likely", "all"], ["list"]),
+        helper.make_node("Gather", ["list", "places"], ["scores"], axis=0),
+        helper.make_node("Mul", ["places", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["labels"]),
+    ]
+    weights = {
+        "red": np.array([0]),
+        "flat": np.array([1, 1, -1]),
+        "all": np.array([-1]),
+        "first": np.array([0]),
+        "last": np.array(2),
+        "boxes_all": boxes,
+        "most": np.array([100]),
+        "iou": np.array([0.1], np.float32),
+        "floor": np.array([0.2], np.float32),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+    }
+    answers = [_tensor("boxes", ["n", 4]), _tensor("labels", ["n"], TensorProto.INT64), _tensor("scores", ["n"])]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], answers, weights)
+
+
+def _endless_loop(*, plain: bool) -> onnx.ModelProto:
+    """A `Loop` without a count whose condition stays true: ``plain``, or because of what it computes."""
+    still = [helper.make_node("Identity", ["go_on"], ["still"])]
+    if not plain:
+        still = [
+            helper.make_node("ReduceMin", ["before"], ["least"], keepdims=0),
+            helper.make_node("Less", ["least", "far"], ["still"]),
+        ]
     shape = [1, 3, SIDE, SIDE]
     flag = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go_on", "still")]
     body = helper.make_graph(
-        [helper.make_node("Identity", ["go_on"], ["still"]), helper.make_node("Relu", ["before"], ["after"])],
+        [*still, helper.make_node("Relu", ["before"], ["after"])],
         "body",
         [helper.make_tensor_value_info("turn", TensorProto.INT64, []), flag[0], _tensor("before", shape)],
         [flag[1], _tensor("after", shape)],
@@ -187,7 +274,22 @@ def _endless_loop() -> onnx.ModelProto:
         helper.make_node("Flatten", ["mean"], ["flat"]),
         helper.make_node("Softmax", ["flat"], ["y"], axis=1),
     ]
-    return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], {"true": np.ones((), bool)})
+    weights = {"true": np.ones((), bool), "far": np.float32(1e9)}
+    return _model(nodes, [_tensor("x", shape)], [_tensor("y", [1, 3])], weights)
+
+
+def _greedy() -> onnx.ModelProto:
+    """Twice as large with each of its forty operators."""
+    nodes = []
+    for at in range(40):
+        before = "x" if not at else f"c{at - 1}"
+        nodes.append(helper.make_node("Concat", [before, before], [f"c{at}"], axis=2))
+    nodes += [
+        helper.make_node("GlobalAveragePool", ["c39"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["y"], axis=1),
+    ]
+    return _model(nodes, [_tensor("x", [1, 3, SIDE, SIDE])], [_tensor("y", [1, 3])])
 
 
 def _passed_on() -> onnx.ModelProto:
@@ -287,9 +389,13 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "eight_parts": lambda: _constant(np.full(8, 3, np.float32)),
     "two_heads": lambda: _constant(FINISHED_BOXES, outputs=2),
     "passed_on": _passed_on,
+    "greedy": _greedy,
     "fails_when_run": _fails_when_run,
     "open_output": _open_output,
-    "endless_loop": _endless_loop,
+    "suppressed": suppressed,
+    "finished_turned": finished_turned,
+    "endless_loop": lambda: _endless_loop(plain=False),
+    "plainly_endless_loop": lambda: _endless_loop(plain=True),
     "nan_scores": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T), divide=True),
     "unsigmoided": lambda: _constant(np.ascontiguousarray(YOLO_BOXES.T) * 3),
     "int_input": lambda: colours((1, 3, SIDE, SIDE), TensorProto.INT64),
@@ -327,7 +433,9 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "large_boxes_half": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "large_boxes_double": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "passed_on": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"name": "output0"}},
-    "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
+    "open_output": {**_DETECTOR, "decoder": "end2end", "input": _RGB, "output": {"boxes": "cxcywh"}},
+    "finished_turned": {**_DETECTOR, "task": "oriented_detection", "decoder": "end2end", "input": _RGB},
+    "suppressed": {**_DETECTOR, "input": _RGB, "output": {"background": "first"}, "task": None},
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},

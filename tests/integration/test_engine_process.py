@@ -28,7 +28,8 @@ DEADLINE_S = 45.0
 class Engine:
     """Main's end: loop, supervisor, ring, and everything the child said."""
 
-    def __init__(self) -> None:
+    def __init__(self, **args: object) -> None:
+        self.args = args
         self.loop = Loop()
         self.ring = Ring.create("top", slots=2, slot_bytes=SIDE * SIDE * 3)
         self.supervisor = Supervisor(self.loop, preload=PRELOAD)
@@ -41,7 +42,8 @@ class Engine:
         self.supervisor.start()
         self._descriptor = self.ring.reader_fd()
         fds = {"ring/top": self._descriptor}
-        self.supervisor.spawn(ChildSpec(name="engine", entry="edge_runtime.engine.worker:main", fds=fds), self)
+        entry = "edge_runtime.engine.worker:main"
+        self.supervisor.spawn(ChildSpec(name="engine", entry=entry, args=self.args, fds=fds), self)
         self.wait(lambda: self.child is not None)
         return self
 
@@ -113,3 +115,16 @@ def test_a_killed_engine_comes_back_and_judges_alike(tmp_path: Path, backend: st
         engine.supervisor.retire("engine")
         engine.wait(lambda: len(engine.exits) == 2)
     assert engine.exits[1].code == 0
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_model_that_takes_all_memory_is_refused_and_the_others_go_on(tmp_path: Path, backend: str) -> None:
+    good = write_package(tmp_path, "colours")
+    greedy = write_package(tmp_path, "greedy")
+    with Engine(models=[str(good), str(greedy)], memory_bytes=2 << 30) as engine:
+        assert engine.load(good, backend)["op"] == "loaded"
+        refused = engine.ask({"op": "load", "slot": "t", "path": str(greedy), "backend": backend, "threads": 1})
+        assert refused["op"] == "load_failed", refused
+        assert "alloc" in refused["message"]
+        assert engine.judge(1)["predictions"][0]["label"] == "green"
+        assert engine.starts == 1

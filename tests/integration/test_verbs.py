@@ -376,6 +376,54 @@ def test_bench_states_both_sides_of_the_ratio() -> None:
     assert paced["failed"] == 0
 
 
+def test_bench_chooses_what_meets_the_target_and_the_configuration_says_so_afterwards(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, line_config(1883, tmp_path / "state"))
+    done = edge("bench", MODEL, "--choose", "fps=1", "--seconds", "1", "--write", daemon.config, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    usable = [one for one in found["candidates"] if one["failure"] is None]
+    assert {one["backend"] for one in usable} >= {"openvino", "onnxruntime"}
+    assert found["chosen"]["cpu_ms_per_frame"] == min(one["cpu_ms_per_frame"] for one in usable)
+    shown = json.loads(edge("config", "show", "--config", daemon.config, "--json").stdout)
+    assert "90-bench-defects.yaml" in json.dumps(shown)
+    assert edge("check", "--config", daemon.config).returncode == 0
+
+
+def test_bench_fails_when_nothing_meets_the_target() -> None:
+    done = edge("bench", MODEL, "--choose", "fps=99999", "--seconds", "1", "--device", "cpu", "--backend", "openvino")
+    assert done.returncode == 1
+    assert "nothing here reaches fps=99999: most is " in done.stderr
+    assert "openvino" in done.stdout
+
+
+@pytest.mark.parametrize("device", ["gpu", "npu"])
+def test_a_device_that_is_not_there_is_an_error_of_every_verb(device: str) -> None:
+    """A GPU or NPU that is asked for is used, or it is said that it is not there; the CPU never stands in for it."""
+    image = min((MODEL / "golden").glob("frame-*.*"))
+    for words in (
+        ("infer", MODEL, image, "--device", device),
+        ("bench", MODEL, "--device", device, "--seconds", "1"),
+        ("bench", MODEL, "--device", device, "--seconds", "1", "--choose", "fps=1"),
+    ):
+        done = edge(*words)
+        assert done.returncode == 69, done.stderr
+        assert f"device {device}" in done.stderr.lower()
+        assert "not on this box" in done.stderr
+        assert done.stdout == ""
+
+
+def test_run_with_a_device_that_is_not_there_judges_nothing_and_says_why(tmp_path: Path) -> None:
+    with Broker() as broker:
+        config = line_config(broker.port, tmp_path / "state", models={"defects": {"path": str(MODEL), "device": "npu"}})
+        with DaemonProcess(tmp_path, config) as daemon:
+            wait_until(lambda: "device.missing" in daemon.log.read_text(), 30.0, "the log says what is missing")
+            status = edge("status", "--config", daemon.config, "--json")
+    found = json.loads(status.stdout)
+    assert status.returncode != 0
+    assert "NPU is not on this box" in json.dumps(found)
+    assert 'inferred": 0' in json.dumps(found)
+
+
 def test_output_may_be_cut_off_by_its_reader() -> None:
     command = f"{sys.executable} -m edge_runtime config schema | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)

@@ -11,6 +11,7 @@ import numpy as np
 from surface_defects.dataset import INPUT_SIZE, Dataset
 from surface_defects.engines import Detections, Floats, Infer, overlap_matrix, read_output
 from surface_defects.export import to_tensor
+from surface_defects.precision import LEVELS, average_precision
 from surface_defects.scene import LABELS
 
 SCORE_MIN: Final = 0.25
@@ -19,8 +20,6 @@ _PAIR_IOU: Final = 0.5
 """Boxes of two runs that overlap by less are not the same box."""
 _WARM_UP: Final = 10
 _LOWEST_SCORE: Final = 0.005
-_LEVELS: Final = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
-_RECALLS: Final = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +62,6 @@ def detect(raw: Floats, score_min: float = SCORE_MIN) -> Detections:
     return read_output(raw, score_min=score_min, iou_max=IOU_MAX, size=INPUT_SIZE)
 
 
-def _average_precision(hits: Floats, truths: int) -> float:
-    """COCO's 101-point interpolation; `hits` is 1 or 0 per detection, best score first."""
-    if truths == 0:
-        return float("nan")
-    if hits.size == 0:
-        return 0.0
-    right = np.cumsum(hits)
-    recall, precision = right / truths, right / np.arange(1, hits.size + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(recall, _RECALLS, side="left")
-    return float(np.where(place < hits.size, precision[np.minimum(place, hits.size - 1)], 0.0).mean())
-
-
 def _hits(found: list[Detections], data: Dataset, label: int, level: float) -> tuple[Floats, int]:
     scored: list[tuple[float, float]] = []
     truths = 0
@@ -99,7 +85,7 @@ def _hits(found: list[Detections], data: Dataset, label: int, level: float) -> t
 def judge(raws: list[Floats], data: Dataset) -> Accuracy:
     """Compare raw outputs with the truth."""
     found = [detect(raw, _LOWEST_SCORE) for raw in raws]
-    table = np.array([[_average_precision(*_hits(found, data, i, v)) for v in _LEVELS] for i in range(len(LABELS))])
+    table = np.array([[average_precision(*_hits(found, data, i, v)) for v in LEVELS] for i in range(len(LABELS))])
     firm = [detect(raw) for raw in raws]
     right = boxes = truths = 0
     for label in range(len(LABELS)):

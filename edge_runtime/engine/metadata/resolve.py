@@ -1,9 +1,11 @@
 """Where each value of a model's description comes from, and what to write when it comes from nowhere.
 
-Order of truth: `edge-model.json`, then `model_info` (OpenVINO Model API), then Ultralytics' keys, then plain keys
-(`character`, `labels`), then the shapes in the graph. Defaults exist only for what cannot turn a verdict silently:
-thresholds, interpolation, the grey of a border. Everything else that is not stated is an error that says what to
-write: wrong preprocessing gives plausible nonsense.
+Order of truth: `edge-model.json`; what the exporter itself wrote into the model (Ultralytics) or beside it
+(`metadata.yaml`, where it agrees with the model); `model_info` (OpenVINO Model API), of which Ultralytics writes one,
+too, that says less and spells labels differently; plain keys (`character`, `labels`); `labels.txt` beside the model;
+outputs that are called as only one family calls them; the shapes in the graph. Defaults exist only for what cannot turn
+a verdict silently: thresholds, interpolation, the grey of a border. Everything else that is not stated is an error that
+says what to write: wrong preprocessing gives plausible nonsense.
 """
 
 from __future__ import annotations
@@ -14,9 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import anomalib, model_api, plain, ultralytics
-from edge_runtime.engine.metadata.defaults import DECODER_THRESHOLDS, EXAMPLES, LABELS, THRESHOLDS
+from edge_runtime.engine.metadata import anomalib, lists, model_api, plain, rfdetr, ultralytics
+from edge_runtime.engine.metadata.defaults import (
+    CENTRED,
+    DECODER_THRESHOLDS,
+    EXAMPLES,
+    FRACTIONS,
+    LABELS,
+    THRESHOLDS,
+    UNTOLD,
+)
 from edge_runtime.engine.metadata.values import UnusableMetadataError
+from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -42,9 +53,13 @@ class Sourced:
 
 Layer = tuple[str, dict[str, object]]
 _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = (
-    ("model_info", model_api.stated),
     ("Ultralytics metadata", ultralytics.stated),
+    (METADATA_NAME, ultralytics.stated_beside),
+    ("model_info", model_api.stated),
     ("metadata", plain.stated),
+    (LABELS_NAME, plain.stated_beside),
+    ("RF-DETR's outputs", rfdetr.stated),
+    ("names of outputs", lists.stated),
     ("Anomalib's outputs", anomalib.stated),
 )
 
@@ -71,7 +86,9 @@ def resolve(
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
-    missing = [key for key in EXAMPLES if key not in stated.found]
+    untold = UNTOLD.get(str(stated.take("decoder")), ())
+    needed = [key for key in EXAMPLES if key in untold or not key.startswith("output.")]
+    missing = [key for key in needed if key not in stated.found]
     if missing:
         message = f"{where}: not stated anywhere: {', '.join(missing)}"
         wanted = _what_to_write(missing)
@@ -86,6 +103,19 @@ def resolve(
         help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
         raise DataError("model.wrong_input", message, help=help_)
     return spec, stated.found
+
+
+def other_labels(graph: Graph, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each source that knows other labels than those that are used; spelling counts."""
+    is_stray = ultralytics.is_of_other_model(graph)
+    notes = [f"{METADATA_NAME} beside the model is not used: its labels are not those of the model"] if is_stray else []
+    for name, source in _SOURCES:
+        listed = source(graph).get("labels")
+        if isinstance(listed, tuple) and listed != tuple(labels):
+            pairs = [(one, other) for one, other in zip(listed, labels, strict=False) if one != other]
+            what = f"{pairs[0][0]!r} for {pairs[0][1]!r}" if pairs else f"{len(listed)} labels, not {len(labels)}"
+            notes.append(f"labels in {name} are not used: it has {what}")
+    return tuple(notes)
 
 
 def _ask(graph: Graph, where: str) -> list[Layer]:
@@ -153,9 +183,11 @@ class _Stated:
 
 def _what_to_write(missing: Sequence[str]) -> str:
     """Return the missing keys as they stand in a manifest, with values of a usual model."""
-    parts = [EXAMPLES[key] for key in missing if not key.startswith("input.")]
-    inside = [EXAMPLES[key] for key in missing if key.startswith("input.")]
-    return ", ".join([*parts, *([f'"input": {{{", ".join(inside)}}}'] if inside else [])])
+    parts = [EXAMPLES[key] for key in missing if "." not in key]
+    for section in ("input", "output"):
+        inside = [EXAMPLES[key] for key in missing if key.startswith(f"{section}.")]
+        parts += [f'"{section}": {{{", ".join(inside)}}}'] if inside else []
+    return ", ".join(parts)
 
 
 def _image_input(inputs: Sequence[TensorInfo], where: str) -> TensorInfo:
@@ -220,9 +252,9 @@ def _add_defaults(stated: _Stated) -> None:
             stated.take(key, default=value)
     task = stated.take("task")
     decoder = stated.take("decoder")
-    for name, decoders in DECODERS.items():
-        if task is None and decoder in decoders:
-            task = stated.take("task", default=name)
+    tasks = [name for name, decoders in DECODERS.items() if decoder in decoders]
+    if task is None and len(tasks) == 1:
+        task = stated.take("task", default=tasks[0])
     groups = stated.take("output.groups")
     stated.take("labels", default=tuple(chain(*groups)) if isinstance(groups, tuple) else LABELS.get(str(task)))
     for key, value in THRESHOLDS.get(str(task), {}).items():
@@ -230,8 +262,12 @@ def _add_defaults(stated: _Stated) -> None:
     stated.take("input.interpolation", default="linear")
     stated.take("input.crop", default=1.0)
     stated.take("input.pad", default=114)
-    stated.take("output.boxes", default="cxcywh" if decoder == "yolo" else "xyxy")
-    stated.take("output.normalized", default=False)
+    labels = stated.take("labels")
+    if isinstance(labels, tuple) and labels[:1] and str(labels[0]).strip("_").lower() == "background":
+        stated.take("output.background", default="none")  # it has a place among the labels, so numbers are theirs
+    is_centred = decoder in CENTRED or task == "oriented_detection"
+    stated.take("output.boxes", default="cxcywh" if is_centred else "xyxy")
+    stated.take("output.normalized", default=decoder in FRACTIONS)
 
 
 def _from_manifest(manifest: Manifest | None) -> dict[str, object]:

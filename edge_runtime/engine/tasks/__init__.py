@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.engine.tasks.anomaly import Anomalib, AnomalyMap
 from edge_runtime.engine.tasks.base import Decoder
 from edge_runtime.engine.tasks.classification import Classifier
-from edge_runtime.engine.tasks.detection import EndToEnd, NanoDet, Yolo
+from edge_runtime.engine.tasks.detr import Detr
+from edge_runtime.engine.tasks.finished import Boxes, EndToEnd, Ssd
 from edge_runtime.engine.tasks.hierarchy import Hierarchy
+from edge_runtime.engine.tasks.nanodet import NanoDet
 from edge_runtime.engine.tasks.numbers import Tensors, Values
+from edge_runtime.engine.tasks.oriented import OrientedEndToEnd, OrientedYolo
+from edge_runtime.engine.tasks.yolo import Yolo, YoloV5, YoloX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
     from edge_runtime.engine.base import TensorInfo
     from edge_runtime.engine.spec import ModelSpec
 
-__all__ = ["Decoder", "make_decoder"]
+__all__ = ["OPEN_ANSWERS", "Decoder", "make_decoder"]
+
+OPEN_ANSWERS: Final = frozenset({("detection", "boxes"), ("detection", "ssd")})
+"""Tasks and decoders that take outputs of another shape with every frame; they look at the shapes themselves."""
 
 
 def make_decoder(spec: ModelSpec, outputs: Sequence[TensorInfo]) -> Decoder:
@@ -40,6 +47,13 @@ _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]
     ("detection", "yolo"): Yolo,
     ("detection", "nanodet"): NanoDet,
     ("detection", "end2end"): EndToEnd,
+    ("detection", "yolov5"): YoloV5,
+    ("detection", "yolox"): YoloX,
+    ("detection", "ssd"): Ssd,
+    ("detection", "boxes"): Boxes,
+    ("detection", "detr"): Detr,
+    ("oriented_detection", "yolo"): OrientedYolo,
+    ("oriented_detection", "end2end"): OrientedEndToEnd,
     ("raw", "tensors"): Tensors,
     ("regression", "values"): Values,
 }

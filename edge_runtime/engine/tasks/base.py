@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from edge_runtime.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -77,6 +77,46 @@ def find_output(
         raise DataError("model.wrong_output", message, help='write "output": {"name": ...} in edge-model.json')
     where = expected if spec.output.name is None else f"{expected} named {spec.output.name!r}"
     refuse_outputs(spec, where, outputs)
+
+
+def find_roles(
+    spec: ModelSpec,
+    outputs: Sequence[TensorInfo],
+    expected: str,
+    fits: Mapping[str, Callable[[TensorInfo], bool]],
+    *,
+    optional: Sequence[str] = (),
+) -> dict[str, int]:
+    """Return the positions of several outputs by the decoder's word for each.
+
+    What ``output.names`` names is taken; then an output that is called by the word itself; then the only one left that
+    fits, the most particular first.
+
+    Args:
+        spec: its `output.names` decides where it is given.
+        outputs: all outputs of the compiled model.
+        expected: the outputs in words, for the message.
+        fits: tells by word whether an output could be it; the most particular word first.
+        optional: words that may have no output.
+
+    Raises:
+        DataError: code ``model.wrong_output``: a word has no output that fits, or several.
+    """
+    roles: dict[str, int] = {}
+    for role, is_one in fits.items():
+        wanted = spec.output.names.get(role, role)
+        named = [i for i, one in enumerate(outputs) if wanted in (one.name, *one.aliases)]
+        if named and is_one(outputs[named[0]]):
+            roles[role] = named[0]
+        elif role in spec.output.names:
+            refuse_outputs(spec, f"{expected}; {role} named {wanted!r}", outputs)
+    for role, is_one in fits.items():
+        left = [i for i, one in enumerate(outputs) if i not in roles.values() and is_one(one)]
+        if role not in roles and len(left) == 1:
+            roles[role] = left[0]
+        elif role not in roles and (left or role not in optional):
+            refuse_outputs(spec, f'{expected}; which is which can be written as "output": {{"names": ...}}', outputs)
+    return roles
 
 
 def static_shape(output: TensorInfo) -> tuple[int, ...]:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.app.doctor import Finding, _configuration, _state_dir
+from edge_runtime.app.doctor import _configuration, _state_dir
+from edge_runtime.app.finding import Finding
 
 if TYPE_CHECKING:
     from pathlib import Path

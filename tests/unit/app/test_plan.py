@@ -40,6 +40,24 @@ def test_a_device_may_name_its_backend() -> None:
     assert (b.backend, b.device) == ("onnxruntime", "cpu")
 
 
+def test_a_model_with_streams_has_a_frame_more_in_the_engine_and_room_for_them_in_the_ring() -> None:
+    wide = {"path": "b.onnx", "threads": 4, "streams": 4}
+    plan = plan_line(settings(models={"a": {"path": "a.onnx"}, "b": wide}), cpus=2)
+    assert [(s.threads, s.streams, s.workers) for s in plan.slots] == [(1, 1, 2), (4, 4, 5)]
+    top, side = plan.cameras
+    assert (top.ring_slots, side.ring_slots) == (LATEST_SLOTS, every_slots(3, 5))
+    one, two, _ = (item.spec for item in plan.inspections)
+    assert (one.queue, two.queue) == (8, every_slots(3, 5))
+
+
+def test_a_model_never_has_fewer_threads_than_streams() -> None:
+    (slot,) = plan_line(
+        settings(models={"a": {"path": "a.onnx", "streams": 3}}, inspections={"i": {"camera": "top", "model": "a"}}),
+        cpus=2,
+    ).slots
+    assert (slot.threads, slot.streams) == (3, 3)
+
+
 def test_cameras_and_inspections_become_what_the_line_is_made_of() -> None:
     plan = plan_line(settings(), cpus=2)
     assert [(c.id, c.capture, c.ring_slots, c.simulated) for c in plan.cameras] == [

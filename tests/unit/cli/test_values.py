@@ -28,7 +28,7 @@ def test_the_bounds_are_those_of_the_parts_that_act_on_them() -> None:
 
     assert (values.SIDE_MIN, values.PIXELS_MAX) == (plan.SIDE_MIN, plan.MAX_PIXELS)
     assert values.SIDE_MAX == simulated.SIDE_MAX_PX
-    assert bench.STREAMS_MAX == engine_bench.REQUESTS_LIMIT
+    assert bench.IN_FLIGHT_MAX == engine_bench.REQUESTS_LIMIT
 
 
 @pytest.mark.parametrize("text", ["0", "0.5", "86400"])
@@ -54,8 +54,8 @@ def test_whole_numbers_outside_of_their_bounds_are_refused(text: str) -> None:
     [
         ("bench", "m.onnx", "--size", "8x8"),
         ("bench", "m.onnx", "--size", "20000x20000"),
-        ("bench", "m.onnx", "--streams", "0"),
-        ("bench", "m.onnx", "--streams", "17"),
+        ("bench", "m.onnx", "--in-flight", "0"),
+        ("bench", "m.onnx", "--in-flight", "17"),
         ("bench", "m.onnx", "--seconds", "1e9"),
         ("cameras", "probe", "sim:bars", "--seconds", "nan"),
         ("cameras", "probe", "sim:bars", "--seconds", "-1"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from edge_runtime.core.manifest import DECODERS
 from edge_runtime.engine.base import TensorInfo
+from edge_runtime.engine.metadata.defaults import CENTRED, FRACTIONS
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 
@@ -32,17 +34,17 @@ def model_spec(
     decoder: str,
     labels: tuple[str, ...] = ("scratch", "dent"),
     *,
+    task: str | None = None,
     thresholds: ThresholdSpec | None = None,
     output: OutputSpec | None = None,
     **input_changes: Any,
 ) -> ModelSpec:
     """A model for ``decoder`` with usual thresholds."""
-    task = "detection" if decoder in ("yolo", "nanodet", "end2end") else "classification"
     return ModelSpec(
-        task=task,
+        task=task or ("detection" if decoder in DECODERS["detection"] else "classification"),
         decoder=decoder,
         input=input_spec(**input_changes),
-        output=output or OutputSpec(None, "cxcywh" if decoder == "yolo" else "xyxy", normalized=False),
+        output=output or OutputSpec(None, "cxcywh" if decoder in CENTRED else "xyxy", normalized=decoder in FRACTIONS),
         labels=labels,
         thresholds=thresholds or ThresholdSpec(0.25, 0.5, 100),
     )

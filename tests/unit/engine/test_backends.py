@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.ort import OrtEngine
 from edge_runtime.engine.ov import (
@@ -21,6 +21,8 @@ from edge_runtime.engine.ov import (
     _shape,
     ov,
     reason,
+    refuse_open_shapes,
+    refuse_other_device,
 )  # never openvino itself: it would phone home
 from edge_runtime.engine.preprocess import Preprocessor
 from tests.assets.make_models import COLOURS, SIDE, colours, write_bare, write_package
@@ -175,6 +177,57 @@ def _quantized_convolution() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.parametrize("device", ["GPU", "GPU.1", "NPU"])
+def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path, device: str) -> None:
+    if device in _core().available_devices or f"{device}.0" in _core().available_devices:
+        pytest.skip(f"this box has {device}")
+    package = write_package(tmp_path, "colours")
+    for backend in ("auto", "openvino", "onnxruntime"):
+        with pytest.raises(UnavailableError, match=f"device {device} is not ") as caught:
+            load_engine(package, device=device.lower(), backend=backend)
+        assert caught.value.code == "device.missing"
+
+
+@pytest.mark.parametrize(("asked", "executes"), [("GPU", "GPU.0"), ("CPU", "CPU"), ("GPU.1", "GPU.1"), ("NPU", "NPU")])
+def test_a_model_may_execute_where_it_was_asked_to(asked: str, executes: str) -> None:
+    refuse_other_device(asked, executes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "executes"), [("GPU", "CPU"), ("NPU", "CPU"), ("GPU", "GPU.0,CPU"), ("GPU.1", "GPU.0"), ("CPU", "(CPU)")]
+)
+def test_a_model_that_executes_elsewhere_is_an_error(asked: str, executes: str) -> None:
+    with pytest.raises(UnavailableError, match=f"device {asked} was asked for") as caught:
+        refuse_other_device(asked, executes)
+    assert caught.value.code == "device.missing"
+
+
+def test_the_npu_is_not_asked_to_run_sizes_that_change() -> None:
+    network = _core().read_model(colours(shape=("n", 3, "h", "w")).SerializeToString())
+    with pytest.raises(DataError, match=r"x \[\?,3,\?,\?\].*\"size\": \[height, width\].*batch 1") as caught:
+        refuse_open_shapes(network)
+    assert caught.value.code == "model.open_shape"
+    network.reshape({"x": [1, 3, SIDE, SIDE]})
+    refuse_open_shapes(network)
+
+
+def test_the_npu_is_not_asked_to_run_a_model_whose_answer_changes_its_size() -> None:
+    """How much NonZero finds is not known before."""
+    picture = ov.opset13.parameter([1, 4], np.float32)
+    with pytest.raises(DataError, match="the NPU takes no sizes that change"):
+        refuse_open_shapes(ov.Model([ov.opset13.non_zero(picture)], [picture], "finder"))
+
+
+def test_the_npu_has_one_stream() -> None:
+    from edge_runtime.engine.base import EngineOptions
+    from edge_runtime.engine.ov import refuse_streams
+
+    with pytest.raises(DataError, match="streams: 1"):
+        refuse_streams(EngineOptions(device="NPU", streams=2))
+    refuse_streams(EngineOptions(device="NPU"))
+    refuse_streams(EngineOptions(device="GPU", streams=2))
+
+
 class Broken:
     """A request of a device that went away."""
 
@@ -278,3 +331,13 @@ def test_a_new_array_from_opencv_is_copied_into_the_canvas(monkeypatch: pytest.M
     canvas = np.zeros((32, 32, 3), np.uint8)
     Preprocessor(input_spec()).fill(np.zeros((8, 8, 3), np.uint8), canvas)
     assert (canvas == 9).all()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_slices_of_one_tensor_are_not_taken_for_the_whole(tmp_path: Path, backend: str) -> None:
+    model = load_engine(write_package(tmp_path, "finished_turned"), backend=backend)
+    found = model.lanes[0].predict(np.zeros((SIDE, SIDE, 3), np.uint8)).predictions
+    model.close()
+    assert [(one.label, one.score) for one in found] == [("scratch", pytest.approx(0.9)), ("dent", pytest.approx(0.8))]
+    bounds = 12 * np.cos(0.25) + 4 * np.sin(0.25), 12 * np.sin(0.25) + 4 * np.cos(0.25)
+    assert found[0].box == pytest.approx((16 - bounds[0] / 2, 16 - bounds[1] / 2, *bounds), abs=0.01)

@@ -15,7 +15,7 @@ from edge_runtime.engine.confinement import model_places
 from edge_runtime.engine.layouts import check_signature, find_foreign
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import SIDE, colours
-from tests.unit.engine.test_irgate import IR
+from tests.unit.engine.test_irgate import BIN_BYTES, IR
 from tests.unit.engine.test_package import BARE_METADATA
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ def test_the_highest_version_of_a_repository_is_taken(tmp_path: Path) -> None:
 
 def test_an_ir_lies_in_a_repository_as_two_files(tmp_path: Path) -> None:
     info = b'<author value="Ultralytics"/><task value="classify"/><names value="[]"/><character value="a&#10;b&#10;c"/>'
-    files = {"m.xml": IR.replace(b"<framework>", b"<framework>" + info), "m.bin": b"\0" * 8}
+    files = {"m.xml": IR.replace(b"<framework>", b"<framework>" + info), "m.bin": b"\0" * BIN_BYTES}
     package = open_package(repository(tmp_path / "m", "1", files=files))
-    assert (package.ref.version, package.format, package.parts) == ("1", "openvino-ir", b"\0" * 8)
+    assert (package.ref.version, package.format, package.parts) == ("1", "openvino-ir", b"\0" * BIN_BYTES)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_an_output_that_changes_shape_is_no_answer(tmp_path: Path, backend: str)
     model = load_engine(write_package(tmp_path, "colours"), backend=backend)
     lane = model.lanes[0]
     lane._expected = [("float32", (1, 4))]
-    with pytest.raises(InvalidOutputError, match="change shape"):
+    with pytest.raises(InvalidOutputError, match="it was float32"):
         lane.predict(picture(PICTURES["red"]))
     model.close()
 
@@ -292,10 +292,23 @@ def test_without_any_engine_the_way_to_one_is_said(tmp_path: Path, monkeypatch: 
         load_engine(write_package(tmp_path, "colours"))
 
 
-@pytest.mark.parametrize("wish", [{"threads": 0}, {"workers": 0}])
+@pytest.mark.parametrize("wish", [{"threads": 0}, {"workers": 0}, {"streams": 0}])
 def test_at_least_one_thread_and_worker_are_needed(tmp_path: Path, wish: dict[str, int]) -> None:
     with pytest.raises(EdgeError, match="must be at least 1"):
         load_engine(tmp_path, **wish)
+
+
+def test_streams_divide_the_threads_and_their_number_is_read_back(tmp_path: Path, backend: str) -> None:
+    model = load_engine(write_package(tmp_path, "colours"), backend=backend, threads=2, streams=2, workers=3)
+    assert (model.info.threads, model.info.streams) == (2, 2)
+    assert bench(model, seconds=0.05, requests=3).frames >= 3
+    model.close()
+
+
+def test_more_streams_than_threads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 streams cannot divide 2 threads") as caught:
+        load_engine(tmp_path, threads=2, streams=3)
+    assert caught.value.code == "device.streams"
 
 
 def test_openvino_keeps_compiled_models_where_it_is_told_to(tmp_path: Path) -> None:
@@ -329,6 +342,6 @@ def test_the_bare_engine_is_measured_with_requests_of_its_own(tmp_path: Path, ba
 def test_telemetry_is_blocked_before_the_engines_are_imported() -> None:
     from edge_runtime.engine import ort, ov
 
-    assert ov.available_devices()[0] == "CPU"
-    assert ort.available_devices() == ("CPU",)
+    assert ov.available_devices()[0].device == "CPU"
+    assert [one.device for one in ort.available_devices()] == ["CPU"]
     assert sys.modules.get("openvino_telemetry", "absent") is None

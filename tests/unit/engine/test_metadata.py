@@ -51,44 +51,6 @@ def resolved(
     return resolve(given, Graph(metadata or {}, [image], [head]), "m.onnx")
 
 
-def test_an_ultralytics_model_needs_nothing_else() -> None:
-    spec, sources = resolved(metadata=ULTRALYTICS)
-
-    assert (spec.task, spec.decoder, spec.labels) == ("detection", "yolo", ("scratch", "dent"))
-    assert (spec.input.color, spec.input.resize, spec.input.scale, spec.input.pad) == ("RGB", "letterbox", 255, 114)
-    assert (spec.input.size, spec.input.layout) == ((480, 640), "NCHW")
-    assert spec.output.boxes == "cxcywh"
-    assert sources["labels"] == Sourced(("scratch", "dent"), "Ultralytics metadata")
-    assert sources["input.layout"].source == "graph"
-    assert sources["thresholds.iou"] == Sourced(0.45, "default")
-
-
-@pytest.mark.parametrize("change", [{"end2end": "True"}, {"args": "{'nms': True}"}])
-def test_an_ultralytics_head_that_suppresses_is_end_to_end(change: dict[str, str]) -> None:
-    spec, _ = resolved(metadata={**ULTRALYTICS, **change})
-    assert (spec.decoder, spec.output.boxes, spec.thresholds.iou) == ("end2end", "xyxy", 1.0)
-
-
-def test_an_ultralytics_classifier_is_known() -> None:
-    spec, _ = resolved(metadata={**ULTRALYTICS, "task": "classify"})
-    assert (spec.task, spec.decoder, spec.input.resize) == ("classification", "probabilities", "crop")
-    assert spec.thresholds.max_predictions == 5
-
-
-@pytest.mark.parametrize("change", [{"head": "RTDETRDecoder"}, {"task": "pose"}])
-def test_an_ultralytics_head_we_do_not_know_is_not_guessed(change: dict[str, str]) -> None:
-    with pytest.raises(DataError, match=r"not stated anywhere: task, decoder, input\.resize"):
-        resolved(metadata={**ULTRALYTICS, **change})
-
-
-def test_an_ir_made_from_an_ultralytics_model_keeps_its_keys_and_normalises_once() -> None:
-    metadata = {f"framework/{key}": value for key, value in ULTRALYTICS.items()}
-    metadata |= {"model_info/scale_values": "255.0", "model_info/model_type": "YOLO"}
-    spec, sources = resolved(metadata=metadata)
-    assert spec.input.pixel_std == (255.0, 255.0, 255.0)
-    assert sources["input.std"].source == "model_info"
-
-
 MODEL_INFO = {
     "model_info/model_type": "YOLO",
     "model_info/labels": "deep_scratch dent",
@@ -202,9 +164,12 @@ def test_one_statement_about_normalisation_is_one_about_all_of_it() -> None:
 
 
 def test_a_decoder_tells_its_task() -> None:
-    spec, sources = resolved({key: value for key, value in FULL.items() if key != "task"})
+    without = {key: value for key, value in FULL.items() if key != "task"}
+    spec, sources = resolved({**without, "decoder": "nanodet"})
     assert spec.task == "detection"
     assert sources["task"].source == "default"
+    with pytest.raises(DataError, match="not stated anywhere: task"):
+        resolved(without)  # turned boxes are written by a decoder yolo, too
 
 
 def test_multi_label_classifiers_have_a_threshold_by_default() -> None:

@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import SIDE, colours, write_bare, write_package
-from tests.unit.engine.test_irgate import IR
+from tests.unit.engine.test_irgate import BIN_BYTES, IR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,12 +46,12 @@ def test_a_bare_ir_is_known_by_both_of_its_files(tmp_path: Path) -> None:
     info = '<author value="Ultralytics"/><task value="classify"/><names value="[]"/><character value="a&#10;b&#10;c"/>'
     text = IR.replace(b"<framework>", b"<framework>" + info.encode())
     (tmp_path / "m.xml").write_bytes(text)
-    (tmp_path / "m.bin").write_bytes(b"\0" * 8)
+    (tmp_path / "m.bin").write_bytes(b"\0" * BIN_BYTES)
     first = open_package(tmp_path / "m.xml")
-    (tmp_path / "m.bin").write_bytes(b"\1" * 8)
+    (tmp_path / "m.bin").write_bytes(b"\1" * BIN_BYTES)
     second = open_package(tmp_path / "m.xml")
 
-    assert (first.format, first.backends, first.parts) == ("openvino-ir", ("openvino",), b"\0" * 8)
+    assert (first.format, first.backends, first.parts) == ("openvino-ir", ("openvino",), b"\0" * BIN_BYTES)
     assert first.ref.digest != second.ref.digest
 
 

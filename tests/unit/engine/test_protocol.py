@@ -49,7 +49,7 @@ def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
     assert wrong_values({"labels": [*LABELS, *LABELS[:40]]}) != ()
     by_label = dict.fromkeys(LABELS[:BY_LABEL_LIMIT], 0.123456789012345678)
     spec = model_spec("softmax", tuple(LABELS), thresholds=ThresholdSpec(0.5, 1, 5, {**by_label, "nobody": 0.5}))
-    info = EngineInfo("openvino", "1", "CPU", "fp32", 1, ())
+    info = EngineInfo("openvino", "1", "CPU", "fp32", 1, 1, ())
     model = SimpleNamespace(
         ref=ModelRef("a" * 64, "1" * 64, "sha256:"), spec=spec, info=info, load_ms=1.0, notes=(LONG,) * 5
     )

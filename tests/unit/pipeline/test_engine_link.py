@@ -114,6 +114,7 @@ def test_a_new_process_is_told_to_load_every_model() -> None:
         "backend": "auto",
         "workers": 2,
         "threads": 3,
+        "streams": 1,
         "cache_dir": "/cache",
     }
 

@@ -343,6 +343,23 @@ def test_limits_hold_and_cores_are_always_off() -> None:
     }
 
 
+def test_memory_that_may_be_allocated_is_limited_but_not_what_is_mapped() -> None:
+    out = run(
+        """
+        import mmap
+        rlimits(data_bytes=256 << 20)
+        out["limit"] = resource.getrlimit(resource.RLIMIT_DATA)
+        with mmap.mmap(-1, 1 << 30, mmap.MAP_SHARED) as shared:
+            out["mapped"] = len(shared) >> 20
+        try:
+            bytearray(512 << 20)
+        except MemoryError:
+            out["memory"] = "refused"
+        """
+    )
+    assert out == {"limit": [256 << 20] * 2, "mapped": 1024, "memory": "refused"}
+
+
 def test_a_limit_that_is_lower_already_stays_and_others_are_left_alone() -> None:
     out = run(
         """

@@ -7,7 +7,7 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Prediction
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.postprocess import InvalidOutputError, Transform
-from edge_runtime.engine.spec import OutputSpec, ThresholdSpec
+from edge_runtime.engine.spec import OutputSpec
 from edge_runtime.engine.tasks import make_decoder
 from tests.unit.engine.specs import model_spec, outputs
 
@@ -110,84 +110,112 @@ def test_an_output_whose_shape_is_not_known_does_not_fit() -> None:
         make_decoder(model_spec("yolo"), [TensorInfo("out", "float32", (1, 6, None))])
 
 
-def test_end_to_end_rows_are_taken_as_they_are() -> None:
-    spec = model_spec("end2end", thresholds=ThresholdSpec(0.25, 1.0, 100, {"dent": 0.5}))
-    decoder = make_decoder(spec, outputs((1, 5, 6)))
-    rows = [[4, 6, 12, 10, 0.9, 0], [5, 6, 13, 10, 0.7, 0], [1, 1, 9, 9, 0.4, 1], [1, 1, 9, 9, 0.1, 77], [0] * 6]
-    found = decoder.decode([np.array([rows], np.float32)], SAME)
-    assert found == (
+def test_boxes_that_are_turned_inside_out_are_no_answer() -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    inside_out = [8, 8, -4, 4, 0.9, 0.1]
+    with pytest.raises(InvalidOutputError, match="all 1 boxes above the threshold have a negative width or height"):
+        decoder.decode(yolo_head(inside_out, *[[0.0] * 6] * 6), SAME)
+    assert len(decoder.decode(yolo_head(inside_out, OTHER, *[[0.0] * 6] * 5), SAME)) == 1
+
+
+def test_a_yolov5_score_is_that_of_an_object_and_of_its_label() -> None:
+    decoder = make_decoder(model_spec("yolov5"), outputs((1, 20, 7)))
+    rows = [
+        [8, 8, 8, 4, 0.9, 1.0, 0.1],
+        [8.5, 8, 8, 4, 0.9, 0.9, 0.1],
+        [24, 20, 6, 10, 0.5, 0.1, 0.8],
+        [16, 16, 4, 4, 0.4, 0.5, 0.5],  # 0.2: an object of no label
+        [16, 16, 4, 4, 0.1, 1.0, 1.0],  # a label of no object
+        *[[0] * 7] * 15,
+    ]
+    assert decoder.decode([np.array([rows], np.float32)], SAME) == (
         Prediction("scratch", 0.9, (4, 6, 8, 4), id=0),
-        Prediction("scratch", 0.7, (5, 6, 8, 4), id=0),
+        Prediction("dent", 0.4, (21, 15, 6, 10), id=1),
     )
 
 
-def test_end_to_end_doubles_are_suppressed_when_an_iou_is_stated() -> None:
-    decoder = make_decoder(model_spec("end2end"), outputs((1, 2, 6)))
-    rows = [[5, 6, 13, 10, 0.7, 0], [4, 6, 12, 10, 0.9, 0]]
-    assert [one.score for one in decoder.decode([np.array([rows], np.float32)], SAME)] == [0.9]
+def test_a_yolov5_answer_without_an_object_is_empty() -> None:
+    decoder = make_decoder(model_spec("yolov5"), outputs((1, 20, 7)))
+    assert decoder.decode([np.zeros((1, 20, 7), np.float32)], SAME) == ()
 
 
-def test_end_to_end_with_nothing_seen_is_an_empty_answer() -> None:
-    decoder = make_decoder(model_spec("end2end"), outputs((1, 2, 6)))
-    assert decoder.decode([np.zeros((1, 2, 6), np.float32)], SAME) == ()
+@pytest.mark.parametrize("score", [np.nan, 3.0, -2.0])
+def test_yolov5_objects_need_scores(score: float) -> None:
+    decoder = make_decoder(model_spec("yolov5"), outputs((1, 20, 7)))
+    rows = [[8, 8, 8, 4, score, 1, 0], *[[0] * 7] * 19]
+    with pytest.raises(InvalidOutputError, match="scores of objects from"):
+        decoder.decode([np.array([rows], np.float32)], SAME)
 
 
-@pytest.mark.parametrize("number", [2.0, -1.0, 0.5, np.nan])
-def test_a_class_without_a_label_is_refused(number: float) -> None:
-    decoder = make_decoder(model_spec("end2end"), outputs((1, 1, 6)))
-    with pytest.raises(InvalidOutputError, match="has no label, there are 2"):
-        decoder.decode([np.array([[[1, 1, 9, 9, 0.9, number]]], np.float32)], SAME)
+@pytest.mark.parametrize("decoder", ["yolov5", "yolox"])
+def test_yolov5_says_how_many_classes_the_model_has(decoder: str) -> None:
+    with pytest.raises(DataError, match="tells 80 classes apart, there are 2 labels") as caught:
+        make_decoder(model_spec(decoder), outputs((1, 25200, 85)))
+    assert caught.value.code == "model.wrong_labels"
 
 
-@pytest.mark.parametrize("score", [np.nan, 55.0])
-def test_end_to_end_scores_must_be_scores(score: float) -> None:
-    decoder = make_decoder(model_spec("end2end"), outputs((1, 1, 6)))
-    with pytest.raises(InvalidOutputError, match="the columns must be"):
-        decoder.decode([np.array([[[1, 1, 9, 9, score, 0]]], np.float32)], SAME)
+@pytest.mark.parametrize("shape", [(1, 7, 8400), (1, 7), (2, 100, 7)])
+def test_yolov5_refuses_other_heads(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"expects an output \[1,n,7\] \(4 \+ 1 \+ 2 labels\)") as caught:
+        make_decoder(model_spec("yolov5"), outputs(shape))
+    assert caught.value.code == "model.wrong_output"
 
 
-def test_end_to_end_needs_rows_of_six() -> None:
-    with pytest.raises(DataError, match=r"an output \[1,n,6\]"):
-        make_decoder(model_spec("end2end"), outputs((1, 100, 7)))
+# YOLOX on 32 x 32: strides 8, 16, 32 have 16, 4 and 1 cells
+YOLOX_ROWS = 21
 
 
-# NanoDet on 32 x 32: strides 8, 16, 32 have 16, 4 and 1 cells; 5 bins
-NANO_SHAPES = ((1, 16, 2), (1, 16, 20), (1, 4, 20), (1, 4, 2), (1, 1, 2), (1, 1, 20))
+def yolox_head(**rows: list[float]) -> list[np.ndarray]:
+    """Rows by their number, ``r6=[...]``."""
+    head = np.zeros((1, YOLOX_ROWS, 7), np.float32)
+    for name, row in rows.items():
+        head[0, int(name[1:])] = row
+    return [head]
 
 
-def nano_answer() -> list[np.ndarray]:
-    return [np.zeros(shape, np.float32) for shape in NANO_SHAPES]
-
-
-def test_nanodet_boxes_reach_from_the_centre_of_their_cell() -> None:
-    decoder = make_decoder(model_spec("nanodet"), outputs(*NANO_SHAPES))
-    answer = nano_answer()
-    answer[0][0, 6] = (0.1, 0.9)  # stride 8, column 2, row 1: centre (20, 12)
-    for side, bin_ in enumerate((1, 0, 1, 2)):
-        answer[1][0, 6, side * 5 + bin_] = 100  # certain: 8 left, 0 up, 8 right, 16 down
-    answer[4][0, 0] = (0.6, 0.0)  # stride 32: undecided between 0..4 strides, mean 2: larger than the frame
-    assert decoder.decode(answer, SAME) == (
-        Prediction("dent", 0.9, (12, 12, 16, 16), id=1),
-        Prediction("scratch", 0.6, (0, 0, 32, 32), id=0),
+def test_yolox_boxes_are_relative_to_their_cell() -> None:
+    decoder = make_decoder(model_spec("yolox"), outputs((1, YOLOX_ROWS, 7)))
+    double = float(np.log(2))
+    found = decoder.decode(
+        yolox_head(
+            r6=[0.5, 0.25, 0, double, 0.9, 1, 0],  # stride 8, column 2, row 1: centre (20, 10), 8 x 16
+            r18=[0, 0.5, 0, 0, 0.8, 0, 1],  # stride 16, column 0, row 1: centre (0, 24), 16 x 16
+            r20=[0.5, 0.5, 0, 0, 0.7, 1, 0],  # stride 32: everything
+        ),
+        SAME,
+    )
+    assert found == (
+        Prediction("scratch", 0.9, (16, 2, 8, 16), id=0),
+        Prediction("dent", 0.8, (0, 16, 8, 16), id=1),
+        Prediction("scratch", 0.7, (0, 0, 32, 32), id=0),
     )
 
 
-def test_nanodet_with_nothing_seen_is_an_empty_answer() -> None:
-    decoder = make_decoder(model_spec("nanodet"), outputs(*NANO_SHAPES))
-    assert decoder.decode(nano_answer(), SAME) == ()
+def test_yolox_with_nothing_seen_is_an_empty_answer() -> None:
+    decoder = make_decoder(model_spec("yolox"), outputs((1, YOLOX_ROWS, 7)))
+    assert decoder.decode(yolox_head(), SAME) == ()
+
+
+def test_the_two_heads_of_one_shape_are_not_taken_for_each_other() -> None:
+    decoded = yolox_head(r6=[20, 10, 30, 16, 0.9, 1, 0])
+    with pytest.raises(InvalidOutputError, match=r"exp\(30\) cells; .*write decoder yolov5"):
+        make_decoder(model_spec("yolox"), outputs((1, YOLOX_ROWS, 7))).decode(decoded, SAME)
+    relative = yolox_head(r6=[0.5, 0.25, -0.5, 0.2, 0.9, 1, 0])
+    with pytest.raises(InvalidOutputError, match="negative width or height"):
+        make_decoder(model_spec("yolov5"), outputs((1, YOLOX_ROWS, 7))).decode(relative, SAME)
+    relative = yolox_head(r6=[0.5, 0.25, 0.5, 0.2, 0.9, 1, 0])
+    with pytest.raises(InvalidOutputError, match=r"within 0\.75 pixels of the corner"):
+        make_decoder(model_spec("yolov5"), outputs((1, YOLOX_ROWS, 7))).decode(relative, SAME)
 
 
 @pytest.mark.parametrize(
-    "shapes",
+    ("rows", "output"),
     [
-        NANO_SHAPES[:5],
-        ((1, 16, 3), *NANO_SHAPES[1:]),
-        ((1, 17, 2), *NANO_SHAPES[1:]),
-        (*NANO_SHAPES, (1, 7)),
-        ((1, 84, 8400),),
+        (20, None),
+        (YOLOX_ROWS, OutputSpec(None, "cxcywh", normalized=True)),
+        (YOLOX_ROWS, OutputSpec(None, "xyxy", normalized=False)),
     ],
 )
-def test_nanodet_refuses_other_heads(shapes: tuple[tuple[int, ...], ...]) -> None:
-    with pytest.raises(DataError, match="for each stride") as caught:
-        make_decoder(model_spec("nanodet"), outputs(*shapes))
-    assert caught.value.code == "model.wrong_output"
+def test_yolox_needs_its_cells_and_boxes(rows: int, output: OutputSpec | None) -> None:
+    with pytest.raises(DataError, match="21 rows for 32 x 32, boxes cxcywh relative to cells"):
+        make_decoder(model_spec("yolox", output=output), outputs((1, rows, 7)))

@@ -1,0 +1,54 @@
+"""Tries a model in a process that may die of it, and waits for what becomes of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.app.assembly import PRELOAD
+from edge_runtime.pipeline.vet_link import VetLink, VetReport, VetSpec
+from edge_runtime.system.loop import Loop
+from edge_runtime.system.process import Supervisor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VET_ENTRY: Final = "edge_runtime.engine.vet:main"
+DEADLINE_S: Final = 120.0
+MEMORY_SHARE: Final = 0.5
+"""Of the box's memory: a model may be tried while another one works."""
+
+
+def vet(
+    path: Path,
+    *,
+    device: str = "auto",
+    backend: str = "auto",
+    deadline_s: float = DEADLINE_S,
+    record: tuple[str, ...] | None = None,
+) -> VetReport:
+    """Return what becomes of the model at ``path``; see `pipeline.vet_link.VetSpec`.
+
+    Blocks for ``deadline_s`` at most, and up to some seconds more while the engines are imported.
+    """
+    spec = VetSpec(
+        path=path.absolute(),
+        device=device,
+        backend=backend,
+        threads=len(os.sched_getaffinity(0)),
+        deadline_s=deadline_s,
+        memory_bytes=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE),
+        record=record,
+    )
+    reports: list[VetReport] = []
+    with ExitStack() as stack:
+        loop = Loop(name="vet")
+        stack.callback(loop.close)
+        supervisor = Supervisor(loop, preload=(*PRELOAD, VET_ENTRY.partition(":")[0]))
+        stack.callback(supervisor.stop)
+        supervisor.start()
+        VetLink(spec, VET_ENTRY, reports.append).start(loop, supervisor)
+        while not reports:
+            loop.turn(0.1)
+    return reports[0]

@@ -1,0 +1,143 @@
+"""``models validate`` and ``models pack`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.core.manifest import parse_manifest
+from tests.assets.make_models import SIDE, colours, write_bare, write_package
+from tests.daemons import MODEL
+from tests.integration.test_verbs import edge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(240)
+
+KNOWN = {"author": "Ultralytics", "task": "classify", "names": "{0: 'red', 1: 'green', 2: 'blue'}", "imgsz": "[32, 32]"}
+
+
+def pictures(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(("blue", "green", "red")):  # of BGR
+        picture = np.full((SIDE, SIDE, 3), 40, np.uint8)
+        picture[:, :, place] = 250
+        cv2.imwrite(str(folder / f"{name}.png"), picture)
+    return folder
+
+
+def test_a_good_package_is_validated(tmp_path: Path) -> None:
+    done = edge("models", "validate", MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"]
+    assert [one["step"] for one in report["steps"]] == ["gate", "reference", "engine", "golden", "speed"]
+    assert all(one["ok"] for one in report["steps"])
+    assert report["golden"]["frames"] == 8
+    assert report["latency_ms"]["p50"] > 0
+
+    root = tmp_path / "surface-defects"
+    shutil.copytree(MODEL, root)
+    manifest = json.loads((root / "edge-model.json").read_text())
+    manifest["golden"]["gates"] = {"p99_ms": 0.001}
+    (root / "edge-model.json").write_text(json.dumps(manifest))
+    done = edge("models", "validate", root)
+    assert done.returncode == 65
+    assert "FAIL  speed" in done.stdout
+    assert "p99_ms is" in done.stderr
+    assert "at most 0.001" in done.stderr
+
+
+def test_an_evil_model_is_refused_in_words(tmp_path: Path) -> None:
+    path = write_bare(tmp_path, "conv_without_weights")
+    done = edge("models", "validate", path)
+    assert done.returncode == 65
+    assert "FAIL  gate" in done.stdout
+    assert done.stderr == (
+        "error: conv_without_weights.onnx: Conv has 1 input(s), it needs 2\n   = help: export it again\n"
+    )
+    refused = json.loads(edge("models", "validate", path, "--json").stdout)
+    assert (refused["ok"], refused["error"]["code"]) == (False, "model.unsafe")
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_model() -> None:
+    done = edge("models", "validate", MODEL, "--device", "npu")
+    assert done.returncode == 69
+    assert "device NPU is not on this box" in done.stderr
+
+
+def test_a_bare_model_becomes_a_package_that_other_boxes_can_check(tmp_path: Path) -> None:
+    model = tmp_path / "Colour Model.onnx"
+    model.write_bytes(colours(metadata=KNOWN).SerializeToString())
+    out = tmp_path / "packs" / "colours"
+    words = ("models", "pack", model, "--out", out, "--golden", pictures(tmp_path / "frames"), "--version", "2.1")
+    done = edge(*words, "--backend", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert sorted(str(one.relative_to(out)) for one in out.rglob("*") if one.is_file()) == [
+        *("edge-model.json", "golden/blue.png", "golden/expected.json", "golden/green.png", "golden/red.png"),
+        "model.onnx",
+    ]
+    manifest = parse_manifest((out / "edge-model.json").read_bytes())
+    assert (manifest.name, manifest.version, manifest.labels) == ("colour-model", "2.1", ("red", "green", "blue"))
+    assert manifest.input.size == (SIDE, SIDE)
+    expected = json.loads((out / "golden" / "expected.json").read_text())
+    assert expected["trusted"]["backend"] == "onnxruntime"
+    assert [one["predictions"][0]["label"] for one in expected["frames"]] == ["blue", "green", "red"]
+    assert not list(out.parent.glob(".pack-*"))
+
+    inspected = json.loads(edge("models", "inspect", out, "--json").stdout)
+    bare = json.loads(edge("models", "inspect", model, "--json").stdout)
+    assert {key: one["value"] for key, one in inspected["values"].items()} == {
+        key: one["value"] for key, one in bare["values"].items()
+    }
+    done = edge("models", "validate", out, "--backend", "openvino")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "3 frames" in done.stdout
+
+    again = edge(*words)
+    assert again.returncode == 65
+    assert "exists already" in again.stderr
+    assert "--force" in again.stderr
+    assert edge(*words, "--force", "--backend", "onnxruntime").returncode == 0
+
+
+def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours")
+    manifest = json.loads((root / "edge-model.json").read_text())
+    right = manifest["weights"].pop("sha256")
+    (root / "edge-model.json").write_text(json.dumps(manifest))
+    none = edge("models", "pack", root)
+    assert none.returncode == 65
+    assert "expected 1 to 200 pictures" in none.stderr
+    pictures(root / "golden")
+    done = edge("models", "pack", root, "--backend", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((root / "edge-model.json").read_text())["weights"]["sha256"] == right
+    assert len(json.loads((root / "golden" / "expected.json").read_text())["frames"]) == 3
+    assert edge("models", "pack", root).returncode == 65
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("pack", "bare.onnx"), "--out DIR"),
+        (("pack", "package", "--out", "x"), "are for a bare model"),
+        (("pack", "package/colours.onnx", "--out", "x"), "belongs to a package already"),
+        (("pack", "empty"), "no edge-model.json in it"),
+    ],
+)
+def test_what_cannot_be_packed_says_why(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "bare.onnx").write_bytes(colours(metadata=KNOWN).SerializeToString())
+    write_package(tmp_path, "colours").rename(tmp_path / "package")
+    pictures(tmp_path / "empty" / "golden")
+    action, model, *rest = words
+    done = edge("models", action, tmp_path / model, *rest)
+    assert done.returncode == 65
+    assert said in done.stderr
+    assert not (tmp_path / "x").exists()
