@@ -6,6 +6,8 @@ Lines are run one after the other, each against a real broker and a real spool:
   take turns on the same loaded model, so the machine's own drift hits both; the median of the ratios is what counts.
   Once with a processor left to the rest of the product, which shows what the pipeline costs an engine that has its own,
   and once with every processor given to the engine, which the rest then has to take from it.
+- steps: the bare engine and the engine with frames take turns, one frame at a time: what drawing a frame into the
+  model's input and reading its answer cost beside the inference itself.
 - latency: the camera runs at a fixed rate; each result is timed from capture to the broker's PUBACK. Subtracting its
   own inference leaves what the product adds.
 """
@@ -156,9 +158,10 @@ class _Bench:
         if not done.wait(5.0):
             raise UnavailableError("bench.loop", "the line does not answer")
 
-    def bare(self, seconds: float) -> dict[str, object]:
-        """Run the engine alone for ``seconds``, in its own process, with preset inputs."""
-        message = {"op": "bench", "slot": SLOT, "seconds": seconds, "requests": self._options.in_flight, "id": 1}
+    def bare(self, seconds: float, *, requests: int, frame: tuple[int, int] = (0, 0)) -> dict[str, object]:
+        """Run the engine alone for ``seconds``, in its own process, with preset inputs or frames of this size."""
+        message: dict[str, object] = {"op": "bench", "slot": SLOT, "seconds": seconds, "requests": requests, "id": 1}
+        message |= {"width": frame[0], "height": frame[1]}
         self.line.loop.post(lambda: self.line.engine.send(dict(message)))
         try:
             answer = self._answers.get(timeout=seconds + 30.0)
@@ -189,8 +192,9 @@ def run_bench(options: BenchOptions) -> dict[str, object]:
     """
     cpus = len(os.sched_getaffinity(0))
     shares = sorted({max(1, cpus - 1), cpus})
-    part_s = options.seconds / (len(shares) + 1)
+    part_s = options.seconds / (len(shares) + 2)
     throughput = [_throughput(options, threads, part_s) for threads in shares]
+    steps = _steps(options, cpus, part_s)
     with _Bench(options, float(PACED_FPS), Capture.LATEST, cpus) as bench:
         bench.wait(2 * WARM_UP_S)
         bench.probe.forget()
@@ -206,6 +210,7 @@ def run_bench(options: BenchOptions) -> dict[str, object]:
         "cpus": cpus,
         "broker": broker,
         "throughput": throughput,
+        "steps": steps,
         "paced": {
             "fps": PACED_FPS,
             "frames": len(totals),
@@ -228,7 +233,7 @@ def _throughput(options: BenchOptions, threads: int, seconds: float) -> dict[str
         for _ in range(ROUNDS):
             bench.pause(paused=True)
             bench.wait(SETTLE_S)
-            bare.append(bench.bare(turn_s))
+            bare.append(bench.bare(turn_s, requests=options.in_flight))
             bench.pause(paused=False)
             product.append(bench.pipeline_fps(turn_s))
     alone = [float(str(one["throughput_fps"])) for one in bare]
@@ -242,6 +247,34 @@ def _throughput(options: BenchOptions, threads: int, seconds: float) -> dict[str
         "ratios": [round(ratio, 3) for ratio in ratios],
         "bare_latency_ms": bare[-1]["latency_ms"],
         "bare_cpu_ms_per_frame": round(statistics.median(float(str(one["cpu_ms_per_frame"])) for one in bare), 2),
+    }
+
+
+def _steps(options: BenchOptions, threads: int, seconds: float) -> dict[str, object]:
+    """Let the bare engine and the engine with frames take turns in one lane; medians of the rounds."""
+    turn_s = max(0.2, seconds / (2 * ROUNDS))
+    width, height = map(int, options.size.split("x"))
+    bare: list[float] = []
+    steps: list[list[float]] = []
+    with _Bench(options, 1.0, Capture.LATEST, threads) as bench:
+        bench.pause(paused=True)
+        bench.wait(SETTLE_S)
+        for _ in range(ROUNDS):
+            alone = bench.bare(turn_s, requests=1)["latency_ms"]
+            bare.append(float(alone["p50"]) if isinstance(alone, dict) else 0.0)
+            judged = bench.bare(turn_s, requests=1, frame=(width, height))["steps_p50_ms"]
+            steps.append([float(one) for one in judged] if isinstance(judged, list) else [])
+    before, infer, after = (statistics.median(one) for one in zip(*steps, strict=True))
+    shares = [(one[0] + one[2]) / alone for one, alone in zip(steps, bare, strict=True)]
+    return {
+        "frame": options.size,
+        "engine_threads": threads,
+        "bare_p50_ms": round(statistics.median(bare), 3),
+        "preprocess_p50_ms": round(before, 3),
+        "infer_p50_ms": round(infer, 3),
+        "postprocess_p50_ms": round(after, 3),
+        "share_of_bare": round(statistics.median(shares), 4),
+        "shares": [round(share, 4) for share in shares],
     }
 
 

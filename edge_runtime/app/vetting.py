@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.app.assembly import PRELOAD
-from edge_runtime.pipeline.vet_link import VetLink, VetReport, VetSpec
+from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
 
@@ -48,7 +48,7 @@ def vet(
         supervisor = Supervisor(loop, preload=(*PRELOAD, VET_ENTRY.partition(":")[0]))
         stack.callback(supervisor.stop)
         supervisor.start()
-        VetLink(spec, VET_ENTRY, reports.append).start(loop, supervisor)
+        VetLink(spec, VET_ENTRY, Stage(loop, supervisor), reports.append).start()
         while not reports:
             loop.turn(0.1)
     return reports[0]

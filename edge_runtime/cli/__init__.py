@@ -38,7 +38,7 @@ VERBS = {
     "status": ("status", "what the daemon on this box is doing"),
     "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
     "cameras": ("cameras", "list, probe or take a picture"),
-    "models": ("models", "inspect a model: every value with its source"),
+    "models": ("models", "inspect, validate or pack a model"),
     "infer": ("infer", "judge image files with a model"),
     "bench": ("bench", "how fast a model runs here, bare and as a whole product"),
     "version": ("version", "versions of the product and of what it stands on"),

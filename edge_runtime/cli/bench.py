@@ -26,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "bench",
         help="how fast a model runs here, bare and as a whole product",
         description="Measures the bare engine and the whole product (camera process, engine process, spool, broker on "
-        "loopback) in turn on the same model in the same run; then, at 30 frames per second, the time from capture "
-        "to the broker's acknowledgement.",
+        "loopback) in turn on the same model in the same run; then what the steps around the inference cost beside it; "
+        "then, at 30 frames per second, the time from capture to the broker's acknowledgement.",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, gpu or npu (default: auto)")

@@ -55,7 +55,7 @@ def bench(model: LoadedModel, *, seconds: float, requests: int, size: tuple[int,
         InvalidOutputError: it answers what makes no sense.
     """
     lanes = [model.open_lane() for _ in range(requests)]
-    frame = None if size is None else _picture(*size)
+    frame = None if size is None else picture(*size)
     for lane in lanes:
         _once(lane, frame)()
     with ThreadPoolExecutor(requests, thread_name_prefix="bench") as threads:
@@ -105,7 +105,7 @@ def _repeat(once: Callable[[], Steps | None], end_ns: int) -> list[tuple[int, St
     return runs
 
 
-def _picture(width: int, height: int) -> NDArray[np.uint8]:
+def picture(width: int, height: int) -> NDArray[np.uint8]:
     """Return tiles of different colours with noise, (height, width, 3): neither even nor all noise, as pictures are."""
     lot = np.random.default_rng(7)
     shape = height, width, 3

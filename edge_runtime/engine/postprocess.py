@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 CANDIDATE_LIMIT: Final = 2048
 """Boxes that enter the suppression, best first; more is noise and would cost tens of milliseconds."""
-_BLOCK: Final = 128  # boxes decided at once by the suppression
+_BLOCK: Final = 64  # boxes decided at once by the suppression
+REACH_MAX_PX: Final = 1e6
+"""No corner of a box lies farther away than this."""
 SCORE_SLACK: Final = 0.01
 """How far a quantized score may lie outside 0..1 before it is no score at all."""
 
@@ -112,14 +114,15 @@ def to_corners(boxes: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 
 def check_boxes(boxes: NDArray[np.float32]) -> None:
-    """Refuse boxes that are not finite numbers.
+    """Refuse boxes that are no numbers, or lie beyond all measure: clipped to the frame they would fill it.
 
     Raises:
         InvalidOutputError: with their count.
     """
-    finite = np.isfinite(boxes).all(axis=1)
-    if not finite.all():
-        message = f"{int((~finite).sum())} of {len(boxes)} boxes above the threshold are not finite numbers"
+    usable = (np.abs(boxes) <= REACH_MAX_PX).all(axis=1)
+    if not usable.all():
+        message = f"{int((~usable).sum())} of {len(boxes)} boxes above the threshold are not finite numbers "
+        message += f"up to {REACH_MAX_PX:g} pixels"
         raise InvalidOutputError(message, help="the weights are damaged or overflow in this precision")
 
 
@@ -143,35 +146,53 @@ def suppress(
         limit: most boxes to keep.
     """
     solid = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    left = solid[np.argsort(-scores[solid], kind="stable")]
+    order = solid[np.argsort(-scores[solid], kind="stable")]
     if iou >= 1:
-        return left[:limit]
-    kept = np.zeros(0, np.intp)
+        return order[:limit]
+    table = _Rows(np.ascontiguousarray(boxes[order].T), classes[order])
+    left, kept = np.arange(order.size), np.zeros(0, np.intp)
     while left.size and kept.size < limit:
         # a block is decided at once, then clears what is left: numpy's cost is per call, not per box
         block, left = left[:_BLOCK], left[_BLOCK:]
         alive = np.ones(block.size, bool)
-        for position, rivals in enumerate(_rivals(boxes, classes, block, block, iou)):
+        for position, others in enumerate(~table.rivals(block, block, iou)):
             if alive[position]:
-                alive[position + 1 :] &= ~rivals[position + 1 :]
+                alive[position + 1 :] &= others[position + 1 :]
         winners = block[alive]
-        left = left[~_rivals(boxes, classes, winners, left, iou).any(axis=0)]
+        if left.size:
+            left = left[~table.rivals(winners, left, iou).any(axis=0)]
         kept = np.concatenate((kept, winners))
-    return kept[:limit]
+    return order[kept[:limit]]
 
 
-def _rivals(
-    boxes: NDArray[np.float32], classes: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp], iou: float
-) -> NDArray[np.bool_]:
-    """Tell for each pair (first, second) whether both are of one class and overlap by more than ``iou``."""
-    one, other = boxes[first], boxes[second]
-    width = np.minimum(one[:, 2, None], other[:, 2]) - np.maximum(one[:, 0, None], other[:, 0])
-    height = np.minimum(one[:, 3, None], other[:, 3]) - np.maximum(one[:, 1, None], other[:, 1])
-    both = np.maximum(width, 0) * np.maximum(height, 0)
-    area, area_other = (np.prod(some[:, 2:] - some[:, :2], axis=1) for some in (one, other))
-    overlapping = both > iou * (area[:, None] + area_other - both)
-    pairs: NDArray[np.bool_] = overlapping & (classes[first][:, None] == classes[second])
-    return pairs
+class _Rows:
+    """Boxes by coordinate, each in a row of its own: what is done to all of them runs over memory in order."""
+
+    def __init__(self, corners: NDArray[np.float32], classes: NDArray[np.intp]) -> None:
+        """Take (4, n) x1 y1 x2 y2 and (n,) classes."""
+        self._x1, self._y1, self._x2, self._y2 = corners
+        self._area = (self._x2 - self._x1) * (self._y2 - self._y1)
+        self._classes = classes
+
+    def rivals(self, first: NDArray[np.intp], second: NDArray[np.intp], iou: float) -> NDArray[np.bool_]:
+        """Tell for each pair (first, second) whether both are of one class and overlap by more than ``iou``."""
+        both = self._shared(self._x1, self._x2, first, second)
+        both *= self._shared(self._y1, self._y2, first, second)
+        least = self._area[first, None] + self._area[second]
+        least -= both
+        least *= iou
+        pairs: NDArray[np.bool_] = both > least
+        pairs &= self._classes[first, None] == self._classes[second]
+        return pairs
+
+    @staticmethod
+    def _shared(
+        low: NDArray[np.float32], high: NDArray[np.float32], first: NDArray[np.intp], second: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Return how far each pair overlaps along one axis, 0 when it does not."""
+        length: NDArray[np.float32] = np.minimum(high[first, None], high[second])
+        length -= np.maximum(low[first, None], low[second])
+        return np.maximum(length, 0, out=length)
 
 
 def to_frame(boxes: NDArray[np.float32], transform: Transform) -> NDArray[np.float64]:

@@ -51,6 +51,15 @@ class VetSpec:
     load_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a trial takes place: who drives it, who starts processes, and a name that none of them has."""
+
+    loop: Loop
+    supervisor: Supervisor
+    name: str = "vet"
+
+
 @dataclass(slots=True)
 class Step:
     """One step of the trial: ``what`` it does, for people; ``seconds`` it took, ``None`` when it did not end."""
@@ -69,32 +78,31 @@ class VetReport:
         steps: in their order; the last one is where it ended.
         facts: what the process said, as JSON: `model`, `engine`, `golden`, `latency_ms`, `memory_mb`, `gates`.
         frames: recorded answers by picture.
+        seconds: from the start of the process to its end; 0 when there was none.
     """
 
     error: EdgeError | None = None
     steps: list[Step] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
     frames: dict[str, list[object]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class VetLink:
     """One trial of one model; a `system.process.ChildOwner`. One thread owns it."""
 
-    def __init__(self, spec: VetSpec, entry: str, on_end: Callable[[VetReport], None]) -> None:
+    def __init__(self, spec: VetSpec, entry: str, stage: Stage, on_end: Callable[[VetReport], None]) -> None:
         """Do nothing yet; ``entry`` names the child's code and ``on_end`` is called once, in the loop's thread."""
         self._spec = spec
         self._entry = entry
+        self._stage = stage
         self._on_end: Callable[[VetReport], None] | None = on_end
         self._report = VetReport()
         self._verdict: Mapping[str, object] | None = None
         self._late = False
-        self._supervisor: Supervisor | None = None
-        self._loop: Loop | None = None
-        self.name = ""
 
-    def start(self, loop: Loop, supervisor: Supervisor, name: str = "vet") -> None:
-        """Ask for the process; ``name`` must not be in use. Both are used until ``on_end``."""
-        self._loop, self._supervisor, self.name = loop, supervisor, name
+    def start(self) -> None:
+        """Ask for the process."""
         spec = self._spec
         args: dict[str, object] = {
             "path": str(spec.path),
@@ -107,16 +115,21 @@ class VetLink:
             "load_only": spec.load_only,
         }
         limit_s = spec.deadline_s + SLACK_S
-        child = ChildSpec(name=name, entry=self._entry, args=args, heartbeat_timeout_s=limit_s, start_timeout_s=limit_s)
-        supervisor.spawn(child, self)
-        loop.call_later(START_S + spec.deadline_s, self._never_began)
+        child = ChildSpec(
+            name=self._stage.name,
+            entry=self._entry,
+            args=args,
+            heartbeat_timeout_s=limit_s,
+            start_timeout_s=limit_s,
+        )
+        self._stage.supervisor.spawn(child, self)
+        self._stage.loop.call_later(START_S + spec.deadline_s, self._never_began)
 
     # the child's news (ChildOwner)
 
     def on_started(self, child: Child) -> None:
         """Count its time from here."""
-        if self._loop is not None:
-            self._loop.call_later(self._spec.deadline_s, lambda: self._too_late(child))
+        self._stage.loop.call_later(self._spec.deadline_s, lambda: self._too_late(child))
 
     def on_message(self, child: Child, message: dict[str, object]) -> None:
         """Take note of a step, a recorded frame or the verdict."""
@@ -127,7 +140,7 @@ class VetLink:
 
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Conclude; nothing is started again."""
-        del child
+        self._report.seconds = (self._stage.loop.clock.mono_ns() - child.started_mono_ns) / 1e9
         if self._verdict is None:
             self._report.error = self._end_without_verdict(cause)
         self._finish()
@@ -163,9 +176,8 @@ class VetLink:
             self._finish()
 
     def _finish(self) -> None:
+        self._stage.supervisor.retire(self._stage.name)
         on_end, self._on_end = self._on_end, None
-        if self._supervisor is not None:
-            self._supervisor.retire(self.name)
         if on_end is not None:
             on_end(self._report)
 

@@ -8,6 +8,7 @@ import sys
 CODE = """
 import sys
 import edge_runtime.app.daemon, edge_runtime.app.bench, edge_runtime.app.demo, edge_runtime.app.infer
+import edge_runtime.app.vetting, edge_runtime.cli.models_pack, edge_runtime.cli.models_validate
 found = {"cv2", "onnxruntime", "openvino", "numpy"} & set(sys.modules)
 raise SystemExit(f"main imports {found}" if found else 0)
 """

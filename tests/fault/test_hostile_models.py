@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MADE = ("convolutional", "selecting", "branching", "surface-defects")
+SOAK = (*MADE, "orientation", "selfie", "nanodet")
+IR_SOAK = 600
 DEADLINE_S = 6.0
 SLACK_S = 3.0
 MEMORY_BYTES = 2 << 30
@@ -127,7 +130,7 @@ def judged(tally: Tally, trials: Trials, count: int) -> None:
     assert tally.wordless == []
     assert tally.slowest_s < DEADLINE_S + SLACK_S
     assert tally.fates["gate"] > 0
-    assert tally.fates["accepted"] > 0
+    assert tally.fates["accepted"] + tally.fates["engine"] > 0  # no task of ours reads what selfie answers
 
 
 @pytest.mark.timeout(300)
@@ -143,16 +146,21 @@ def test_broken_models_get_words_and_nothing_else_dies(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_ten_thousand_broken_models_get_words_and_nothing_else_dies(tmp_path: Path) -> None:
-    tally, count, begin = Tally(), 0, time.monotonic()
-    scale = float(os.environ.get("MUTANTS_SCALE", "1"))
+@pytest.mark.parametrize("name", [*SOAK, "ir"])
+def test_ten_thousand_broken_models_get_words_and_nothing_else_dies(tmp_path: Path, name: str) -> None:
+    """All of them together: 10 500 mutants of seven models and an IR. MUTANTS_SCALE=0.1 makes a tenth."""
+    tally, begin = Tally(), time.monotonic()
+    scale, folder = float(os.environ.get("MUTANTS_SCALE", "1")), tmp_path / name
     with Trials(deadline_s=DEADLINE_S, memory_bytes=MEMORY_BYTES) as trials:
-        for name, base in (made() | real()).items():
-            count += (number := round(base.soak * scale))
-            campaign(trials, tally, mutants(name, base, number, tmp_path / name), tmp_path / name)
-            print(f"{time.monotonic() - begin:.0f} s, after {name}: {dict(tally.fates)}", flush=True)
-        count += (number := round(600 * scale))
-        campaign(trials, tally, ir_mutants(number, tmp_path / "ir", bases.convolutional()), tmp_path / "ir")
-        print(f"{time.monotonic() - begin:.0f} s: {dict(tally.fates)}; slowest {tally.slowest_s:.2f} s", flush=True)
+        if name == "ir":
+            count = round(IR_SOAK * scale)
+            models = ir_mutants(count, folder, bases.convolutional())
+        else:
+            base = (made() if name in MADE else real())[name]
+            count = round(base.soak * scale)
+            models = mutants(name, base, count, folder)
+        campaign(trials, tally, models, folder)
+        seconds = time.monotonic() - begin
+        print(f"\n{name}: {count} in {seconds:.0f} s: {dict(tally.fates)}; slowest {tally.slowest_s:.2f} s", flush=True)
         print("\n".join(tally.crashes), flush=True)
         judged(tally, trials, count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from edge_runtime.app.vetting import PRELOAD, VET_ENTRY
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.engine.package import open_package
-from edge_runtime.pipeline.vet_link import VetLink, VetReport, VetSpec
+from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
 
@@ -29,7 +28,7 @@ class Outcome:
     Attributes:
         fate: `gate`, `described` (cannot be what its manifest says), `reference`, `engine`, `crashed`, `hung`,
             `out of memory` or `accepted`.
-        seconds: from the order to its answer; 0 for what the gate refused.
+        seconds: from the start of its process to its end; 0 for what the gate refused.
     """
 
     label: str
@@ -101,11 +100,10 @@ class Trials:
     def _start(self, label: str, path: Path, on_end: Callable[[Outcome], None]) -> None:
         self._busy += 1
         self._number += 1
-        begin = time.monotonic()
 
         def ended(report: VetReport) -> None:
             self._busy -= 1
-            on_end(Outcome(label, fate(report), report.error, time.monotonic() - begin))
+            on_end(Outcome(label, fate(report), report.error, report.seconds))
 
         spec = VetSpec(
             path=path,
@@ -114,7 +112,8 @@ class Trials:
             memory_bytes=self._memory_bytes,
             load_only=True,
         )
-        VetLink(spec, VET_ENTRY, ended).start(self._loop, self._supervisor, f"vet/{self._number}")
+        stage = Stage(self._loop, self._supervisor, f"vet/{self._number}")
+        VetLink(spec, VET_ENTRY, stage, ended).start()
 
 
 def gate(label: str, path: Path) -> Outcome | None:

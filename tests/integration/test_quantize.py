@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,22 @@ def test_a_package_that_exists_is_not_touched(place: Path, tmp_path: Path) -> No
     assert list(out.iterdir()) == []
 
 
+def test_an_interrupted_run_leaves_no_half_package(place: Path, tmp_path: Path) -> None:
+    arguments = ["--calibration", place / "frames", "--labelled", place / "labelled", "--out", tmp_path / "int8"]
+    command = [sys.executable, "-m", "quantize_model", place / "fashion", *arguments]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tools")])
+    with subprocess.Popen(
+        list(map(str, command)), env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("fp32: 600 pictures")
+        assert len(list(tmp_path.iterdir())) == 1
+        running.terminate()
+        running.stderr.read()
+    assert running.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_int8_model_is_refused_unless_it_may_be_made_fp32_again(place: Path, tmp_path: Path) -> None:
     arguments = ("--calibration", place / "frames", "--labelled", place / "labelled")
     code, _, said = quantize(PACKAGE, "--out", tmp_path / "int8", *arguments)
@@ -226,6 +243,7 @@ def test_every_method_passes_in_daylight_and_no_remedy_saves_the_dark(parts: Pat
         command = [
             *(ROOT / "tools" / "quantize", PACKAGE, "--from-int8", "--out", out, "--method", method, "--rounds", 2),
             *("--calibration", parts / calibration, "--labelled", parts / "labelled", "--max-drop", 3),
+            *("--max-attempts", 3),
         ]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == expected, done.stdout + done.stderr

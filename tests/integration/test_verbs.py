@@ -371,6 +371,9 @@ def test_bench_states_both_sides_of_the_ratio() -> None:
     for one in found["throughput"]:
         assert one["bare_fps"] > 0
         assert one["product_fps"] > 0
+    steps = found["steps"]
+    assert steps["share_of_bare"] > 0
+    assert all(steps[f"{step}_p50_ms"] > 0 for step in ("bare", "preprocess", "infer", "postprocess"))
     paced = found["paced"]
     assert paced["capture_to_puback_minus_infer_ms"]["p99"] > 0
     assert paced["failed"] == 0

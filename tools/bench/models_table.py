@@ -78,6 +78,8 @@ def forms(path: Path) -> Iterator[Form]:
     """Yield every form of the models at ``path``."""
     if path.is_dir() and not (path / MANIFEST_NAME).exists():
         for one in sorted(path.iterdir()):
+            if one.name.startswith("."):  # a package that is still being made
+                continue
             if one.is_dir() or one.suffix in (".onnx", ".xml"):
                 yield from forms(one)
     elif path.is_dir():

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if min(parsed.calibration_limit, parsed.max_attempts, parsed.threads, parsed.rounds, parsed.limit or 1) < 1:
         parser.error("numbers must be at least 1")
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # takes the unfinished package along
     try:
         with _stdout_to_stderr():
             report = execute(_wish(parsed), lambda text: print(text, file=sys.stderr, flush=True))

@@ -77,14 +77,14 @@ class Detector:
         thresholds = self.spec.thresholds
         kept = suppress(corners, scores, classes, iou=thresholds.iou, limit=thresholds.max_predictions)
         self.check_place(corners[kept])
-        boxes = to_frame(corners[kept], transform)
+        boxes = to_frame(corners[kept], transform).round(2)
         found = []
         for position, (x, y, w, h) in zip(kept, boxes.tolist(), strict=True):
-            if w <= 0 or h <= 0:  # wholly in the border around the picture
+            if w <= 0 or h <= 0:  # wholly in the border around the picture, or thinner than can be told
                 continue
             number = int(classes[position])
-            box = (round(x, 2), round(y, 2), round(w, 2), round(h, 2))
-            found.append(Prediction(self.spec.labels[number], round(float(scores[position]), 6), box, id=number))
+            score = round(float(scores[position]), 6)
+            found.append(Prediction(self.spec.labels[number], score, (x, y, w, h), id=number))
         return tuple(found)
 
     def check_place(self, corners: NDArray[np.float32]) -> None:

@@ -305,6 +305,15 @@ def test_streams_divide_the_threads_and_their_number_is_read_back(tmp_path: Path
     model.close()
 
 
+def test_a_run_with_frames_is_measured_step_by_step(tmp_path: Path, backend: str) -> None:
+    model = load_engine(write_package(tmp_path, "colours"), backend=backend)
+    assert bench(model, seconds=0.02, requests=1).steps_p50_ms is None
+    steps = bench(model, seconds=0.02, requests=2, size=(64, 48)).steps_p50_ms
+    assert steps is not None
+    assert min(steps) > 0
+    model.close()
+
+
 def test_more_streams_than_threads_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 streams cannot divide 2 threads") as caught:
         load_engine(tmp_path, threads=2, streams=3)

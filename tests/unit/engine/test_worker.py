@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.engine import worker
 from edge_runtime.engine.loader import Lane, load_engine
 from edge_runtime.engine.pool import FAILED_RUNS_LIMIT, QUEUE_LIMIT, InferJob, SlotPool
+from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.rings import Rings
+from edge_runtime.engine.tasks.classification import Classifier
 from edge_runtime.engine.worker import EngineHost, MessageSender
 from edge_runtime.system.child import ChildContext
 from edge_runtime.system.messages import PeerBusy, PeerGone, pair
@@ -301,6 +303,29 @@ def test_the_bare_engine_is_measured(main: Main, colours: Path) -> None:
     assert message["throughput_fps"] > 0
     assert message["cpu_ms_per_frame"] > 0
     assert main.ask({"op": "bench", "slot": "none", "seconds": 1, "id": 10})["op"] == "bench_failed"
+
+
+def test_the_engine_is_measured_with_frames_too(main: Main, colours: Path) -> None:
+    main.load(colours)
+    order = {"op": "bench", "slot": "defects", "seconds": 0.05, "requests": 1, "id": 1, "width": 64, "height": 48}
+    steps = main.ask(order)["steps_p50_ms"]
+    assert len(steps) == 3
+    assert min(steps) > 0
+    assert "steps_p50_ms" not in main.ask(order | {"width": 0})
+
+
+def test_a_measurement_with_a_model_that_answers_nonsense_fails_and_the_engine_goes_on(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main.load(write_package(tmp_path, "colours"))
+    monkeypatch.setattr(Classifier, "decode", _refuse)
+    order = {"op": "bench", "slot": "defects", "seconds": 0.05, "requests": 1, "id": 1, "width": 64, "height": 48}
+    assert "no numbers" in main.ask(order)["message"]
+    assert main.ask(order | {"width": 0})["op"] == "benched"
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise InvalidOutputError("no numbers")
 
 
 def test_rings_come_and_go(main: Main, colours: Path) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from edge_runtime.core.errors import DataError, UnavailableError
-from edge_runtime.pipeline.vet_link import START_S, VetLink, VetReport, VetSpec
+from edge_runtime.pipeline.vet_link import START_S, Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.process import ExitCause, ExitKind
 from tests.fakes.child import FakeChild
+from tests.fakes.clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ BAD = {
 }
 
 
-class Stage:
+class Scene:
     """A link that was started, with a loop and a supervisor that do nothing but remember."""
 
     def __init__(self) -> None:
@@ -39,9 +40,11 @@ class Stage:
         self.spawned: list[ChildSpec] = []
         self.retired: list[str] = []
         self.child = FakeChild(name="vet")
+        self.clock = ManualClock()
         spec = VetSpec(path=Path("/models/m.onnx"), deadline_s=DEADLINE_S, threads=2, record=("a.jpg",))
-        self.link = VetLink(spec, "engine.vet:main", self.reports.append)
-        self.link.start(cast("Loop", self), cast("Supervisor", self))
+        place = Stage(cast("Loop", self), cast("Supervisor", self))
+        self.link = VetLink(spec, "engine.vet:main", place, self.reports.append)
+        self.link.start()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         self.timers.append((seconds, callback))
@@ -68,18 +71,18 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def stage() -> Scene:
+    return Scene()
 
 
-def test_the_process_gets_what_it_needs(stage: Stage) -> None:
+def test_the_process_gets_what_it_needs(stage: Scene) -> None:
     (spec,) = stage.spawned
     assert spec.entry == "engine.vet:main"
     assert spec.heartbeat_timeout_s > DEADLINE_S
     assert (spec.args["path"], spec.args["record"], spec.args["threads"]) == ("/models/m.onnx", ["a.jpg"], 2)
 
 
-def test_a_good_verdict_is_reported_once_the_process_is_gone(stage: Stage) -> None:
+def test_a_good_verdict_is_reported_once_the_process_is_gone(stage: Scene) -> None:
     stage.begin()
     stage.say(BEGIN, {"op": "done", "step": "engine", "seconds": 0.5})
     stage.say({"op": "frame", "file": "a.jpg", "predictions": [{"label": "dent"}]}, GOOD)
@@ -91,14 +94,14 @@ def test_a_good_verdict_is_reported_once_the_process_is_gone(stage: Stage) -> No
     assert report.frames == {"a.jpg": [{"label": "dent"}]}
 
 
-def test_a_refusal_keeps_its_code_words_and_kind(stage: Stage) -> None:
+def test_a_refusal_keeps_its_code_words_and_kind(stage: Scene) -> None:
     stage.say(BAD)
     error = stage.end().error
     assert isinstance(error, DataError)
     assert (error.code, error.message, error.help) == ("model.unsafe", "m.onnx: a circle", "export it again")
 
 
-def test_a_device_that_is_not_there_is_no_fault_of_the_model(stage: Stage) -> None:
+def test_a_device_that_is_not_there_is_no_fault_of_the_model(stage: Scene) -> None:
     stage.say({**BAD, "error": {**cast("dict[str, Any]", BAD["error"]), "code": "device.missing", "exit_code": 69}})
     assert isinstance(stage.end().error, UnavailableError)
 
@@ -121,7 +124,7 @@ def test_a_device_that_is_not_there_is_no_fault_of_the_model(stage: Stage) -> No
     ],
 )
 def test_an_end_without_a_verdict_says_which_step_and_what_happened(
-    stage: Stage, kind: ExitKind, code: int | None, number: int | None, expected: str, words: str
+    stage: Scene, kind: ExitKind, code: int | None, number: int | None, expected: str, words: str
 ) -> None:
     stage.begin()
     stage.say(BEGIN)
@@ -133,7 +136,7 @@ def test_an_end_without_a_verdict_says_which_step_and_what_happened(
     assert error.help
 
 
-def test_its_time_is_up_at_the_deadline(stage: Stage) -> None:
+def test_its_time_is_up_at_the_deadline(stage: Scene) -> None:
     stage.begin()
     stage.say(BEGIN)
     seconds, deadline = stage.timers[-1]
@@ -145,7 +148,7 @@ def test_its_time_is_up_at_the_deadline(stage: Stage) -> None:
     assert (error.code, "did not end within 5 s" in error.message) == ("model.hangs", True)
 
 
-def test_a_deadline_after_the_end_does_nothing(stage: Stage) -> None:
+def test_a_deadline_after_the_end_does_nothing(stage: Scene) -> None:
     stage.begin()
     stage.say(BEGIN, GOOD)
     stage.end()
@@ -155,7 +158,7 @@ def test_a_deadline_after_the_end_does_nothing(stage: Stage) -> None:
     assert len(stage.reports) == 1
 
 
-def test_a_process_that_never_begins_is_reported(stage: Stage) -> None:
+def test_a_process_that_never_begins_is_reported(stage: Scene) -> None:
     seconds, never = stage.timers[0]
     assert seconds == START_S + DEADLINE_S
     never()
@@ -175,13 +178,13 @@ def test_a_process_that_never_begins_is_reported(stage: Stage) -> None:
         {"op": "verdict", "ok": True, "error": {"code": "a", "message": "b", "help": "c", "exit_code": "x"}},
     ],
 )
-def test_nonsense_ends_the_process(stage: Stage, message: dict[str, Any]) -> None:
+def test_nonsense_ends_the_process(stage: Scene, message: dict[str, Any]) -> None:
     stage.begin()
     stage.say(message)
     assert len(stage.child.killed) == 1
 
 
-def test_a_second_verdict_is_nonsense(stage: Stage) -> None:
+def test_a_second_verdict_is_nonsense(stage: Scene) -> None:
     stage.say(BAD, GOOD)
     assert len(stage.child.killed) == 1
     assert stage.end().error is not None

@@ -21,6 +21,8 @@ def test_good_models_have_figures_and_bad_ones_their_error(tmp_path: Path) -> No
     models.mkdir()
     onnx.save(colours(metadata=METADATA), models / "colours.onnx")
     write_bare(models, "unknown_operator")
+    (models / ".unfinished").mkdir()
+    onnx.save(colours(metadata=METADATA), models / ".unfinished" / "half.onnx")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number in range(3):

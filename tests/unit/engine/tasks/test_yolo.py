@@ -219,3 +219,15 @@ def test_the_two_heads_of_one_shape_are_not_taken_for_each_other() -> None:
 def test_yolox_needs_its_cells_and_boxes(rows: int, output: OutputSpec | None) -> None:
     with pytest.raises(DataError, match="21 rows for 32 x 32, boxes cxcywh relative to cells"):
         make_decoder(model_spec("yolox", output=output), outputs((1, rows, 7)))
+
+
+def test_a_box_thinner_than_can_be_told_is_left_out() -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    found = decoder.decode(yolo_head(ONE, [8, 20, 0.004, 4, 0.8, 0.1], *[[0.0] * 6] * 5), SAME)
+    assert [one.score for one in found] == [pytest.approx(0.9)]
+
+
+def test_a_box_beyond_all_measure_is_no_answer_though_its_numbers_are_finite() -> None:
+    decoder = make_decoder(model_spec("yolo"), outputs((1, 6, 7)))
+    with pytest.raises(InvalidOutputError, match=r"1 of 2 boxes .* up to 1e\+06 pixels"):
+        decoder.decode(yolo_head(ONE, [16, 16, 3e38, 3e38, 0.8, 0.1], *[[0.0] * 6] * 5), SAME)
