@@ -15,6 +15,7 @@ from edge_runtime.pipeline.slot import SlotSpec
 if TYPE_CHECKING:
     from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
+    from edge_runtime.config.schema import Rule as RuleSettings
     from edge_runtime.core.source import Source
 
 MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
@@ -120,10 +121,15 @@ def recipe_ref(recipe: Recipe) -> RecipeRef:
         "id": recipe.id,
         "version": recipe.version,
         "region": recipe.region,
-        "not_ok": [[r.label, r.score_min, r.area_min_px, r.count_below, r.count_above] for r in recipe.not_ok],
+        "not_ok": [_rule_fields(rule) for rule in recipe.not_ok],
     }
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return RecipeRef(recipe.id, recipe.version, "sha256:" + hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _rule_fields(rule: Rule) -> list[object]:
+    fields: list[object] = [rule.label, rule.score_min, rule.area_min_px, rule.count_below, rule.count_above]
+    return [*fields, rule.value_below, rule.value_above] if rule.is_about_values else fields  # older ones keep theirs
 
 
 def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
@@ -172,6 +178,18 @@ def _recipe(settings: RecipeSettings) -> Recipe:
     return Recipe(
         id=settings.id,
         version=settings.version,
-        not_ok=tuple(Rule(r.label, r.score_min, r.area_min_px, r.count_below, r.count_above) for r in settings.not_ok),
+        not_ok=tuple(_rule(rule) for rule in settings.not_ok),
         region=settings.region,
+    )
+
+
+def _rule(rule: RuleSettings) -> Rule:
+    return Rule(
+        label=rule.label,
+        score_min=rule.score_min,
+        area_min_px=rule.area_min_px,
+        count_below=rule.count_below,
+        count_above=rule.count_above,
+        value_below=rule.value_below,
+        value_above=rule.value_above,
     )

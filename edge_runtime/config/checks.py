@@ -156,6 +156,10 @@ def _recipe(at: Loc, recipe: Mapping[str, object]) -> Iterator[Mistake]:
         if isinstance(below, int) and isinstance(above, int) and below > above:
             message = f"count_below {below} and count_above {above} leave no count that is OK"
             yield Mistake((*at, "not_ok", index), "config.conflict", message, "count_below must not exceed count_above")
+        low, high = rule.get("value_below"), rule.get("value_above")
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            message = f"value_below {low:g} and value_above {high:g} leave no value that is OK"
+            yield Mistake((*at, "not_ok", index), "config.conflict", message, "value_below must not exceed value_above")
     corners = recipe.get("region")
     if isinstance(corners, (list, tuple)) and len(corners) > 2 and _area(corners) == 0:  # noqa: PLR2004 - a polygon
         yield Mistake((*at, "region"), "config.region", "the corners of region enclose no area", "list them in order")

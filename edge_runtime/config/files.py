@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.checks import Mistake, entries, section
 from edge_runtime.core.errors import ConfigError, EdgeError
+from edge_runtime.core.layouts import MLMODEL_NAME, version_number
 from edge_runtime.core.source import SIM_SCENES, parse_source
 from edge_runtime.system.files import read_limited
 
@@ -69,6 +70,8 @@ def _manifest(loc: Loc, text: str, base: Path) -> tuple[Mapping[str, object] | N
     try:
         document = json.loads(read_limited(path, MANIFEST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
+        if _is_foreign(base / text):
+            return None, None
         way_out = f"a package directory holds {MANIFEST}; a bare model is named with its file"
         return None, Mistake(loc, "config.no_model", f"{_clip(text)} is a directory without {MANIFEST}", way_out)
     except EdgeError as error:
@@ -78,6 +81,14 @@ def _manifest(loc: Loc, text: str, base: Path) -> tuple[Mapping[str, object] | N
     if not isinstance(document, dict):
         return None, Mistake(loc, "config.no_model", f"{named} is not a JSON object", "copy the package again")
     return document, None
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether a directory is laid out as other systems do; the engine looks closer."""
+    try:
+        return (path / MLMODEL_NAME).is_file() or any(version_number(one.name) for one in path.iterdir())
+    except OSError:
+        return False
 
 
 def _state_dir(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:

@@ -152,7 +152,8 @@ class Model(Section):
     """One model slot: what runs there and on what."""
 
     path: PathSetting | None = Field(
-        default=None, description="a model package directory, or a bare .onnx or .xml file"
+        default=None,
+        description="a model package directory, a bare .onnx or .xml file, or a directory of MLflow, Triton or OVMS",
     )
     release: ReleaseName | None = not_yet(
         "model registries", description="MODEL@CHANNEL of the registry, instead of path"
@@ -226,6 +227,15 @@ class Rule(Section):
     )
     count_above: int | None = Field(
         default=None, ge=0, le=100_000, description="not OK when more than this many are found"
+    )
+    value_below: float | None = Field(
+        default=None,
+        ge=-1e12,
+        le=1e12,
+        description="for models that measure: values below this count, in the model's unit",
+    )
+    value_above: float | None = Field(
+        default=None, ge=-1e12, le=1e12, description="for models that measure: values above this count"
     )
 
 

@@ -192,6 +192,25 @@ class Section:
             return None
         return tuple(value)
 
+    def text_map(self, key: str) -> dict[str, str] | None:
+        """Return an object of texts, whatever its keys."""
+        if key not in self.data:
+            return None
+        inner = self.section(key)
+        return {name: value for name in inner.data if (value := inner.text(name, required=True)) is not None}
+
+    def text_lists(self, key: str) -> tuple[tuple[str, ...], ...] | None:
+        """Return a list of lists of texts, none of them empty."""
+        value = self.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(
+            isinstance(v, list) and v and all(map(_is_written, v)) for v in value
+        ):
+            self.wrong(key, "a list of lists of texts", value)
+            return None
+        return tuple(map(tuple, value))
+
     def close(self, *, also: Sequence[str] = ()) -> None:
         """Sort the keys nobody asked for into slips of the pen and things of a later version."""
         known = self.seen | set(also)

@@ -29,12 +29,15 @@ SCHEMA: Final = "edge-model/1"
 MANIFEST_NAME: Final = "edge-model.json"
 SIZE_LIMIT_BYTES: Final = 1 << 20
 DECODERS: Final[dict[str, tuple[str, ...]]] = {
-    "classification": ("probabilities", "softmax", "sigmoid"),
+    "anomaly": ("anomalib", "anomaly_map"),
+    "classification": ("probabilities", "softmax", "sigmoid", "auto", "hierarchical"),
     "detection": ("yolo", "nanodet", "end2end", "yolov5", "yolox", "ssd", "boxes", "detr"),
     "oriented_detection": ("yolo", "end2end"),
     "instance_segmentation": ("yolo", "end2end", "maskrcnn"),
     "semantic_segmentation": ("argmax", "threshold"),
     "keypoints": ("yolo", "end2end", "movenet", "simcc"),
+    "raw": ("tensors",),
+    "regression": ("values",),
 }
 """Families of models, and the ways in which each family's answers may be written."""
 TASKS: Final = tuple(DECODERS)
@@ -123,6 +126,12 @@ class OutputFields:
         activation: one of `ACTIVATIONS`, what still has to be done to scores.
         background: one of `BACKGROUNDS`, the class beside the labels that stands for nothing.
         keypoints: names of a model's keypoints, in their order.
+        groups: labels of a hierarchical classifier in the order of its numbers: of several in a group one is present,
+            one that is alone is present or not.
+        parents: label above each label of a hierarchical classifier that has one.
+        image_threshold: number from which on a picture is anomalous.
+        pixel_threshold: number from which on a place of an anomaly map is.
+        normalization_scale: difference of such numbers that is 1 in scores, more than 0.
     """
 
     name: str | None = None
@@ -132,6 +141,11 @@ class OutputFields:
     activation: str | None = None
     background: str | None = None
     keypoints: tuple[str, ...] | None = None
+    groups: tuple[tuple[str, ...], ...] | None = None
+    parents: Mapping[str, str] | None = None
+    image_threshold: float | None = None
+    pixel_threshold: float | None = None
+    normalization_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,15 +333,19 @@ def _is_side(value: object) -> bool:
 
 
 def _output(section: Section) -> OutputFields:
-    names = section.section("names") if "names" in section.data else None
     found = OutputFields(
         name=section.text("name"),
-        names=None if names is None else {key: name for key in names.data if (name := names.text(key)) is not None},
+        names=section.text_map("names"),
         boxes=section.choice("boxes", BOXES),
         normalized=section.boolean("normalized"),
         activation=section.choice("activation", ACTIVATIONS),
         background=section.choice("background", BACKGROUNDS),
         keypoints=section.texts("keypoints"),
+        groups=section.text_lists("groups"),
+        parents=section.text_map("parents"),
+        image_threshold=section.number("image_threshold", -1e12, 1e12),
+        pixel_threshold=section.number("pixel_threshold", -1e12, 1e12),
+        normalization_scale=section.number("normalization_scale", 1e-12, 1e12),
     )
     section.close(also=("shape",))
     return found

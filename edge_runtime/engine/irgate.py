@@ -23,7 +23,14 @@ _DTYPES: Final = {
     "i64": "int64",
     "boolean": "bool",
 }
-_PORT_DTYPES: Final = {"FP32": "float32", "FP16": "float16", "U8": "uint8", "I32": "int32", "I64": "int64"}
+_PORT_DTYPES: Final = {
+    "FP32": "float32",
+    "FP16": "float16",
+    "U8": "uint8",
+    "I32": "int32",
+    "I64": "int64",
+    "BOOL": "bool",
+}
 _DIGITS_MAX: Final = 18  # of a size
 _OPSET: Final = re.compile(r"(opset\d+|ie_internal_opset|type_relaxed_opset)?")
 
@@ -62,8 +69,15 @@ def inspect_ir(data: bytes, where: str, weights_bytes: int) -> IrFacts:
     facts = IrFacts()
     for layer in root.iter("layer"):
         _check_origin(layer, where)
+    edges = root.iterfind("./edges/edge")
+    sources = {edge.get("to-layer"): (edge.get("from-layer"), edge.get("from-port")) for edge in edges}
+    names: dict[tuple[str | None, str | None], str] = {}
     for layer in root.iterfind("./layers/layer"):
-        _read_layer(layer, facts)
+        names |= {(layer.get("id"), port.get("id")): port.get("names", "") for port in layer.iterfind("./output/port")}
+    for layer in root.iterfind("./layers/layer"):
+        # until OpenVINO 2024 the names of an output stood at the operator before it only
+        given = layer.get("output_names") or names.get(sources.get(layer.get("id"), (None, None)), "")
+        _read_layer(layer, frozenset(one for one in given.split(",") if one), facts)
     if root.tag != "net" or not facts.outputs:
         raise DataError("model.unreadable", f"{where}: not the XML of an OpenVINO IR", help="export the model again")
     IrRules(where, weights_bytes).check(root)
@@ -82,7 +96,7 @@ def _check_origin(layer: ET.Element, where: str) -> None:
         raise DataError("model.unknown_operator", message, help="export the model without custom operators")
 
 
-def _read_layer(layer: ET.Element, facts: IrFacts) -> None:
+def _read_layer(layer: ET.Element, called: frozenset[str], facts: IrFacts) -> None:
     kind, name = layer.get("type", ""), layer.get("name", "")
     if kind == "Parameter":
         body = layer.find("data")
@@ -97,7 +111,9 @@ def _read_layer(layer: ET.Element, facts: IrFacts) -> None:
         sizes = [] if port is None else [dim.text or "" for dim in port.iterfind("dim")]
         shape = tuple(map(_side, sizes))
         precision = "" if port is None else port.get("precision", "")
-        facts.outputs.append(TensorInfo(name, _PORT_DTYPES.get(precision, precision), shape))
+        facts.outputs.append(
+            TensorInfo(min(called, default=name), _PORT_DTYPES.get(precision, precision), shape, called)
+        )
 
 
 def _side(text: str) -> int | None:

@@ -91,6 +91,7 @@ class OpenVinoEngine:
         refuse_streams(options)
         try:
             network = core.read_model(io.BytesIO(model), io.BytesIO(weights)) if weights else core.read_model(model)
+            names = [_name(port) for port in network.outputs]
             network = _with_preprocessing(network, spec)
             _gather_slices(network)
         except RuntimeError as error:
@@ -105,7 +106,7 @@ class OpenVinoEngine:
             message = f"openvino cannot compile the model for {options.device}: {reason(error)}"
             raise DataError("model.not_compiled", message, help=_TRY_OTHER) from error
         self._spec = spec
-        self.info = _info(self._compiled, options)
+        self.info = _info(self._compiled, names, options)
         refuse_other_device(options.device, self.info.device)
 
     def open_request(self) -> OpenVinoRequest:
@@ -279,7 +280,7 @@ def _properties(options: EngineOptions, precision: str | None) -> dict[str, obje
     return properties
 
 
-def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 - openvino ships no types
+def _info(compiled: Any, names: list[str], options: EngineOptions) -> EngineInfo:  # noqa: ANN401 - openvino ships no types
     counts: Counter[str] = Counter()
     for operation in compiled.get_runtime_model().get_ops():
         facts = operation.get_rt_info()
@@ -304,9 +305,10 @@ def _info(compiled: Any, options: EngineOptions) -> EngineInfo:  # noqa: ANN401 
         precision=_PRECISIONS.get(used, used),
         threads=int(compiled.get_property("INFERENCE_NUM_THREADS")) if options.device == "CPU" else 0,
         streams=1 if _kind(options.device) == "NPU" else int(compiled.get_property("NUM_STREAMS")),
+        # names of the file: compiling gives a tensor those of operators that it removed, too
         outputs=tuple(
-            TensorInfo(_name(port), port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
-            for port in compiled.outputs
+            TensorInfo(name, port.get_element_type().to_dtype().name, _shape(port), frozenset(port.get_names()))
+            for name, port in zip(names, compiled.outputs, strict=True)
         ),
         notes=notes,
     )

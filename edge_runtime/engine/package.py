@@ -1,4 +1,4 @@
-"""Opening a model: a package directory, or a bare `.onnx` / `.xml` file. Bytes are read once, checked, and kept.
+"""Opening a model: a package or foreign directory, or a bare file. Bytes are read once, checked, and kept.
 
 What is hashed is what is compiled: the engines get the very bytes that were verified, never a path they would read
 again.
@@ -18,6 +18,7 @@ from edge_runtime.core.manifest import MANIFEST_NAME, Manifest, Weights, Weights
 from edge_runtime.core.result import ModelRef
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
+from edge_runtime.engine.layouts import Foreign, check_signature, find_foreign
 from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
 from edge_runtime.engine.sidecars import Sidecars, read_sidecars
@@ -65,14 +66,14 @@ def open_package(path: str | Path, wanted: Sequence[str] = ()) -> Package:
     """Read, verify and describe the model at ``path``.
 
     Args:
-        path: a directory with an `edge-model.json`, or a `.onnx` or `.xml` file; a file that an `edge-model.json`
-            beside it names is opened as that package.
+        path: a directory with an `edge-model.json` or as `layouts` knows them, or a `.onnx` or `.xml` file; a file that
+            an `edge-model.json` beside it names is opened as that package.
         wanted: backends, best first; the form that is meant for the first of them for which there is one is taken.
             Without any it is the package's first.
 
     Raises:
         DataError: anything about the model is wrong; codes ``model.missing``, ``model.digest_mismatch``,
-            ``model.no_form``, ``manifest.*`` and those of `onnxgate`, `irgate` and `metadata`.
+            ``model.no_form``, ``manifest.*`` and those of `layouts`, `onnxgate`, `irgate` and `metadata`.
     """
     try:
         return _open(Path(path), wanted)
@@ -82,7 +83,8 @@ def open_package(path: str | Path, wanted: Sequence[str] = ()) -> Package:
 
 def _open(path: Path, wanted: Sequence[str]) -> Package:
     if path.is_dir():
-        return _open_directory(path, wanted)
+        found = None if (path / MANIFEST_NAME).exists() else find_foreign(path)
+        return _open_directory(path, wanted) if found is None else _open_foreign(found)
     beside = path.with_name(MANIFEST_NAME)
     if path.is_file() and beside.is_file():
         manifest = _manifest(beside)
@@ -127,6 +129,15 @@ def _open_bare(path: Path) -> Package:
     return replace(package, ref=replace(package.ref, digest=bare_digest(hashes)))
 
 
+def _open_foreign(found: Foreign) -> Package:
+    package = _open_bare(found.file)
+    if found.signature is not None:
+        where = f"{found.name}/{found.file.name}"
+        check_signature(found.signature, inspect_onnx(package.model, where).inputs, where)
+    ref = replace(package.ref, name=found.name, version=found.version or BARE_VERSION)
+    return replace(package, ref=ref, notes=(*package.notes, *found.notes))
+
+
 def _describe(
     ref: ModelRef,
     manifest: Manifest | None,
@@ -147,7 +158,7 @@ def _describe(
     notes += (
         [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     )
-    label, count = Counter(spec.labels).most_common(1)[0]
+    label, count = next(iter(Counter(spec.labels).most_common(1)), ("", 0))
     if count > 1:
         notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")
     return Package(

@@ -89,6 +89,11 @@ class OutputSpec:
     activation: str = "none"
     background: str = "none"
     keypoints: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    parents: Mapping[str, str] = field(default_factory=dict)
+    image_threshold: float | None = None
+    pixel_threshold: float | None = None
+    normalization_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

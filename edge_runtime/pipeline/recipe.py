@@ -24,6 +24,9 @@ class Rule:
         area_min_px: boxes smaller than this (frame pixels squared) do not count.
         count_below: not OK when fewer than this many count, for parts that must be there.
         count_above: not OK when more than this many count. With neither count, one is enough.
+        value_below: values (of models that measure, in their unit) below this count, and no others but those of
+            ``value_above``. Where nothing was measured there is no verdict.
+        value_above: values above this count, likewise.
     """
 
     label: str
@@ -31,6 +34,13 @@ class Rule:
     area_min_px: float = 0.0
     count_below: int | None = None
     count_above: int | None = None
+    value_below: float | None = None
+    value_above: float | None = None
+
+    @property
+    def is_about_values(self) -> bool:
+        """Whether it limits what was measured."""
+        return self.value_below is not None or self.value_above is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +79,20 @@ def judge(recipe: Recipe, predictions: Sequence[Prediction], width: int, height:
         height: frame height in pixels, >= 1.
 
     Returns:
-        NotOK with the reasons of all rules that tripped joined by ``; ``, else OK, or Undefined without rules.
+        NotOK with the reasons of all rules that tripped joined by ``; ``; else NotDecidable when a rule limits a value
+        that was not measured; else OK, or Undefined without rules.
     """
     seen = [p for p in predictions if _inside(recipe.region, p, width, height)]
     best = max((p.score for p in seen), default=None)
     if not recipe.not_ok:
         return Judgement(Evaluation.UNDEFINED, "the recipe has no rules", best)
     reasons: list[str] = []
+    unmeasured: list[str] = []
     scores: list[float] = []
     for rule in recipe.not_ok:
+        if rule.is_about_values and not any(_is_meant(rule, p) and p.value is not None for p in seen):
+            unmeasured.append(f"{rule.label}: no value was measured")
+            continue
         counted = [p for p in seen if _counts(rule, p)]
         reason = _trip(rule, counted)
         if reason is not None:
@@ -85,17 +100,36 @@ def judge(recipe: Recipe, predictions: Sequence[Prediction], width: int, height:
             scores.extend(p.score for p in counted)
     if reasons:
         return Judgement(Evaluation.NOT_OK, "; ".join(reasons), max(scores, default=None))
+    if unmeasured:
+        return Judgement(Evaluation.NOT_DECIDABLE, "; ".join(unmeasured), None)
     return Judgement(Evaluation.OK, "no rule tripped", best)
 
 
+def _is_meant(rule: Rule, prediction: Prediction) -> bool:
+    return rule.label in (ANY_LABEL, prediction.label)
+
+
 def _counts(rule: Rule, prediction: Prediction) -> bool:
-    if rule.label not in (ANY_LABEL, prediction.label) or prediction.score < rule.score_min:
+    if not _is_meant(rule, prediction) or prediction.score < rule.score_min:
+        return False
+    if rule.is_about_values and _beyond(rule, prediction) is None:
         return False
     if prediction.alternative and not rule.score_min:
         return False
     if rule.area_min_px and prediction.box is not None:
         return prediction.box[2] * prediction.box[3] >= rule.area_min_px
     return True
+
+
+def _beyond(rule: Rule, prediction: Prediction) -> str | None:
+    """Return which limit the value of ``prediction`` is beyond, in words, if it is."""
+    if prediction.value is None:
+        return None
+    if rule.value_below is not None and prediction.value < rule.value_below:
+        return f"{prediction.label} {prediction.value:g}, at least {rule.value_below:g} needed"
+    if rule.value_above is not None and prediction.value > rule.value_above:
+        return f"{prediction.label} {prediction.value:g}, at most {rule.value_above:g} allowed"
+    return None
 
 
 def _trip(rule: Rule, counted: Sequence[Prediction]) -> str | None:
@@ -106,7 +140,8 @@ def _trip(rule: Rule, counted: Sequence[Prediction]) -> str | None:
         return f"{rule.label}: {found} found, at most {rule.count_above} allowed"
     if rule.count_below is None and rule.count_above is None and counted:
         best = max(counted, key=lambda p: p.score)
-        return f"{best.label} {best.score:.2f}" + (f" and {found - 1} more" if found > 1 else "")
+        text = _beyond(rule, best) or f"{best.label} {best.score:.2f}"
+        return text + (f" and {found - 1} more" if found > 1 else "")
     return None
 
 

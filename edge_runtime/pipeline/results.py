@@ -47,6 +47,7 @@ class ModelFacts:
 
 FINDING_TASKS = ("detection", "oriented_detection", "instance_segmentation")
 """Models of these families report nothing about a part on which there is nothing."""
+_BAD = 1  # position of the label of an anomaly model for a picture that is not as it should be
 _NO_FACTS = (None, None, None, None)
 
 
@@ -132,6 +133,8 @@ class ResultFactory:
         )
 
     def _judge(self, verdict: Verdict, frame: Frame, facts: ModelFacts | None) -> Judgement:
+        if facts is not None and facts.task == "raw":  # whose labels are the names of what it reported
+            facts = replace(facts, labels=tuple({one.label for one in verdict.predictions}))
         unknown = self.unknown_labels(facts) if facts is not None else ()
         if unknown:
             reason = f"the recipe names labels that the model does not have: {', '.join(unknown)}"
@@ -139,10 +142,14 @@ class ResultFactory:
         return judge(self._recipe_for(facts), verdict.predictions, frame.width, frame.height)
 
     def _recipe_for(self, facts: ModelFacts | None) -> Recipe:
-        """Return the recipe; without rules, of a model that finds things, the obvious one: what it finds is not OK."""
-        if self._recipe.not_ok or facts is None or facts.task not in FINDING_TASKS:
+        """Return the recipe; without rules the obvious one: what is found is not OK, nor is what is anomalous."""
+        if self._recipe.not_ok or facts is None:
             return self._recipe
-        return replace(self._recipe, not_ok=(Rule(ANY_LABEL),))
+        if facts.task == "anomaly" and len(facts.labels) > _BAD:
+            return replace(self._recipe, not_ok=(Rule(facts.labels[_BAD]),))
+        if facts.task in FINDING_TASKS:
+            return replace(self._recipe, not_ok=(Rule(ANY_LABEL),))
+        return self._recipe
 
 
 def _failure_reason(failure: Failure | None, message: str) -> str:

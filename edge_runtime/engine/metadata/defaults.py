@@ -7,16 +7,21 @@ from typing import Final
 from edge_runtime.core.result import PREDICTIONS_LIMIT
 
 THRESHOLDS: Final = {
+    "anomaly": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 20},
     "classification": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 5},
     "detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "oriented_detection": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "instance_segmentation": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "semantic_segmentation": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 100},
     "keypoints": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+    "raw": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
+    "regression": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
 }
 """By task."""
 DECODER_THRESHOLDS: Final = {
     **{(decoder, "thresholds.iou"): 1.0 for decoder in ("end2end", "ssd", "boxes", "detr", "maskrcnn")},
+    ("hierarchical", "thresholds.score"): 0.5,
+    ("hierarchical", "thresholds.max_predictions"): 20,
     ("sigmoid", "thresholds.score"): 0.5,
     ("threshold", "thresholds.score"): 0.5,
     ("sigmoid", "thresholds.max_predictions"): PREDICTIONS_LIMIT,  # any number is present, none may be left out
@@ -32,7 +37,10 @@ UNTOLD: Final = {
     "detr": ("output.activation",),
 }
 """By decoder: what models of one shape do in different ways, so that it has to be stated."""
-LABELS: Final[dict[str, tuple[str, ...]]] = {}
+LABELS: Final[dict[str, tuple[str, ...]]] = {
+    "anomaly": ("normal", "anomalous", "anomalous region"),
+    "raw": (),  # numbers are called by the names of their outputs
+}
 """By task, for families whose models tell nothing apart that needs a name."""
 EXAMPLES: Final = {
     "task": '"task": "detection"',

@@ -11,11 +11,12 @@ Everything else that is not stated is an error that says what to write: wrong pr
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import lists, model_api, plain, rfdetr, signatures, ultralytics
+from edge_runtime.engine.metadata import anomalib, lists, model_api, plain, rfdetr, signatures, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -25,6 +26,7 @@ from edge_runtime.engine.metadata.defaults import (
     THRESHOLDS,
     UNTOLD,
 )
+from edge_runtime.engine.metadata.values import UnusableMetadataError
 from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
 from edge_runtime.engine.spec import WHOLE_DTYPES, InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 INPUT_DTYPES: Final = ("float32", "float16", *WHOLE_DTYPES)
 _RANK: Final = 4
+_TABLE_RANK: Final = 2
 _NORMALISATION: Final = {"input.scale": 1.0, "input.mean": (0.0,), "input.std": (1.0,)}
 
 
@@ -58,6 +61,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("signature", signatures.stated),
     ("RF-DETR's outputs", rfdetr.stated),
     ("names of outputs", lists.stated),
+    ("Anomalib's outputs", anomalib.stated),
 )
 
 
@@ -75,10 +79,11 @@ def resolve(
 
     Raises:
         DataError: code ``model.wrong_input`` (not a model of one picture), ``model.ambiguous`` (with what to write),
-            ``model.wrong_value`` (stated, but not a value that may stand in a manifest).
+            ``model.wrong_value`` (stated, but not a value that may stand in a manifest), ``model.unsupported`` (it asks
+            for what is not built).
     """
     image = _image_input(graph.inputs, where)
-    stated = _Stated([(MANIFEST_NAME, _from_manifest(manifest)), *((name, source(graph)) for name, source in _SOURCES)])
+    stated = _Stated([(MANIFEST_NAME, _from_manifest(manifest)), *_ask(graph, where)])
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
@@ -90,6 +95,7 @@ def resolve(
         wanted = _what_to_write(missing)
         raise DataError("model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, like {wanted}")
     _check_values(stated.found, where)
+    _check_family(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
     spec = _spec(stated.found, image)
@@ -115,18 +121,46 @@ def other_labels(graph: Graph, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _ask(graph: Graph, where: str) -> list[Layer]:
+    layers = []
+    for name, source in _SOURCES:
+        try:
+            layers.append((name, source(graph)))
+        except UnusableMetadataError as error:
+            raise DataError("model.unsupported", f"{where}: {name} {error}", help=error.help) from error
+    return layers
+
+
+def _check_family(found: Mapping[str, Sourced], where: str) -> None:
+    task, decoder = found["task"], found["decoder"]
+    known = DECODERS.get(str(task.value), ())
+    if decoder.value in known:
+        return
+    message = (
+        f"{where}: decoder {decoder.value!r} (from {decoder.source}) is none of task {task.value!r}: {', '.join(known)}"
+    )
+    raise DataError(
+        "model.unsupported", message, help=f"write the right task and decoder in {MANIFEST_NAME} beside the model"
+    )
+
+
 def _check_values(found: Mapping[str, Sourced], where: str) -> None:
     """Hold what a model says about itself to the limits of a manifest: with a floor above 1 it would find nothing."""
     sections: dict[str, dict[str, object]] = {}
     for key, one in found.items():
         section, _, name = key.rpartition(".")
-        sections.setdefault(section, {})[name] = list(one.value) if isinstance(one.value, tuple) else one.value
+        if one != Sourced((), "default"):  # families without labels
+            sections.setdefault(section, {})[name] = _as_json(one.value)
     values = {**sections.pop(""), **sections}
     problems = [f"{text} (from {found[text.partition(':')[0]].source})" for text in wrong_values(values)]
     if problems:
         message = f"{where}: {'; '.join(problems)}"
         help_ = f"correct the model, or write the right value in {MANIFEST_NAME} beside it"
         raise DataError("model.wrong_value", message, help=help_)
+
+
+def _as_json(value: object) -> object:
+    return [_as_json(one) for one in value] if isinstance(value, tuple) else value
 
 
 class _Stated:
@@ -167,7 +201,11 @@ def _image_input(inputs: Sequence[TensorInfo], where: str) -> TensorInfo:
     image = inputs[0]
     if image.shape is None or len(image.shape) != _RANK:
         message = f"{where}: expected an input of 4 axes, [1,3,H,W] or [1,H,W,3], found {listed}"
-        raise DataError("model.wrong_input", message, help="export the model with its batch axis")
+        is_table = image.shape is not None and len(image.shape) <= _TABLE_RANK
+        way_out = "only pictures are judged, not numbers measured elsewhere; a model of pictures needs its batch axis"
+        raise DataError(
+            "model.wrong_input", message, help=way_out if is_table else "export the model with its batch axis"
+        )
     if image.dtype not in INPUT_DTYPES:
         message = f"{where}: expected an input of {', '.join(INPUT_DTYPES)}, found {listed}"
         raise DataError("model.wrong_input", message, help="export the model with a float input")
@@ -220,7 +258,8 @@ def _add_defaults(stated: _Stated) -> None:
     tasks = [name for name, decoders in DECODERS.items() if decoder in decoders]
     if task is None and len(tasks) == 1:
         task = stated.take("task", default=tasks[0])
-    stated.take("labels", default=LABELS.get(str(task)))
+    groups = stated.take("output.groups")
+    stated.take("labels", default=tuple(chain(*groups)) if isinstance(groups, tuple) else LABELS.get(str(task)))
     for key, value in THRESHOLDS.get(str(task), {}).items():
         stated.take(key, default=DECODER_THRESHOLDS.get((str(decoder), key), value))
     stated.take("input.interpolation", default="linear")

@@ -8,6 +8,15 @@ from typing import Final
 _LITERAL_LIMIT: Final = 1 << 20
 
 
+class UnusableMetadataError(Exception):
+    """A model says about itself what cannot be followed; the text goes on after the name of the source."""
+
+    def __init__(self, text: str, help_: str) -> None:
+        """``help_`` says what to do."""
+        super().__init__(text)
+        self.help = help_
+
+
 def literal(text: str | None) -> object:
     """Return the Python literal in ``text``."""
     try:

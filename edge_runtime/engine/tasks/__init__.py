@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.engine.tasks.anomaly import Anomalib, AnomalyMap
 from edge_runtime.engine.tasks.areas import Probability, argmax
 from edge_runtime.engine.tasks.base import Decoder
 from edge_runtime.engine.tasks.classification import Classifier
 from edge_runtime.engine.tasks.detr import Detr
 from edge_runtime.engine.tasks.finished import Boxes, EndToEnd, Ssd
+from edge_runtime.engine.tasks.hierarchy import Hierarchy
 from edge_runtime.engine.tasks.instances import MaskRcnn, Prototypes
 from edge_runtime.engine.tasks.keypoints import BesideBoxes, MoveNet, SimCC
 from edge_runtime.engine.tasks.nanodet import NanoDet
+from edge_runtime.engine.tasks.numbers import Tensors, Values
 from edge_runtime.engine.tasks.oriented import OrientedEndToEnd, OrientedYolo
 from edge_runtime.engine.tasks.yolo import Yolo, YoloV5, YoloX
 
@@ -37,9 +40,13 @@ def make_decoder(spec: ModelSpec, outputs: Sequence[TensorInfo]) -> Decoder:
 
 
 _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]], Decoder]]] = {
+    ("anomaly", "anomalib"): Anomalib,
+    ("anomaly", "anomaly_map"): AnomalyMap,
     ("classification", "probabilities"): Classifier,
     ("classification", "softmax"): Classifier,
     ("classification", "sigmoid"): Classifier,
+    ("classification", "auto"): Classifier,
+    ("classification", "hierarchical"): Hierarchy,
     ("detection", "yolo"): Yolo,
     ("detection", "nanodet"): NanoDet,
     ("detection", "end2end"): EndToEnd,
@@ -59,4 +66,6 @@ _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]
     ("keypoints", "end2end"): BesideBoxes,
     ("keypoints", "movenet"): MoveNet,
     ("keypoints", "simcc"): SimCC,
+    ("raw", "tensors"): Tensors,
+    ("regression", "values"): Values,
 }

@@ -1,4 +1,6 @@
-"""Which of the labels a whole picture shows: one of them (`probabilities`, `softmax`) or any number (`sigmoid`).
+"""Which of the labels a whole picture shows: one of them (`probabilities`, `softmax`, `auto`) or any (`sigmoid`).
+
+`auto` looks at the numbers: what is not probabilities is logits, as in OpenVINO Model API's `is_softmaxed`.
 
 Of one that shows one, the best label that reaches its floor is the answer, and so is each label that reaches a floor of
 its own (`thresholds.by_label`: from there on the publisher calls it present). The others are alternatives.
@@ -69,6 +71,8 @@ class Classifier:
             return sigmoid(raw)
         total = float(raw.sum())
         if raw.min() < -SCORE_SLACK or abs(total - 1) > SUM_SLACK:
+            if self._kind == "auto":
+                return softmax(raw)
             message = f"{raw.size} numbers from {raw.min():.3g} to {raw.max():.3g} that sum to {total:.3g}"
             raise InvalidOutputError(
                 f"expected probabilities, found {message}", help="for logits write decoder softmax or sigmoid"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from edge_runtime.app.plan import HANG_MIN_MS, LATEST_SLOTS, every_slots, plan_line, recipe_ref
@@ -78,3 +79,18 @@ def test_a_recipe_is_known_by_its_content() -> None:
     assert recipe_ref(recipe) == recipe_ref(Recipe(not_ok=(Rule("scratch", score_min=0.5),)))
     assert recipe_ref(recipe).hash != recipe_ref(Recipe(not_ok=(Rule("scratch", score_min=0.6),))).hash
     assert recipe_ref(recipe).hash.startswith("sha256:")
+
+
+def test_limits_of_values_belong_to_the_identity_of_a_recipe_that_has_some() -> None:
+    usual = '{"id":"default","not_ok":[["width",0.0,0.0,null,null]],"region":null,"version":"1"}'
+    assert recipe_ref(Recipe(not_ok=(Rule("width"),))).hash == f"sha256:{hashlib.sha256(usual.encode()).hexdigest()}"
+    hashes = {recipe_ref(Recipe(not_ok=(Rule("width", value_above=one),))).hash for one in (None, 1.0, 2.0)}
+    assert len(hashes) == 3
+
+
+def test_a_rule_reaches_the_recipe_with_all_its_limits() -> None:
+    rule = {"label": "width", "score_min": 0.5, "area_min_px": 4.0, "count_below": 1, "count_above": 2}
+    rule |= {"value_below": -1.5, "value_above": 2.5}
+    one = {"camera": "top", "model": "a", "recipe": {"not_ok": (rule,)}}
+    made = plan_line(settings(inspections={"one": one}), cpus=2)
+    assert made.inspections[0].recipe.not_ok == (Rule(**rule),)

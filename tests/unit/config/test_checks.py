@@ -15,7 +15,10 @@ GOOD: dict[str, Any] = {
             "camera": "side",
             "model": "m",
             "trigger": {"kind": "mqtt", "interval_ms": None},
-            "recipe": {"not_ok": [{"count_below": 2, "count_above": 2}], "region": [[0, 0], [1, 0], [1, 1.0]]},
+            "recipe": {
+                "not_ok": [{"count_below": 2, "count_above": 2}, {"value_below": -1, "value_above": -1.0}],
+                "region": [[0, 0], [1, 0], [1, 1.0]],
+            },
         },
     },
     "mqtt": {"password": "x", "tls": {"cert_file": "a", "key_file": "b"}},

@@ -121,3 +121,20 @@ def test_an_endless_path_is_not_repeated_whole(tmp_path: Path) -> None:
     path = "x/" * 400 + "m.onnx"
     (mistake,) = missing_files({"models": {"m": {"path": path}}}, tmp_path)
     assert path not in mistake.message + (mistake.help or "")
+
+
+@pytest.mark.parametrize("inside", ["MLmodel", "3/model.onnx"])
+def test_a_model_directory_of_another_system_is_one(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "package" / inside).parent.mkdir(parents=True)
+    (tmp_path / "package" / inside).write_bytes(b"")
+    assert told(tmp_path, {"models": {"m": {"path": "package"}}, "inspections": {"top": INSPECTION}}) == []
+
+
+def test_a_directory_that_may_not_be_listed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package").mkdir()
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    assert told(tmp_path, {"models": {"m": {"path": "package"}}}) == [("models.m.path", "config.no_model")]

@@ -77,3 +77,21 @@ def test_a_confined_engine_reads_a_linked_model_and_nothing_else(tmp_path: Path,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "current\nrefused\n"), done.stderr
+
+
+@pytest.mark.skipif(not landlock_abi(), reason="no Landlock here")
+def test_a_confined_engine_reads_the_version_directories_of_a_repository(tmp_path: Path) -> None:
+    (tmp_path / "m" / "3").mkdir(parents=True)
+    model = colours(metadata=BARE_METADATA).SerializeToString()
+    (tmp_path / "m" / "3" / "model.onnx").write_bytes(model)
+    stranger = tmp_path / "secret.txt"
+    stranger.write_text("secret")
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path / "m"), str(stranger)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "m\nrefused\n"), done.stderr

@@ -41,6 +41,17 @@ def test_an_ir_tells_its_input_output_and_metadata() -> None:
     }
 
 
+def test_an_output_is_called_as_its_tensor_is() -> None:
+    written = IR.replace(b'type="Result" version="opset1"', b'type="Result" version="opset1" output_names="y,scores"')
+    (output,) = inspect_ir(written, "m.xml", BIN_BYTES).outputs
+    assert (output.name, output.aliases) == ("scores", {"scores", "y"})
+
+
+def test_older_ir_names_the_tensor_at_the_operator_before_the_output() -> None:
+    written = IR.replace(b'<port id="2">', b'<port id="2" names="scores">')
+    assert [one.name for one in inspect_ir(written, "m.xml", BIN_BYTES).outputs] == ["scores"]
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [

@@ -255,3 +255,28 @@ def test_metadata_that_is_no_python_is_not_evaluated(text: str) -> None:
 def test_model_info_numbers_that_are_none_are_not_used() -> None:
     spec, _ = resolved(metadata={**ULTRALYTICS, "model_info/scale_values": "None", "model_info/labels": ""})
     assert spec.input.scale == 255
+
+
+def test_a_model_of_a_table_is_told_that_only_pictures_are_judged() -> None:
+    with pytest.raises(DataError) as caught:
+        resolved(FULL, image=TensorInfo("x", "float32", (1, 27)))
+    assert "only pictures are judged" in str(caught.value.help)
+
+
+def test_models_that_measure_need_names_only_and_raw_ones_not_even_these() -> None:
+    measures = {"task": "regression", "labels": ["width"], "input": FULL["input"]}
+    spec, _ = resolved({**measures, "decoder": "values"})
+    assert (spec.labels, spec.thresholds.score) == (("width",), 0.0)
+    spec, sources = resolved({"task": "raw", "decoder": "tensors", "input": FULL["input"]})
+    assert (spec.labels, sources["labels"].source, spec.thresholds.max_predictions) == (
+        (),
+        "default",
+        PREDICTIONS_LIMIT,
+    )
+
+
+def test_labels_of_a_hierarchy_are_those_of_its_groups() -> None:
+    stated = {"task": "classification", "decoder": "hierarchical", "input": FULL["input"]}
+    spec, _ = resolved({**stated, "output": {"groups": [["good", "bad"], ["wet"]], "parents": {"wet": "bad"}}})
+    assert spec.labels == ("good", "bad", "wet")
+    assert (spec.output.groups, spec.output.parents) == ((("good", "bad"), ("wet",)), {"wet": "bad"})

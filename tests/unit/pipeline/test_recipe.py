@@ -167,3 +167,46 @@ def test_a_rectangle_agrees_with_comparing_coordinates(x: float, y: float) -> No
         assert tripped
     if not (0.2 <= centre_x <= 0.8 and 0.3 <= centre_y <= 0.6):
         assert not tripped
+
+
+WIDTH = Prediction("width", 1.0, id=0, value=10.5)
+HEIGHT = Prediction("height", 1.0, id=1, value=4.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reason"),
+    [
+        (None, 10.0, "width 10.5, at most 10 allowed"),
+        (11.0, None, "width 10.5, at least 11 needed"),
+        (11.0, 12.0, "width 10.5, at least 11 needed"),
+        (9.0, 10.0, "width 10.5, at most 10 allowed"),
+        (10.5, 10.5, None),
+        (9.0, None, None),
+        (None, 11.0, None),
+    ],
+)
+def test_a_value_counts_when_it_is_beyond_its_limits(low: float | None, high: float | None, reason: str | None) -> None:
+    judgement = _judge([WIDTH, HEIGHT], Rule("width", value_below=low, value_above=high))
+    if reason is None:
+        assert judgement.evaluation is Evaluation.OK
+    else:
+        assert (judgement.evaluation, judgement.reason) == (Evaluation.NOT_OK, reason)
+
+
+def test_values_beyond_their_limits_can_be_counted() -> None:
+    rule = Rule("*", value_below=11.0, count_above=1)
+    assert _judge([WIDTH, HEIGHT], rule).reason == "*: 2 found, at most 1 allowed"
+    assert _judge([WIDTH], rule).evaluation is Evaluation.OK
+
+
+def test_a_limit_of_what_was_not_measured_decides_nothing() -> None:
+    rule = Rule("depth", value_above=1.0)
+    expected = Judgement(Evaluation.NOT_DECIDABLE, "depth: no value was measured", None)
+    assert _judge([WIDTH], rule) == expected
+    assert _judge([Prediction("depth", 0.9)], rule) == expected
+    assert _judge([], rule) == expected
+
+
+def test_what_another_rule_says_is_not_ok_stays_so_when_a_value_was_not_measured() -> None:
+    judgement = _judge([SCRATCH], Rule("depth", value_above=1.0), Rule("scratch"))
+    assert (judgement.evaluation, judgement.reason) == (Evaluation.NOT_OK, "scratch 0.90")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_runtime.core.result import Counters, Evaluation, Failure, RecipeRef, ResultState, Timings
+from edge_runtime.core.result import Counters, Evaluation, Failure, Prediction, RecipeRef, ResultState, Timings
 from edge_runtime.pipeline.inspection import InspectionSpec, Settled, TriggerIds
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ModelFacts, ResultFactory
@@ -117,6 +117,41 @@ def test_without_rules_a_detector_that_finds_nothing_says_ok() -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
     assert _factory(clock, Recipe()).build(settled, FACTS, COUNTERS, simulated=False).evaluation is Evaluation.OK
+
+
+ANOMALY = replace(FACTS, task="anomaly", labels=("good", "bad", "bad place"), score_min=0.0, by_label={})
+GOOD, BAD = Prediction("good", 0.8, id=0), Prediction("bad", 0.8, id=1)
+PLACE = Prediction("bad place", 0.9, (1, 2, 3, 4), id=2)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "evaluation", "reason"),
+    [
+        ((BAD, replace(GOOD, score=0.2, alternative=True), PLACE), Evaluation.NOT_OK, "bad 0.80"),
+        ((GOOD, replace(BAD, score=0.2, alternative=True)), Evaluation.OK, "no rule tripped"),
+        # its own verdict about the whole picture decides, and the recipe may say otherwise
+        ((GOOD, replace(BAD, score=0.2, alternative=True), PLACE), Evaluation.OK, "no rule tripped"),
+    ],
+)
+def test_without_rules_what_is_anomalous_is_not_ok(
+    predictions: tuple[Prediction, ...], evaluation: Evaluation, reason: str
+) -> None:
+    clock = ManualClock()
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(*predictions))
+    result = _factory(clock, Recipe()).build(settled, ANOMALY, COUNTERS, simulated=False)
+    assert (result.evaluation, result.reason) == (evaluation, reason)
+
+
+def test_a_rule_about_a_number_that_a_raw_model_does_not_report_lets_no_part_pass() -> None:
+    clock = ManualClock()
+    raw = replace(FACTS, task="raw", labels=())
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(Prediction("load", 1.0, value=3.0)))
+    known = _factory(clock, Recipe(not_ok=(Rule("load", value_above=4),))).build(
+        settled, raw, COUNTERS, simulated=False
+    )
+    assert known.evaluation is Evaluation.OK
+    lost = _factory(clock, Recipe(not_ok=(Rule("laod", count_above=4),))).build(settled, raw, COUNTERS, simulated=False)
+    assert (lost.evaluation, lost.reason[-4:]) == (Evaluation.NOT_DECIDABLE, "laod")
 
 
 def test_a_rule_about_a_label_that_the_model_lacks_lets_no_part_pass() -> None:

@@ -37,6 +37,12 @@ def test_logits_are_turned_into_probabilities_by_softmax() -> None:
     assert decode("softmax", [0, 0, 100])[0] == ("dent", 1.0)
 
 
+def test_numbers_that_are_no_probabilities_are_logits_when_either_may_come() -> None:
+    assert decode("auto", [0.25, 0.5, 0.25])[0] == ("scratch", 0.5)
+    assert decode("auto", [0, 0, 100])[0] == ("dent", 1.0)
+    assert decode("auto", [-1, 1, 1])[0] == ("scratch", pytest.approx(0.468, abs=1e-3))  # their sum is 1, too
+
+
 def test_sigmoid_judges_every_label_by_itself() -> None:
     assert decode("sigmoid", [50, 50, -50], ThresholdSpec(0.5, 1.0, 5)) == [("good", 1.0), ("scratch", 1.0)]
 
