@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,13 +114,12 @@ def _by_onnxruntime(model: onnx.ModelProto, job: Job, recipe: Recipe, target: Pa
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    logging.getLogger().setLevel(logging.ERROR)  # the quantizer advises to do what is done here
     options: dict[str, Any] = {"ActivationSymmetric": False, "WeightSymmetric": True}
     if recipe.ranges == "percentile":
         options["CalibPercentile"] = _PERCENTILE
     # a ReLU that is not quantized keeps its convolution's result from being fused with it: 1.2 times the time
     operators = sorted((QDQRegistry.keys() | QLinearOpsRegistry.keys()) - set(_NO_GAIN))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         source, prepared = Path(folder, "source.onnx"), Path(folder, "prepared.onnx")
         onnx.save(model, source)
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -142,6 +142,18 @@ def _by_onnxruntime(model: onnx.ModelProto, job: Job, recipe: Recipe, target: Pa
         )
     _finish(target, model)
     return target
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer, which logs to the root, from advising to do what is done here."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def _reader(job: Job) -> Any:  # noqa: ANN401 - onnxruntime ships no types

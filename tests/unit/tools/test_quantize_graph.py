@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def test_what_a_quantizer_cannot_do_is_a_refusal_with_its_name(tmp_path: Path) -
     foreign = model([helper.make_node("Turn", ["x"], ["y"], domain="foreign")], {})
     foreign.opset_import.append(helper.make_opsetid("foreign", 1))
     spec = InputSpec("x", "float32", "NCHW", "RGB", (8, 8), "stretch", "linear", 1.0, (0.0,), (1.0,), 255.0, 114)
+    level = logging.getLogger().level
     with pytest.raises(DataError, match=r"ort failed: \w+: .*foreign") as caught:
         quantize(Job(foreign, spec, [], reduce_range=False), Recipe("ort"), tmp_path / "model")
     assert caught.value.code == "quantize.failed"
+    assert logging.getLogger().level == level
