@@ -82,6 +82,8 @@ def _wake(network: torch.nn.Module, batch: torch.Tensor) -> None:
     with torch.no_grad():
         for layer in layers:
             weight, bias = layer.weight.view(head.na, outputs, -1), layer.bias.view(head.na, outputs)
+            weight[:, :4] *= 0.25  # sides are (2 sigmoid)**2 of their anchor's: a wide spread leaves nothing of some
+            bias[:, :4] *= 0.25
             weight[:, 5:] *= 1.5
             bias[:, 5:] += 0.5
     aim(layers, forward, candidates=CANDIDATES, channels=slice(4, None, outputs))
