@@ -37,15 +37,10 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
     head.inplace, head.dynamic, head.export = True, False, True
     network(batch[:1])
     _export(network, batch[:1], folder / "model.onnx")
-    manifest = {
-        "task": "detection",
-        "decoder": "yolov5",
-        "input": {"color": "RGB", "resize": "letterbox", "scale": 255, "pad": 114},
-        "thresholds": {"score": score, "iou": iou},
-    }
+    manifest = {"thresholds": {"score": score, "iou": iou}}
     settings = {"conf_thres": score, "iou_thres": iou, "imgsz": SIDE}
     answers = list(zip(pictures, found, strict=True))
-    write(folder, "yolov5", version("yolov5"), settings, manifest, answers)
+    write(folder, "yolov5", version("yolov5"), settings, manifest, answers, tells_itself=True)
 
 
 def _seeing(name: str, batch: torch.Tensor) -> torch.nn.Module:
