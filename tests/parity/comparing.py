@@ -38,13 +38,15 @@ def differences(
 ) -> list[str]:
     """Say what is in one list only, and what differs in those that belong together: same label, most overlap.
 
+    Alternatives of ours may be what they expect, but need not be expected.
+
     Args:
         found: ours.
         expected: theirs, see `tools/parity/record.py`.
         size: height, width of the picture.
         tolerance: see there.
     """
-    left = [one for one in found if not one.alternative]
+    left = list(found)
     problems = []
     for wanted in sorted(expected, key=lambda one: -one["score"]):
         same = [one for one in left if one.label == wanted["label"]]
@@ -55,6 +57,7 @@ def differences(
             continue
         left.remove(partner)
         problems += [f"{_brief(wanted)}: {text}" for text in _pair(partner, wanted, size, tolerance)]
+    left = [one for one in left if not one.alternative]
     return problems + [f"unexpected {one.label} {one.score:.4f} {one.box}" for one in left]
 
 

@@ -35,11 +35,12 @@ def weights(folder: Path) -> Path:
     return found
 
 
-def pairs() -> list[Any]:
-    """Return each model with each backend that can read its format."""
+def pairs(only: str = "images") -> list[Any]:
+    """Return each model with each backend that can read its format, of those whose document has ``only``."""
     return [
         pytest.param(folder, backend, id=f"{folder.name}-{backend}")
         for folder in MODELS
+        if json.loads((folder / "expected.json").read_text()).get(only)
         for backend in ("openvino", "onnxruntime")
         if backend == "openvino" or weights(folder).suffix == ".onnx"
     ]
@@ -76,6 +77,18 @@ def test_we_see_what_the_home_framework_sees(tmp_path: Path, folder: Path, backe
     shown = "\n  ".join(problems[:SHOWN])
     if problems:
         pytest.fail(f"{len(problems)} differences to {document['framework']}:\n  {shown}", pytrace=False)
+
+
+@pytest.mark.parametrize(("folder", "backend"), pairs(only="tells_itself"))
+def test_what_a_framework_writes_into_and_beside_a_model_is_enough(folder: Path, backend: str) -> None:
+    try:
+        model = load_engine(weights(folder), backend=backend, threads=2)
+    except EdgeError as error:
+        pytest.fail(f"{error.code}: {error} ({error.help})", pytrace=False)
+    known = set(model.spec.labels)
+    model.close()
+    document = json.loads((folder / "expected.json").read_text())
+    assert {one["label"] for image in document["images"] for one in image["predictions"]} <= known
 
 
 def compare(package: Path, backend: str, document: dict[str, Any]) -> list[str]:

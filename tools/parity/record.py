@@ -115,9 +115,22 @@ def write(
     settings: dict[str, Any],
     manifest: dict[str, Any],
     answers: Sequence[tuple[Picture, Found]],
+    *,
     tolerance: dict[str, float] | None = None,
+    tells_itself: bool = False,
 ) -> None:
-    """Write `expected.json` into ``folder``; ``tolerance`` where the usual one cannot hold (`tests/parity`)."""
+    """Write `expected.json` into ``folder``.
+
+    Args:
+        folder: of the model.
+        framework: its name.
+        version: likewise.
+        settings: what the framework was asked for.
+        manifest: what our `edge-model.json` must say for the same.
+        answers: what it saw in each picture.
+        tolerance: where the usual one of `tests/parity` cannot hold.
+        tells_itself: what lies beside the model, or in it, is enough to run it without a manifest.
+    """
     images = [
         {
             "file": str(Path(picture.file).resolve()),
@@ -133,6 +146,7 @@ def write(
         "settings": settings,
         "manifest": manifest,
         "tolerance": tolerance or {},
+        "tells_itself": tells_itself,
         "images": images,
     }
     (folder / "expected.json").write_text(json.dumps(document, indent=1))

@@ -202,10 +202,10 @@ def _expect(folder: Path, target: Path, task: str, size: tuple[int, int], pictur
     def see(**settings: Any) -> list[Found]:  # noqa: ANN401 - the predictor's own settings
         return [_READERS[task](model.predict(one.pixels, **plain, **settings)[0]) for one in pictures]
 
+    end_to_end = task != "classify" and _has_no_duplicates(target)
     if task == "classify":
         settings, manifest, found = {}, {}, see()
     else:
-        end_to_end = _has_no_duplicates(target)
         if end_to_end:
             score, iou = choose_score(see(conf=LOW_SCORE)), 0.7
         else:
@@ -224,6 +224,10 @@ def _expect(folder: Path, target: Path, task: str, size: tuple[int, int], pictur
         manifest,
         list(zip(pictures, found, strict=True)),
     )
+
+
+_TASKS = {"detect": "detection", "segment": "instance_segmentation"}
+"""Our words, for the tasks that are exported to OpenVINO here."""
 
 
 def _has_no_duplicates(target: Path) -> bool:

@@ -37,15 +37,10 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
     head.inplace, head.dynamic, head.export = True, False, True
     network(batch[:1])
     _export(network, batch[:1], folder / "model.onnx")
-    manifest = {
-        "task": "detection",
-        "decoder": "yolov5",
-        "input": {"color": "RGB", "resize": "letterbox", "scale": 255, "pad": 114},
-        "thresholds": {"score": score, "iou": iou},
-    }
+    manifest = {"thresholds": {"score": score, "iou": iou}}
     settings = {"conf_thres": score, "iou_thres": iou, "imgsz": SIDE}
     answers = list(zip(pictures, found, strict=True))
-    write(folder, "yolov5", version("yolov5"), settings, manifest, answers)
+    write(folder, "yolov5", version("yolov5"), settings, manifest, answers, tells_itself=True)
 
 
 def _seeing(name: str, batch: torch.Tensor) -> torch.nn.Module:
@@ -82,6 +77,8 @@ def _wake(network: torch.nn.Module, batch: torch.Tensor) -> None:
     with torch.no_grad():
         for layer in layers:
             weight, bias = layer.weight.view(head.na, outputs, -1), layer.bias.view(head.na, outputs)
+            weight[:, :4] *= 0.25  # sides are (2 sigmoid)**2 of their anchor's: a wide spread leaves nothing of some
+            bias[:, :4] *= 0.25
             weight[:, 5:] *= 1.5
             bias[:, 5:] += 0.5
     aim(layers, forward, candidates=CANDIDATES, channels=slice(4, None, outputs))
