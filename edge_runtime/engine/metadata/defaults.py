@@ -13,8 +13,10 @@ THRESHOLDS: Final = {
     "instance_segmentation": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "semantic_segmentation": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": 100},
     "keypoints": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
+    "text_detection": {"thresholds.score": 0.5, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
+    "text_recognition": {"thresholds.score": 0.5, "thresholds.iou": 1.0, "thresholds.max_predictions": 1},
 }
-"""By task."""
+"""By task; those of texts are RapidOCR's."""
 DECODER_THRESHOLDS: Final = {
     **{(decoder, "thresholds.iou"): 1.0 for decoder in ("end2end", "ssd", "boxes", "detr", "maskrcnn")},
     ("sigmoid", "thresholds.score"): 0.5,
@@ -32,7 +34,7 @@ UNTOLD: Final = {
     "detr": ("output.activation",),
 }
 """By decoder: what models of one shape do in different ways, so that it has to be stated."""
-LABELS: Final[dict[str, tuple[str, ...]]] = {}
+LABELS: Final[dict[str, tuple[str, ...]]] = {"text_detection": ("text",), "text_recognition": ("text",)}
 """By task, for families whose models tell nothing apart that needs a name."""
 EXAMPLES: Final = {
     "task": '"task": "detection"',

@@ -13,6 +13,7 @@ from edge_runtime.engine.tasks.instances import MaskRcnn, Prototypes
 from edge_runtime.engine.tasks.keypoints import BesideBoxes, MoveNet, SimCC
 from edge_runtime.engine.tasks.nanodet import NanoDet
 from edge_runtime.engine.tasks.oriented import OrientedEndToEnd, OrientedYolo
+from edge_runtime.engine.tasks.text import TextLine, TextRegions
 from edge_runtime.engine.tasks.yolo import Yolo, YoloV5, YoloX
 
 if TYPE_CHECKING:
@@ -59,4 +60,6 @@ _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]
     ("keypoints", "end2end"): BesideBoxes,
     ("keypoints", "movenet"): MoveNet,
     ("keypoints", "simcc"): SimCC,
+    ("text_detection", "db"): TextRegions,
+    ("text_recognition", "ctc"): TextLine,
 }
