@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.result import RecipeRef
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe, Rule
@@ -15,6 +16,7 @@ from edge_runtime.pipeline.slot import SlotSpec
 if TYPE_CHECKING:
     from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
+    from edge_runtime.config.schema import Rule as RuleSettings
     from edge_runtime.core.source import Source
 
 MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
@@ -120,10 +122,20 @@ def recipe_ref(recipe: Recipe) -> RecipeRef:
         "id": recipe.id,
         "version": recipe.version,
         "region": recipe.region,
-        "not_ok": [[r.label, r.score_min, r.area_min_px, r.count_below, r.count_above] for r in recipe.not_ok],
+        "not_ok": [
+            [r.label, r.score_min, r.area_min_px, r.count_below, r.count_above, *_text_fields(r)] for r in recipe.not_ok
+        ],
     }
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return RecipeRef(recipe.id, recipe.version, "sha256:" + hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _text_fields(rule: Rule) -> list[dict[str, str]]:
+    """What a rule says about texts, nothing when it says nothing: recipes without keep the identity they have."""
+    pattern = None if rule.text_matches is None else rule.text_matches.text
+    fields = {"text_is": rule.text_is, "text_matches": pattern}
+    stated = {key: value for key, value in fields.items() if value is not None}
+    return [stated] if stated else []
 
 
 def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
@@ -172,6 +184,18 @@ def _recipe(settings: RecipeSettings) -> Recipe:
     return Recipe(
         id=settings.id,
         version=settings.version,
-        not_ok=tuple(Rule(r.label, r.score_min, r.area_min_px, r.count_below, r.count_above) for r in settings.not_ok),
+        not_ok=tuple(_rule(one) for one in settings.not_ok),
         region=settings.region,
+    )
+
+
+def _rule(settings: RuleSettings) -> Rule:
+    return Rule(
+        label=settings.label,
+        score_min=settings.score_min,
+        area_min_px=settings.area_min_px,
+        count_below=settings.count_below,
+        count_above=settings.count_above,
+        text_is=None if settings.text_is is None else settings.text_is.strip(),
+        text_matches=None if settings.text_matches is None else Pattern(settings.text_matches),
     )

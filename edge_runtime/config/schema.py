@@ -31,6 +31,7 @@ from edge_runtime.config.types import (
     Shorthand,
     SourceSetting,
     Text,
+    TextPattern,
     TopicRoot,
     refuse,
 )
@@ -226,6 +227,10 @@ class Rule(Section):
     )
     count_above: int | None = Field(
         default=None, ge=0, le=100_000, description="not OK when more than this many are found"
+    )
+    text_is: Text | None = Field(default=None, description="only texts that read exactly like this count")
+    text_matches: TextPattern | None = Field(
+        default=None, description=r"only texts that are as this pattern says count, for example LOT \d{6}"
     )
 
 
