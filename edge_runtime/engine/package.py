@@ -261,6 +261,8 @@ def _describe(
     notes += (
         [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     )
+    if spec.input.fit != "fixed":
+        notes.append("the size of the input follows from each picture; input.size fixes it")
     label, count = Counter(spec.labels).most_common(1)[0]
     if count > 1:
         notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")

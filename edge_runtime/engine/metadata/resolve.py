@@ -104,6 +104,8 @@ def resolve(
         )
         help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
         raise DataError("model.wrong_input", message, help=help_)
+    if fit != "fixed":  # a package that states a size has that one
+        del stated.found["input.size"]
     return spec, stated.found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.engine.authoring import make_manifest
 from edge_runtime.engine.chain import CROPS_LIMIT
 from edge_runtime.engine.fitted import FittedLane
 from edge_runtime.engine.lane import StaleFrameError
@@ -170,6 +171,17 @@ def test_a_step_may_be_a_bare_file(tmp_path: Path) -> None:
     (bare.parent / "edge-model.json").unlink()
     package = open_package(write_chain(tmp_path, (det, {}), (bare, {})))
     assert [one.spec.input.fit for one in package.chain] == ["text", "line"]
+
+
+@pytest.mark.parametrize(("name", "fit"), [("text_map", "text"), ("text_line", "line")])
+def test_a_manifest_made_from_a_model_leaves_its_size_open(tmp_path: Path, name: str, fit: str) -> None:
+    root = write_package(tmp_path, name)
+    first = open_package(root)
+    assert "input.size" not in first.sources
+    (root / "edge-model.json").write_bytes(make_manifest(first, f"{name}.onnx", version="2"))
+    again = open_package(root)
+    assert (again.spec, again.spec.input.fit) == (first.spec, fit)
+    assert again.notes == ("the size of the input follows from each picture; input.size fixes it",)
 
 
 def test_a_chain_in_a_chain_is_refused(tmp_path: Path) -> None:
