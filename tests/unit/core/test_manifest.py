@@ -273,7 +273,7 @@ def test_a_syntax_error_says_line_and_column() -> None:
 
 def test_long_values_are_cut_in_messages() -> None:
     (found,) = problems(raw(task="x" * 500))
-    assert len(found) < 200
+    assert found.count("x") < 100
 
 
 def test_bare_weights_are_identified_by_their_bytes() -> None:
