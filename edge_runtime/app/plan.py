@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.result import RecipeRef
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe, Rule
@@ -129,7 +130,17 @@ def recipe_ref(recipe: Recipe) -> RecipeRef:
 
 def _rule_fields(rule: Rule) -> list[object]:
     fields: list[object] = [rule.label, rule.score_min, rule.area_min_px, rule.count_below, rule.count_above]
-    return [*fields, rule.value_below, rule.value_above] if rule.is_about_values else fields  # older ones keep theirs
+    if rule.is_about_values:  # recipes without keep the identity they have
+        fields += [rule.value_below, rule.value_above]
+    return [*fields, *_text_fields(rule)]
+
+
+def _text_fields(rule: Rule) -> list[dict[str, str]]:
+    """What a rule says about texts, nothing when it says nothing: recipes without keep the identity they have."""
+    pattern = None if rule.text_matches is None else rule.text_matches.text
+    fields = {"text_is": rule.text_is, "text_matches": pattern}
+    stated = {key: value for key, value in fields.items() if value is not None}
+    return [stated] if stated else []
 
 
 def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
@@ -178,18 +189,20 @@ def _recipe(settings: RecipeSettings) -> Recipe:
     return Recipe(
         id=settings.id,
         version=settings.version,
-        not_ok=tuple(_rule(rule) for rule in settings.not_ok),
+        not_ok=tuple(_rule(one) for one in settings.not_ok),
         region=settings.region,
     )
 
 
-def _rule(rule: RuleSettings) -> Rule:
+def _rule(settings: RuleSettings) -> Rule:
     return Rule(
-        label=rule.label,
-        score_min=rule.score_min,
-        area_min_px=rule.area_min_px,
-        count_below=rule.count_below,
-        count_above=rule.count_above,
-        value_below=rule.value_below,
-        value_above=rule.value_above,
+        label=settings.label,
+        score_min=settings.score_min,
+        area_min_px=settings.area_min_px,
+        count_below=settings.count_below,
+        count_above=settings.count_above,
+        value_below=settings.value_below,
+        value_above=settings.value_above,
+        text_is=None if settings.text_is is None else settings.text_is.strip(),
+        text_matches=None if settings.text_matches is None else Pattern(settings.text_matches),
     )

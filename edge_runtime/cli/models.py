@@ -110,7 +110,7 @@ def describe(package: Package) -> dict[str, object]:
         "format": package.format,
         "precision": package.precision,
         "backends": list(package.backends),
-        "size_bytes": len(package.model) + len(package.parts),
+        "size_bytes": package.size_bytes,
         "values": {key: {"value": one.value, "source": one.source} for key, one in sorted(package.sources.items())},
         "notes": list(package.notes),
     }
@@ -118,7 +118,7 @@ def describe(package: Package) -> dict[str, object]:
 
 def as_text(package: Package) -> str:
     """Return the description as a table for people."""
-    size_mib = (len(package.model) + len(package.parts)) / (1 << 20)
+    size_mib = package.size_bytes / (1 << 20)
     form = f"{package.format}, {size_mib:.1f} MiB, {package.precision or 'precision not stated'}"
     lines = [
         f"{package.ref.name} {package.ref.version}",

@@ -160,9 +160,21 @@ def _recipe(at: Loc, recipe: Mapping[str, object]) -> Iterator[Mistake]:
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             message = f"value_below {low:g} and value_above {high:g} leave no value that is OK"
             yield Mistake((*at, "not_ok", index), "config.conflict", message, "value_below must not exceed value_above")
+        yield from _texts((*at, "not_ok", index), rule)
     corners = recipe.get("region")
     if isinstance(corners, (list, tuple)) and len(corners) > 2 and _area(corners) == 0:  # noqa: PLR2004 - a polygon
         yield Mistake((*at, "region"), "config.region", "the corners of region enclose no area", "list them in order")
+
+
+def _texts(at: Loc, rule: Mapping[str, object]) -> Iterator[Mistake]:
+    asked = [name for name in ("text_is", "text_matches") if rule.get(name) is not None]
+    if len(asked) > 1:
+        message = "text_is and text_matches exclude each other"
+        yield Mistake((*at, asked[1]), "config.conflict", message, "keep one of them")
+    elif asked and rule.get("count_below") is None and rule.get("count_above") is None:
+        message = f"{asked[0]} does not say whether this text has to be there"
+        way_out = "add  count_below: 1  (not OK when it is missing)  or  count_above: 0  (not OK when it is there)"
+        yield Mistake((*at, asked[0]), "config.missing", message, way_out)
 
 
 def _area(corners: Sequence[object]) -> float | None:

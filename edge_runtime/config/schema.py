@@ -31,6 +31,7 @@ from edge_runtime.config.types import (
     Shorthand,
     SourceSetting,
     Text,
+    TextPattern,
     TopicRoot,
     refuse,
 )
@@ -236,6 +237,10 @@ class Rule(Section):
     )
     value_above: float | None = Field(
         default=None, ge=-1e12, le=1e12, description="for models that measure: values above this count"
+    )
+    text_is: Text | None = Field(default=None, description="only texts that read exactly like this count")
+    text_matches: TextPattern | None = Field(
+        default=None, description=r"only texts that are as this pattern says count, for example LOT \d{6}"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -21,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.errors import ConfigError, DataError
+from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.source import Source, parse_source
 
 BASE = "base"  # key of the validation context: the directory that relative paths start from
@@ -66,6 +68,15 @@ def resolve_source(value: object, info: ValidationInfo) -> Source:
     return source if base is None else source.relative_to(str(base))
 
 
+def check_pattern(value: str) -> str:
+    """Refuse what is no pattern."""
+    try:
+        Pattern(value)
+    except DataError as error:
+        raise refuse("pattern", error.message, error.help or "") from error
+    return value
+
+
 def refuse(code: str, problem: str, way_out: str = "") -> PydanticCustomError:
     """Make the error by which a validator refuses a value: ``problem`` is a sentence without the setting's name."""
     return PydanticCustomError("edge", "{problem}", {"code": code, "problem": problem, "way_out": way_out})
@@ -77,6 +88,9 @@ Id = Annotated[
     Expect("a name of 1 to 64 letters, digits, dots, - and _ that does not start with a dot"),
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256), Expect("text of 1 to 256 characters")]
+TextPattern = Annotated[
+    str, AfterValidator(check_pattern), Expect(r"a pattern for a whole text, for example LOT \d{6}")
+]
 Host = Annotated[
     str,
     StringConstraints(

@@ -21,6 +21,7 @@ from edge_runtime.core.acceptance import Gates, Tolerances, read_gates, read_tol
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.core.result import PREDICTIONS_LIMIT
+from edge_runtime.core.steps import Step, parse_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,14 +39,19 @@ DECODERS: Final[dict[str, tuple[str, ...]]] = {
     "keypoints": ("yolo", "end2end", "movenet", "simcc"),
     "raw": ("tensors",),
     "regression": ("values",),
+    "text_detection": ("db",),
+    "text_recognition": ("ctc",),
+    "chain": (),
 }
 """Families of models, and the ways in which each family's answers may be written."""
 TASKS: Final = tuple(DECODERS)
+CHAIN: Final = "chain"
+"""The task of a package that is made of others, its `steps`."""
 FORMATS: Final = ("onnx", "openvino-ir")
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS: Final = ("NCHW", "NHWC")
 COLORS: Final = ("RGB", "BGR", "GRAY")
-RESIZES: Final = ("letterbox", "fit", "stretch", "crop")
+RESIZES: Final = ("letterbox", "fit", "stretch", "crop", "line")
 INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic", "antialias")
 BOXES: Final = ("cxcywh", "xyxy")
 ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
@@ -96,7 +102,8 @@ class InputFields:
 
     Attributes:
         size: height, width in pixels, 1..8192 each.
-        resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred.
+        resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred,
+            `line` as high as the input at the left, and squeezed only when it is longer than that.
         interpolation: one of `INTERPOLATIONS`; `antialias` is what Pillow and torchvision call bilinear.
         crop: fraction of the shorter side that `crop` keeps, 0 < crop <= 1.
         pad: grey level 0..255 around a letterboxed picture.
@@ -132,6 +139,7 @@ class OutputFields:
         image_threshold: number from which on a picture is anomalous.
         pixel_threshold: number from which on a place of an anomaly map is.
         normalization_scale: difference of such numbers that is 1 in scores, more than 0.
+        characters: what a recogniser tells apart, in its order, without the blank before and the space behind them.
     """
 
     name: str | None = None
@@ -146,6 +154,7 @@ class OutputFields:
     image_threshold: float | None = None
     pixel_threshold: float | None = None
     normalization_scale: float | None = None
+    characters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,7 @@ class Manifest:
         release: counter of the publisher, >= 0; orders releases of the same name.
         hardware: free names of boxes this was measured on.
         requires: minimal versions by library, as written.
+        steps: of a chain, which has no weights of its own.
         golden: the section as written; `tolerances` and `gates` are its checked parts.
         ignored: dotted names of keys this version does not know.
     """
@@ -190,6 +200,7 @@ class Manifest:
     requires: Mapping[str, object] = field(default_factory=dict)
     golden: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
     ignored: tuple[str, ...] = ()
 
 
@@ -216,7 +227,7 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         version=top.text("version", required=True, pattern=_VERSION) or "",
         digest="sha256:" + hashlib.sha256(raw).hexdigest(),
         release=top.integer("release", 0, 2**53),
-        weights=_weights(top),
+        weights=() if task == CHAIN else _weights(top),
         task=task,
         decoder=top.choice("decoder", DECODERS[task] if task else tuple(d for all_ in DECODERS.values() for d in all_)),
         input=_input(top.section("input")),
@@ -229,6 +240,7 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         requires=top.mapping("requires"),
         golden=top.mapping("golden"),
         provenance=top.mapping("provenance"),
+        steps=parse_steps(top) if task == CHAIN else (),
     )
     top.close(also=("description", "license", "$schema", "created"))
     if problems:
@@ -346,9 +358,21 @@ def _output(section: Section) -> OutputFields:
         image_threshold=section.number("image_threshold", -1e12, 1e12),
         pixel_threshold=section.number("pixel_threshold", -1e12, 1e12),
         normalization_scale=section.number("normalization_scale", 1e-12, 1e12),
+        characters=_characters(section),
     )
     section.close(also=("shape",))
     return found
+
+
+def _characters(section: Section) -> tuple[str, ...] | None:
+    """Read texts that may be blanks: some alphabets hold several kinds of them."""
+    value = section.get("characters")
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        section.wrong("characters", "a list of characters", value)
+        return None
+    return tuple(value)
 
 
 def _labels(top: Section) -> tuple[str, ...] | None:

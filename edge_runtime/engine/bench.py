@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_runtime.engine.loader import Lane, LoadedModel
+    from edge_runtime.engine.lane import Judge
+    from edge_runtime.engine.loader import LoadedModel
 
 SECONDS_LIMIT: Final = 120.0
 REQUESTS_LIMIT: Final = 16
@@ -82,7 +83,7 @@ def bench(model: LoadedModel, *, seconds: float, requests: int, size: tuple[int,
 Steps = tuple[float, float, float]
 
 
-def _once(lane: Lane, frame: NDArray[np.uint8] | None) -> Callable[[], Steps | None]:
+def _once(lane: Judge, frame: NDArray[np.uint8] | None) -> Callable[[], Steps | None]:
     """Return what one run is: the model alone, or a frame, of which it returns the milliseconds of the three steps."""
     if frame is None:
         return lane.run_bare

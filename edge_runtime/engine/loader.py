@@ -7,94 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
-from edge_runtime.engine.base import BACKENDS, INSTALL, Engine, EngineOptions, parse_device
+from edge_runtime.engine.base import BACKENDS, INSTALL, EngineOptions, parse_device
+from edge_runtime.engine.chain import ChainModel
+from edge_runtime.engine.fitted import FittedModel
+from edge_runtime.engine.lane import FixedModel
 from edge_runtime.engine.package import Package, open_package
-from edge_runtime.engine.postprocess import InvalidOutputError
-from edge_runtime.engine.preprocess import Preprocessor, limit_cv2_threads
-from edge_runtime.engine.tasks import OPEN_ANSWERS, make_decoder
+from edge_runtime.engine.preprocess import limit_cv2_threads
+from edge_runtime.engine.sizes import CPU_ONLY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from edge_runtime.core.result import ModelRef, Prediction
-    from edge_runtime.engine.base import EngineInfo
-    from edge_runtime.engine.spec import ModelSpec
-
+    from edge_runtime.core.result import ModelRef
+    from edge_runtime.engine.base import Engine, EngineInfo
+    from edge_runtime.engine.lane import Judge, Model
+    from edge_runtime.engine.spec import InputSpec, ModelSpec
 
 UNFORESEEN: Final = "model.unforeseen"
 """Code of a load that failed in a way nobody wrote down: the log has the traceback."""
-
-
-class StaleFrameError(Exception):
-    """The pixels were replaced while they were being read; there is no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model saw in one frame, and how long each step took in milliseconds."""
-
-    predictions: tuple[Prediction, ...]
-    preprocess_ms: float
-    infer_ms: float
-    postprocess_ms: float
-
-
-class Lane:
-    """One worker's way through a model: canvas, request and decoder of its own; used by one thread at a time."""
-
-    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
-        """Open a request.
-
-        Raises:
-            DataError: the decoder does not fit the model's outputs.
-        """
-        self._preprocessor = Preprocessor(spec.input)
-        self._decoder = make_decoder(spec, engine.info.outputs)
-        self._request = engine.open_request()
-        self._expected = [(info.dtype, info.shape) for info in engine.info.outputs]
-        self._may_change_shape = (spec.task, spec.decoder) in OPEN_ANSWERS
-
-    def predict(self, frame: NDArray[np.uint8], is_current: Callable[[], bool] | None = None) -> Answer:
-        """Return what the model sees in ``frame``: (H, W), (H, W, 1) or (H, W, 3), uint8, grey or BGR.
-
-        Args:
-            frame: only read, and not after the canvas was drawn.
-            is_current: asked once the canvas was drawn; false means that ``frame`` changed meanwhile.
-
-        Raises:
-            DataError: code ``frame.invalid`` or ``model.run_failed``.
-            InvalidOutputError: the answer makes no sense.
-            StaleFrameError: ``is_current`` said so.
-        """
-        begin = time.perf_counter_ns()
-        transform = self._preprocessor.fill(frame, self._request.canvas())
-        if is_current is not None and not is_current():
-            raise StaleFrameError
-        drawn = time.perf_counter_ns()
-        outputs = self._request.infer()
-        inferred = time.perf_counter_ns()
-        for array, (dtype, shape) in zip(outputs, self._expected, strict=True):
-            if array.dtype.name != dtype or (array.shape != shape and not self._may_change_shape):
-                message = f"an output of {array.dtype.name} {array.shape}, it was {dtype} {shape} at first"
-                raise InvalidOutputError(message, help="export the model with static shapes")
-        with np.errstate(all="ignore"):  # a model may answer anything; decoders look at what came of it
-            predictions = self._decoder.decode(outputs, transform)
-        end = time.perf_counter_ns()
-        return Answer(predictions, (drawn - begin) / 1e6, (inferred - drawn) / 1e6, (end - inferred) / 1e6)
-
-    def run_bare(self) -> None:
-        """Run the model on what its input holds, nothing else."""
-        self._request.infer_bare()
 
 
 class LoadedModel:
@@ -104,41 +40,42 @@ class LoadedModel:
         ref: what results state.
         spec: the complete description.
         info: what really runs, where.
+        reads_text: predictions may carry text.
         lanes: one per worker.
         load_ms: milliseconds from the first byte read to the first answer.
         notes: what a reader of the log should know.
     """
 
-    def __init__(self, package: Package, engine: Engine, workers: int, started_ns: int) -> None:
-        """Open ``workers`` lanes and warm them up with a grey picture.
+    def __init__(self, package: Package, model: Model, workers: int, started_ns: int) -> None:
+        """Open ``workers`` lanes into ``model``, which is owned from now on, and warm them up with a grey picture.
 
         Raises:
             DataError: the model does not do what its description says.
         """
         self.ref: ModelRef = package.ref
         self.spec: ModelSpec = package.spec
-        self.info: EngineInfo = engine.info
-        self._engine = engine
-        self.lanes = [Lane(engine, package.spec) for _ in range(workers)]
-        grey = np.full((*package.spec.input.size, 3), 114, np.uint8)
+        self.info: EngineInfo = model.info
+        self.reads_text = package.reads_text
+        self._model = model
+        self.lanes: list[Judge] = [model.open_lane() for _ in range(workers)]
         for lane in self.lanes:
-            lane.predict(grey)
+            lane.prove()
         self.load_ms = (time.perf_counter_ns() - started_ns) / 1e6
-        self.notes: tuple[str, ...] = (*package.notes, *engine.info.notes, *self._differences(package))
+        self.notes: tuple[str, ...] = (*package.notes, *model.info.notes, *self._differences(package))
 
     def _differences(self, package: Package) -> tuple[str, ...]:
         if package.precision in (None, self.info.precision):
             return ()
         return (f"the package says {package.precision}, the engine runs {self.info.precision}",)
 
-    def open_lane(self) -> Lane:
+    def open_lane(self) -> Judge:
         """Make a lane beside those of the workers."""
-        return Lane(self._engine, self.spec)
+        return self._model.open_lane()
 
     def close(self) -> None:
         """Free the engine; no lane may be running."""
         self.lanes.clear()
-        self._engine.close()
+        self._model.close()
 
 
 def load_engine(
@@ -197,8 +134,7 @@ def _load(path: str | Path, backend: str | None, options: EngineOptions, workers
     _check(options, workers)
     limit_cv2_threads()
     package = open_package(path, (backend,) if backend else backends_by_rank())
-    engine = make_engine(package, _choose(backend, package.backends), options)
-    return LoadedModel(package, engine, workers, started_ns)
+    return LoadedModel(package, _compile(package, _choose(backend, package.backends), options), workers, started_ns)
 
 
 def _check(options: EngineOptions, workers: int) -> None:
@@ -211,8 +147,26 @@ def _check(options: EngineOptions, workers: int) -> None:
         raise DataError("device.streams", message, help="write at most as many streams as threads")
 
 
+def _compile(package: Package, backend: str, options: EngineOptions) -> Model:
+    """Compile ``package``, or each step of it, with ``backend``; see `load_engine`."""
+    if package.chain:
+        models = [_compile(one, backend, options) for one in package.chain]
+        return ChainModel(models, package.steps, package.spec)
+    spec = package.spec
+
+    def make(input_: InputSpec) -> Engine:
+        return make_engine(replace(package, spec=replace(spec, input=input_)), backend, options)
+
+    if spec.input.fit == "fixed":
+        return FixedModel(make(spec.input), spec)
+    if spec.input.fit in CPU_ONLY and options.device != "CPU":
+        message = f"{package.ref.name}: its input size is not stated, and {options.device} is too slow to change it"
+        raise DataError("model.ambiguous", message, help='write "input": {"size": [736, 1312]} in edge-model.json')
+    return FittedModel(make, spec)
+
+
 def make_engine(package: Package, backend: str, options: EngineOptions) -> Engine:
-    """Compile ``package`` with ``backend``; see `load_engine`."""
+    """Compile ``package``, which is no chain, for the input size of its spec; see `load_engine`."""
     if backend == "openvino":
         from edge_runtime.engine import ov  # noqa: PLC0415 - only when it is used
 

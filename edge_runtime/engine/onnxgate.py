@@ -49,6 +49,7 @@ class OnnxFacts:
 
     ir_version: int = 0
     producer: str = ""
+    graph_name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     inputs: list[TensorInfo] = field(default_factory=list)
     outputs: list[TensorInfo] = field(default_factory=list)
@@ -155,6 +156,8 @@ class _Walk:
             match number:
                 case 1:
                     graph.nodes.append(self.node(value, depth))
+                case 2 if depth == 0:
+                    self.facts.graph_name = wire_text(value)
                 case 5:
                     graph.add_weight(self.tensor(value))
                 case 11:

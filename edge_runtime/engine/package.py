@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import MANIFEST_NAME, Manifest, Weights, WeightsFile, bare_digest, parse_manifest
+from edge_runtime.core.manifest import (
+    CHAIN,
+    MANIFEST_NAME,
+    Manifest,
+    Weights,
+    WeightsFile,
+    bare_digest,
+    parse_manifest,
+)
 from edge_runtime.core.result import ModelRef
+from edge_runtime.core.steps import STEPS_MIN, Step
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
+from edge_runtime.engine.joined import TURNS, join, reads_text
 from edge_runtime.engine.layouts import Foreign, check_signature, find_foreign
 from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
 from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
     from edge_runtime.engine.spec import ModelSpec
 
 BARE_VERSION: Final = "0"
+FILES_LIMIT: Final = 8
+"""Files of a directory that are looked into for models that read text together."""
 _FORMATS: Final = {".onnx": "onnx", ".xml": "openvino-ir"}
 
 
@@ -42,12 +54,14 @@ class Package:
         manifest: what the package says, ``None`` for a bare file.
         spec: the complete description.
         sources: each value of it with its source, by dotted name.
-        format: one of `core.manifest.FORMATS`.
+        format: one of `core.manifest.FORMATS`, or `chain`.
         model: bytes of the `.onnx`, or of the IR's `.xml`.
         parts: bytes of the IR's `.bin`, else empty.
         backends: engines that can load this form, best first.
         precision: what the publisher says it was quantized to, or ``None``.
         notes: what a reader of the log should know.
+        chain: the models of a chain, in their order, which has no bytes of its own; empty for a single model.
+        steps: what each of them is shown, as many.
     """
 
     ref: ModelRef
@@ -60,6 +74,18 @@ class Package:
     backends: tuple[str, ...]
     precision: str | None
     notes: tuple[str, ...]
+    chain: tuple[Package, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all weights."""
+        return len(self.model) + len(self.parts) + sum(one.size_bytes for one in self.chain)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether predictions may carry text."""
+        return reads_text(self.chain[-1].spec if self.chain else self.spec)
 
 
 def open_package(path: str | Path, wanted: Sequence[str] = ()) -> Package:
@@ -94,7 +120,11 @@ def _open(path: Path, wanted: Sequence[str]) -> Package:
 
 
 def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) -> Package:
+    if not (root / MANIFEST_NAME).exists() and (readers := _readers(root)):
+        return _join_readers(root, readers)
     manifest = _manifest(root / MANIFEST_NAME)
+    if manifest.task == CHAIN:
+        return _open_chain(root, manifest, wanted)
     forms = [form for form in manifest.weights if only in (None, form.files[0].file)]
     fitting = [form for backend in wanted for form in forms if backend in form.backends] if wanted else forms
     if not fitting:
@@ -105,6 +135,89 @@ def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) 
     contents = [_read_verified(root, part) for part in form.files]
     ref = ModelRef(manifest.name, manifest.version, manifest.digest)
     return _describe(ref, manifest, form, contents, f"{root.name}/{form.files[0].file}", Sidecars())
+
+
+def _open_chain(root: Path, manifest: Manifest, wanted: Sequence[str]) -> Package:
+    """Open the steps and hold each to the digest that the chain's manifest pins it by."""
+    chain = []
+    for step in manifest.steps:
+        path = _inside(root, step.package)
+        if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+            message = f"{root.name}/{step.package}: no {MANIFEST_NAME}"
+            raise DataError("model.missing", message, help="a step is a package of its own, or a model file")
+        one = _open(path, wanted)
+        if one.chain:
+            message = f"{root.name}/{step.package} is a chain itself"
+            raise DataError("model.wrong_chain", message, help="write its steps into this chain")
+        if one.ref.digest != step.digest:
+            message = f"{root.name}/{step.package}: expected {step.digest}, found {one.ref.digest}"
+            help_ = "the step was changed; copy the package again, or pin it anew (models inspect prints its digest)"
+            raise DataError("model.digest_mismatch", message, help=help_)
+        chain.append(one)
+    return _join(ModelRef(manifest.name, manifest.version, manifest.digest), manifest, chain, manifest.steps)
+
+
+def _readers(root: Path) -> list[Package]:
+    """Return the models of a directory without a manifest that read text together, in their order; else none.
+
+    They are a text detector and a recogniser, and perhaps a direction classifier, in the directory or one in each of
+    its directories. All say themselves what they are.
+
+    Raises:
+        DataError: code ``model.ambiguous``, there are more than these.
+    """
+    files = sorted([*root.glob("*.onnx"), *root.glob("*/*.onnx")])
+    if not STEPS_MIN <= len(files) <= FILES_LIMIT:
+        return []
+    by_task: dict[str, list[Package]] = {}
+    for path in files:
+        try:
+            one = _open_bare(path)
+        except DataError:  # needs a manifest to be understood, so it is none of them
+            continue
+        by_task.setdefault(one.spec.task, []).append(one)
+    if not {"text_detection", "text_recognition"} <= by_task.keys():
+        return []
+    turners = [one for one in by_task.get("classification", []) if set(one.spec.labels) == TURNS]
+    chain = [*by_task["text_detection"], *turners, *by_task["text_recognition"]]
+    if len(chain) != len(files) or any(len(some) > 1 for some in by_task.values()):
+        names = ", ".join(path.relative_to(root).as_posix() for path in files)
+        message = f"{root.name}: expected one text detector, one recogniser and nothing else, found {names}"
+        raise DataError("model.ambiguous", message, help=f"take the others out, or write an {MANIFEST_NAME} with steps")
+    return chain
+
+
+def _join_readers(root: Path, chain: Sequence[Package]) -> Package:
+    digest = bare_digest([one.ref.digest.removeprefix("sha256:") for one in chain])
+    steps = tuple(Step(one.ref.name, one.ref.digest) for one in chain)
+    return _join(ModelRef(root.resolve().name, BARE_VERSION, digest), None, chain, steps)
+
+
+def _join(ref: ModelRef, manifest: Manifest | None, chain: Sequence[Package], steps: tuple[Step, ...]) -> Package:
+    backends = tuple(one for one in chain[0].backends if all(one in other.backends for other in chain))
+    if not backends:
+        has = ", ".join(f"{one.ref.name} for {'/'.join(one.backends)}" for one in chain)
+        message = f"{ref.name}: no backend runs every step: {has}"
+        raise DataError("model.no_form", message, help="use steps with ONNX weights")
+    names = [f"step {number}" for number in range(1, len(chain) + 1)]
+    return Package(
+        ref=ref,
+        manifest=manifest,
+        spec=join([one.spec for one in chain], steps, ref.name),
+        sources={
+            f"{name}: {key}": value
+            for name, one in zip(names, chain, strict=True)
+            for key, value in one.sources.items()
+        },
+        format=CHAIN,
+        model=b"",
+        parts=b"",
+        backends=backends,
+        precision=None,
+        notes=tuple(f"{name}: {note}" for name, one in zip(names, chain, strict=True) for note in one.notes),
+        chain=tuple(chain),
+        steps=steps,
+    )
 
 
 def _open_bare(path: Path) -> Package:
@@ -151,13 +264,16 @@ def _describe(
         if form.format == "onnx"
         else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
     )
-    operators = facts.operators if isinstance(facts, OnnxFacts) else {}
-    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs, operators)
+    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs)
+    if isinstance(facts, OnnxFacts):
+        graph = replace(graph, operators=facts.operators, producer=facts.producer or facts.graph_name)
     spec, sources = resolve(manifest, graph, where)
     notes = [*beside.notes, *(() if manifest else other_labels(graph, spec.labels))]
     notes += (
         [] if manifest is None or not manifest.ignored else [f"unknown keys ignored: {', '.join(manifest.ignored)}"]
     )
+    if spec.input.fit != "fixed":
+        notes.append("the size of the input follows from each picture; input.size fixes it")
     label, count = next(iter(Counter(spec.labels).most_common(1)), ("", 0))
     if count > 1:
         notes.append(f"label {label!r} stands there {count} times; only the id tells them apart")
@@ -185,11 +301,7 @@ def read_weights(root: Path, file: str) -> bytes:
     Raises:
         DataError: code ``model.missing`` (also for what leads out of the package) or ``model.unreadable``.
     """
-    path = root / file
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
-        message = f"{root.name}/{file} leads out of the package"
-        raise DataError("model.missing", message, help="copy the file into the package")
-    return _read(path)
+    return _read(_inside(root, file))
 
 
 def _read_verified(root: Path, part: WeightsFile) -> bytes:
@@ -201,6 +313,14 @@ def _read_verified(root: Path, part: WeightsFile) -> bytes:
             "model.digest_mismatch", message, help="the file was changed or cut off; copy the package again"
         )
     return content
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = root / name
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() raises at links in a circle
+        message = f"{root.name}/{name} leads out of the package"
+        raise DataError("model.missing", message, help="copy the file into the package")
+    return path
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_runtime.core.errors import DataError, InvariantError
-from edge_runtime.engine.loader import StaleFrameError
+from edge_runtime.engine.lane import StaleFrameError
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.protocol import failed, inferred
 from edge_runtime.system.channel import Channel, Closed, Policy
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_runtime.core.frame import SlotRef
-    from edge_runtime.engine.loader import Answer, Lane, LoadedModel
+    from edge_runtime.engine.lane import Answer, Judge
+    from edge_runtime.engine.loader import LoadedModel
     from edge_runtime.engine.protocol import Reply
     from edge_runtime.engine.rings import SharedRing
 
@@ -115,7 +116,7 @@ class SlotPool:
 class _Worker:
     """One thread of a pool; a `system.service.Service`."""
 
-    def __init__(self, pool: SlotPool, lane: Lane, number: int) -> None:
+    def __init__(self, pool: SlotPool, lane: Judge, number: int) -> None:
         self.name = f"engine/{pool.slot}/{number}"
         self.busy_since: float | None = None
         self._pool = pool

@@ -6,6 +6,7 @@ is done by OpenVINO inside the graph, and for ONNX Runtime by `TensorWriter` int
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -131,6 +132,9 @@ class Preprocessor:
             if spec.resize == "letterbox":
                 # the odd pixel goes to the right and bottom, as Ultralytics' LetterBox does
                 x, y = round((columns - new_w) / 2 - 0.1), round((rows - new_h) / 2 - 0.1)
+        elif spec.resize == "line":
+            # PaddleOCR's resize_norm_img: the width is rounded up, never beyond the input
+            new_w = min(columns, math.ceil(width * rows / height))
         elif spec.resize == "crop":
             ratio = max(columns / width, rows / height) / spec.crop
             seen_w, seen_h = max(1, round(columns / ratio)), max(1, round(rows / ratio))

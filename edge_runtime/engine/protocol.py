@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edge_runtime.core.errors import EdgeError
     from edge_runtime.core.result import Prediction
     from edge_runtime.engine.bench import BenchFigures
-    from edge_runtime.engine.loader import Answer, LoadedModel
+    from edge_runtime.engine.lane import Answer
+    from edge_runtime.engine.loader import LoadedModel
 
 Reply = dict[str, object]
 _SHAPES: Final = ("text", "keypoints", "polygon", "rle")  # the first are kept first
@@ -128,6 +129,7 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "precision": model.info.precision,
         "threads": model.info.threads,
         "task": model.spec.task,
+        "reads_text": model.reads_text,
         "labels": list(labels),
         "thresholds": {
             "score": thresholds.score,

@@ -23,6 +23,7 @@ class InputSpec:
         size: height, width in pixels.
         mean: per channel of the model's colour order, after division by ``scale``; 1 number for grey.
         std: likewise.
+        fit: `fixed`, or how the size follows from each frame (see `engine.sizes`); ``size`` is then the first one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class InputSpec:
     std: tuple[float, ...]
     scale: float
     pad: int
+    fit: str = "fixed"
 
     @property
     def channels(self) -> int:
@@ -94,6 +96,7 @@ class OutputSpec:
     image_threshold: float | None = None
     pixel_threshold: float | None = None
     normalization_scale: float = 1.0
+    characters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

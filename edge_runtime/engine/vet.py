@@ -208,7 +208,7 @@ class Vetting:
             "version": package.ref.version,
             "digest": package.ref.digest,
             "format": package.format,
-            "size_bytes": len(package.model) + len(package.parts),
+            "size_bytes": package.size_bytes,
         }
         return package
 

@@ -174,6 +174,10 @@ class Line:
                 logger.error("%s", text)
                 has = list(facts.labels[:LABELS_TOLD])
                 self._event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": has})
+            if station.factory.reads_in_vain(facts):
+                text = f"recipe of {name} asks for texts, but model {slot_id} reads none"
+                logger.error("%s", text)
+                self._event(name, "recipe.no_text", text, {"task": facts.task})
             for rule in station.factory.rules_below_threshold(facts):
                 threshold = facts.threshold(rule.label)
                 text = (

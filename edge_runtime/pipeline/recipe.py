@@ -10,7 +10,11 @@ from edge_runtime.core.result import Evaluation, Prediction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.core.pattern import Pattern
+
 ANY_LABEL = "*"
+TEXTS_TOLD = 5  # in a reason
+TEXT_TOLD = 40  # characters of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Rule:
         value_below: values (of models that measure, in their unit) below this count, and no others but those of
             ``value_above``. Where nothing was measured there is no verdict.
         value_above: values above this count, likewise.
+        text_is: predictions whose text is another one, or that have none, do not count; blanks at the ends are nothing.
+        text_matches: predictions whose text is not as this pattern says do not count.
     """
 
     label: str
@@ -36,11 +42,25 @@ class Rule:
     count_above: int | None = None
     value_below: float | None = None
     value_above: float | None = None
+    text_is: str | None = None
+    text_matches: Pattern | None = None
 
     @property
     def is_about_values(self) -> bool:
         """Whether it limits what was measured."""
         return self.value_below is not None or self.value_above is not None
+
+    @property
+    def is_about_text(self) -> bool:
+        """Whether it counts by what is read."""
+        return self.text_is is not None or self.text_matches is not None
+
+    @property
+    def name(self) -> str:
+        """What it counts, for reasons."""
+        if self.text_is is not None:
+            return f"{self.label} {self.text_is!r}"
+        return self.label if self.text_matches is None else f"{self.label} like {self.text_matches.text!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,8 @@ def judge(recipe: Recipe, predictions: Sequence[Prediction], width: int, height:
         counted = [p for p in seen if _counts(rule, p)]
         reason = _trip(rule, counted)
         if reason is not None:
+            if rule.is_about_text and not counted:
+                reason += f"; read: {_read(rule, seen)}"
             reasons.append(reason)
             scores.extend(p.score for p in counted)
     if reasons:
@@ -116,6 +138,8 @@ def _counts(rule: Rule, prediction: Prediction) -> bool:
         return False
     if prediction.alternative and not rule.score_min:
         return False
+    if not _reads(rule, prediction.text):
+        return False
     if rule.area_min_px and prediction.box is not None:
         return prediction.box[2] * prediction.box[3] >= rule.area_min_px
     return True
@@ -132,12 +156,27 @@ def _beyond(rule: Rule, prediction: Prediction) -> str | None:
     return None
 
 
+def _reads(rule: Rule, text: str | None) -> bool:
+    if not rule.is_about_text:
+        return True
+    if text is None or rule.text_is not in (None, text.strip()):
+        return False
+    return rule.text_matches is None or rule.text_matches.matches(text.strip())
+
+
+def _read(rule: Rule, seen: Sequence[Prediction]) -> str:
+    """Return some of the texts that were read where another one was expected."""
+    texts = [p.text for p in seen if p.text is not None and rule.label in (ANY_LABEL, p.label)]
+    told = [repr(text[:TEXT_TOLD]) for text in texts[:TEXTS_TOLD]]
+    return ", ".join([*told, *(["..."] if len(texts) > TEXTS_TOLD else [])]) or "nothing"
+
+
 def _trip(rule: Rule, counted: Sequence[Prediction]) -> str | None:
     found = len(counted)
     if rule.count_below is not None and found < rule.count_below:
-        return f"{rule.label}: {found} found, at least {rule.count_below} needed"
+        return f"{rule.name}: {found} found, at least {rule.count_below} needed"
     if rule.count_above is not None and found > rule.count_above:
-        return f"{rule.label}: {found} found, at most {rule.count_above} allowed"
+        return f"{rule.name}: {found} found, at most {rule.count_above} allowed"
     if rule.count_below is None and rule.count_above is None and counted:
         best = max(counted, key=lambda p: p.score)
         text = _beyond(rule, best) or f"{best.label} {best.score:.2f}"

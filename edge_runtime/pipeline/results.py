@@ -27,6 +27,7 @@ class ModelFacts:
     Attributes:
         score_min: the model reports nothing below this score, 0..1.
         by_label: the same for labels that have a threshold of their own.
+        reads_text: predictions may carry text.
     """
 
     model: ModelRef
@@ -37,6 +38,7 @@ class ModelFacts:
     labels: tuple[str, ...]
     score_min: float
     by_label: Mapping[str, float]
+    reads_text: bool = False
 
     def threshold(self, label: str) -> float:
         """The score from which on the model reports ``label``; of ``*`` the highest one of all labels."""
@@ -123,6 +125,10 @@ class ResultFactory:
         named = {rule.label for rule in self._recipe.not_ok} - {ANY_LABEL}
         return tuple(sorted(named - set(facts.labels))) if facts.labels else ()
 
+    def reads_in_vain(self, facts: ModelFacts) -> bool:
+        """Whether the recipe asks for texts and the model reads none: its rules say nothing about the part."""
+        return not facts.reads_text and any(rule.is_about_text for rule in self._recipe.not_ok)
+
     def rules_below_threshold(self, facts: ModelFacts) -> tuple[Rule, ...]:
         """Rules of the recipe whose score is one at which the model reports nothing, so that it changes nothing."""
         unknown = self.unknown_labels(facts)
@@ -139,6 +145,10 @@ class ResultFactory:
         if unknown:
             reason = f"the recipe names labels that the model does not have: {', '.join(unknown)}"
             return Judgement(Evaluation.NOT_DECIDABLE, reason, None)
+        if facts is not None and self.reads_in_vain(facts):
+            return Judgement(Evaluation.NOT_DECIDABLE, "the recipe asks for texts, the model reads none", None)
+        if verdict.partial and any(rule.is_about_text for rule in self._recipe.not_ok):
+            return Judgement(Evaluation.NOT_DECIDABLE, "some of the texts had to be left out", None)
         return judge(self._recipe_for(facts), verdict.predictions, frame.width, frame.height)
 
     def _recipe_for(self, facts: ModelFacts | None) -> Recipe:

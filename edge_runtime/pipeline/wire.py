@@ -133,6 +133,7 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
         device=text(message, "device"),
         precision=text(message, "precision"),
         task=text(message, "task"),
+        reads_text=_flag(message, "reads_text"),
         labels=tuple(labels),
         score_min=_score(thresholds, "score"),
         by_label={label: _score(by_label, label) for label in by_label},

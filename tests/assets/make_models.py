@@ -120,6 +120,43 @@ def end2end() -> onnx.ModelProto:
     return _constant(FINISHED_BOXES)
 
 
+def text_map() -> onnx.ModelProto:
+    """A text detector of any size: what is bright in one of the channels is text, what is grey or black is none."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["bright"], axes=[1], keepdims=1),
+        helper.make_node("Clip", ["bright", "zero", "one"], ["y"]),
+    ]
+    weights = {"zero": np.float32(0), "one": np.float32(1)}
+    return _model(nodes, [_tensor("x", [1, 3, "h", "w"])], [_tensor("y", [1, 1, "h", "w"])], weights)
+
+
+def text_line() -> onnx.ModelProto:
+    """A recogniser of any width: each 8 columns read "a" when they are green, "b" when red, else nothing."""
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["mean"], kernel_shape=[48, 8], strides=[48, 8]),
+        helper.make_node("Squeeze", ["mean", "two"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["steps"], perm=[0, 2, 1]),
+        helper.make_node("Mul", ["steps", "much"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"], axis=2),
+    ]
+    weights = {"two": np.array([2]), "much": np.float32(50)}
+    shapes = [_tensor("x", [1, 3, 48, "w"])], [_tensor("y", [1, "t", 3])]
+    return _model(nodes, *shapes, weights, metadata={"character": "a\nb"})
+
+
+def text_turn() -> onnx.ModelProto:
+    """A direction classifier: what begins with red stands on its head."""
+    nodes = [
+        helper.make_node("Slice", ["x", "from", "to", "axis"], ["start"]),
+        helper.make_node("ReduceMean", ["start"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "pick"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"], axis=1),
+    ]
+    pick = np.array([[0, 0], [50, 0], [0, 50]], np.float32)  # B, G, R
+    weights = {"from": np.array([0]), "to": np.array([24]), "axis": np.array([3]), "pick": pick}
+    return _model(nodes, [_tensor("x", [1, 3, 48, 192])], [_tensor("y", [1, 2])], weights)
+
+
 LARGE_BOXES = np.array(
     [[320, 320, 400, 400, 0.9, 0.1], [322, 321, 402, 398, 0.8, 0.1], [318, 322, 396, 404, 0.7, 0.1], *[[0] * 6] * 13]
 )
@@ -409,6 +446,9 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "nested_if": lambda: _nested(20),
     "external_data": _external,
     "local_functions": _endless_functions,
+    "text_map": text_map,
+    "text_line": text_line,
+    "text_turn": text_turn,
     "empty": lambda: b"",
     "truncated": lambda: colours().SerializeToString()[:-40],
     "html_page": lambda: _PAGE,
@@ -419,6 +459,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
 
 _CLASSIFIER = {"task": "classification", "decoder": "probabilities", "labels": list(COLOURS)}
 _DETECTOR = {"task": "detection", "labels": list(YOLO_LABELS)}
+_OCR = {"color": "BGR", "scale": 255, "mean": [0.5], "std": [0.5]}
 _RGB = {"color": "RGB", "resize": "stretch", "scale": 255}
 
 MANIFESTS: dict[str, dict[str, object]] = {
@@ -439,6 +480,9 @@ MANIFESTS: dict[str, dict[str, object]] = {
     "unsigmoided": {**_DETECTOR, "decoder": "yolo", "input": _RGB},
     "end2end": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
     "two_heads": {**_DETECTOR, "decoder": "end2end", "input": _RGB},
+    "text_map": {"task": "text_detection", "input": {**_OCR, "resize": "stretch"}},
+    "text_line": {"task": "text_recognition"},
+    "text_turn": {**_CLASSIFIER, "labels": ["0", "180"], "input": {**_OCR, "resize": "line"}},
 }
 """Name -> what `edge-model.json` says beside the weights; a classifier of RGB pictures where nothing else stands."""
 
@@ -468,6 +512,18 @@ def write_package(folder: Path, name: str, **changes: object) -> Path:
     kept = {key: value for key, value in manifest.items() if value is not None}
     (root / "edge-model.json").write_text(json.dumps(kept, indent=1))
     return root
+
+
+def write_chain(folder: Path, *steps: tuple[Path, dict[str, object]], **changes: object) -> Path:
+    """Write the manifest of a chain into ``folder``, of packages or files inside it; each with what it is shown."""
+    listed = []
+    for path, shown in steps:
+        pinned = path / "edge-model.json" if path.is_dir() else path
+        digest = "sha256:" + hashlib.sha256(pinned.read_bytes()).hexdigest()
+        listed.append({"package": path.relative_to(folder).as_posix(), "digest": digest, **shown})
+    fixed = {"schema": "edge-model/1", "name": "chain", "version": "1.0.0", "task": "chain"}
+    (folder / "edge-model.json").write_text(json.dumps({**fixed, "steps": listed, **changes}))
+    return folder
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ THRESHOLDS: Final = {
     "keypoints": {"thresholds.score": 0.25, "thresholds.iou": 0.45, "thresholds.max_predictions": 300},
     "raw": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
     "regression": {"thresholds.score": 0.0, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
+    "text_detection": {"thresholds.score": 0.5, "thresholds.iou": 1.0, "thresholds.max_predictions": PREDICTIONS_LIMIT},
+    "text_recognition": {"thresholds.score": 0.5, "thresholds.iou": 1.0, "thresholds.max_predictions": 1},
 }
-"""By task."""
+"""By task; those of texts are RapidOCR's."""
 DECODER_THRESHOLDS: Final = {
     **{(decoder, "thresholds.iou"): 1.0 for decoder in ("end2end", "ssd", "boxes", "detr", "maskrcnn")},
     ("hierarchical", "thresholds.score"): 0.5,
@@ -40,6 +42,8 @@ UNTOLD: Final = {
 LABELS: Final[dict[str, tuple[str, ...]]] = {
     "anomaly": ("normal", "anomalous", "anomalous region"),
     "raw": (),  # numbers are called by the names of their outputs
+    "text_detection": ("text",),
+    "text_recognition": ("text",),
 }
 """By task, for families whose models tell nothing apart that needs a name."""
 EXAMPLES: Final = {

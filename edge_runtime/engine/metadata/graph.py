@@ -20,9 +20,11 @@ class Graph:
         inputs: as the file declares them.
         outputs: likewise.
         operators: how many there are of each operator of an ONNX file.
+        producer: the program that wrote an ONNX file, or what it called the graph.
     """
 
     metadata: Mapping[str, str]
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
     operators: Mapping[str, int] = field(default_factory=dict)
+    producer: str = ""

@@ -2,10 +2,11 @@
 
 Order of truth: `edge-model.json`; what the exporter itself wrote into the model (Ultralytics) or beside it
 (`metadata.yaml`, where it agrees with the model); `model_info` (OpenVINO Model API), of which Ultralytics writes one,
-too, that says less and spells labels differently; plain keys (`character`, `labels`); `labels.txt` beside the model;
-published models that are known by their signature; outputs that are called as only one family calls them; the shapes in
-the graph. Defaults exist only for what cannot turn a verdict silently: thresholds, interpolation, the grey of a border.
-Everything else that is not stated is an error that says what to write: wrong preprocessing gives plausible nonsense.
+too, that says less and spells labels differently; the graphs of PaddleOCR's models; plain keys (`character`, `labels`);
+`labels.txt` beside the model; published models that are known by their signature; outputs that are called as only one
+family calls them; the shapes in the graph. Defaults exist only for what cannot turn a verdict silently: thresholds,
+interpolation, the grey of a border. Everything else that is not stated is an error that says what to write: wrong
+preprocessing gives plausible nonsense.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import anomalib, lists, model_api, plain, rfdetr, signatures, ultralytics
+from edge_runtime.engine.metadata import anomalib, lists, model_api, paddle, plain, rfdetr, signatures, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -28,6 +29,7 @@ from edge_runtime.engine.metadata.defaults import (
 )
 from edge_runtime.engine.metadata.values import UnusableMetadataError
 from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
+from edge_runtime.engine.sizes import FIRST
 from edge_runtime.engine.spec import WHOLE_DTYPES, InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.metadata.graph import Graph
 
 INPUT_DTYPES: Final = ("float32", "float16", *WHOLE_DTYPES)
+FITS: Final = {"text_detection": "text", "text_recognition": "line"}
 _RANK: Final = 4
 _TABLE_RANK: Final = 2
 _NORMALISATION: Final = {"input.scale": 1.0, "input.mean": (0.0,), "input.std": (1.0,)}
@@ -56,6 +59,7 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("Ultralytics metadata", ultralytics.stated),
     (METADATA_NAME, ultralytics.stated_beside),
     ("model_info", model_api.stated),
+    ("PaddleOCR", paddle.stated),
     ("metadata", plain.stated),
     (LABELS_NAME, plain.stated_beside),
     ("signature", signatures.stated),
@@ -87,6 +91,7 @@ def resolve(
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
+    fit = _fit(stated, image, layout)
     untold = UNTOLD.get(str(stated.take("decoder")), ())
     needed = [key for key in EXAMPLES if key in untold or not key.startswith("output.")]
     missing = [key for key in needed if key not in stated.found]
@@ -98,18 +103,22 @@ def resolve(
     _check_family(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
-    spec = _spec(stated.found, image)
+    spec = _spec(stated.found, image, fit)
     if spec.input.is_whole and not spec.input.is_raw:
         message = (
             f"{where}: the input is of {image.dtype} and takes pixels as they are, but scale, mean or std are stated"
         )
         help_ = f'write "input": {{"scale": 1, "mean": [0], "std": [1]}} in {MANIFEST_NAME} beside the model'
         raise DataError("model.wrong_input", message, help=help_)
+    if fit != "fixed":  # a package that states a size has that one
+        del stated.found["input.size"]
     return spec, stated.found
 
 
 def other_labels(graph: Graph, labels: Sequence[str]) -> tuple[str, ...]:
     """Return a note for each source that knows other labels than those that are used; spelling counts."""
+    if "output.characters" in paddle.stated(graph):  # plain keys take an alphabet for labels
+        return ()
     is_stray = ultralytics.is_of_other_model(graph)
     notes = [f"{METADATA_NAME} beside the model is not used: its labels are not those of the model"] if is_stray else []
     for name, source in _SOURCES:
@@ -258,6 +267,8 @@ def _add_defaults(stated: _Stated) -> None:
     tasks = [name for name, decoders in DECODERS.items() if decoder in decoders]
     if task is None and len(tasks) == 1:
         task = stated.take("task", default=tasks[0])
+    if len(decoders := DECODERS.get(str(task), ())) == 1:
+        decoder = stated.take("decoder", default=decoders[0])
     groups = stated.take("output.groups")
     stated.take("labels", default=tuple(chain(*groups)) if isinstance(groups, tuple) else LABELS.get(str(task)))
     for key, value in THRESHOLDS.get(str(task), {}).items():
@@ -273,6 +284,19 @@ def _add_defaults(stated: _Stated) -> None:
     stated.take("output.normalized", default=decoder in FRACTIONS)
 
 
+def _fit(stated: _Stated, image: TensorInfo, layout: object) -> str:
+    """Return how the input follows from the frame; only of a reader of text whose size is open and not stated.
+
+    A line has a height that the model was made for, so that one has to be fixed.
+    """
+    fit = FITS.get(str(stated.take("task")), "fixed")
+    height, width = (image.shape or ())[2:] if layout == "NCHW" else (image.shape or ())[1:3]
+    if fit == "fixed" or "input.size" in stated.found or width is not None or (height is None) == (fit == "line"):
+        return "fixed"
+    stated.take("input.size", default=(height or FIRST[fit][0], FIRST[fit][1]))
+    return fit
+
+
 def _from_manifest(manifest: Manifest | None) -> dict[str, object]:
     if manifest is None:
         return {}
@@ -283,7 +307,7 @@ def _from_manifest(manifest: Manifest | None) -> dict[str, object]:
     return values | {"thresholds.by_label": manifest.thresholds.by_label or None}
 
 
-def _spec(found: Mapping[str, Sourced], image: TensorInfo) -> ModelSpec:
+def _spec(found: Mapping[str, Sourced], image: TensorInfo, fit: str) -> ModelSpec:
     value = {key: one.value for key, one in found.items()}
     pick = value.get
     names = ("layout", "color", "size", "resize", "interpolation", "crop", "mean", "std", "scale", "pad")
@@ -293,7 +317,7 @@ def _spec(found: Mapping[str, Sourced], image: TensorInfo) -> ModelSpec:
     return ModelSpec(
         task=str(value["task"]),
         decoder=str(value["decoder"]),
-        input=InputSpec(name=image.name, dtype=image.dtype, **{key: value[f"input.{key}"] for key in names}),  # type: ignore[arg-type]  # checked where they were read
+        input=InputSpec(name=image.name, dtype=image.dtype, fit=fit, **{key: value[f"input.{key}"] for key in names}),  # type: ignore[arg-type]  # checked where they were read
         output=OutputSpec(**output),
         labels=value["labels"],  # type: ignore[arg-type]  # a tuple of texts in every layer
         thresholds=ThresholdSpec(

@@ -16,6 +16,7 @@ from edge_runtime.engine.tasks.keypoints import BesideBoxes, MoveNet, SimCC
 from edge_runtime.engine.tasks.nanodet import NanoDet
 from edge_runtime.engine.tasks.numbers import Tensors, Values
 from edge_runtime.engine.tasks.oriented import OrientedEndToEnd, OrientedYolo
+from edge_runtime.engine.tasks.text import TextLine, TextRegions
 from edge_runtime.engine.tasks.yolo import Yolo, YoloV5, YoloX
 
 if TYPE_CHECKING:
@@ -68,4 +69,6 @@ _DECODERS: Final[dict[tuple[str, str], Callable[[ModelSpec, Sequence[TensorInfo]
     ("keypoints", "simcc"): SimCC,
     ("raw", "tensors"): Tensors,
     ("regression", "values"): Values,
+    ("text_detection", "db"): TextRegions,
+    ("text_recognition", "ctc"): TextLine,
 }

@@ -22,7 +22,7 @@ class Decoder(Protocol):
     """Reads the outputs of one model."""
 
     def decode(self, outputs: Sequence[NDArray[np.float32]], transform: Transform) -> tuple[Prediction, ...]:
-        """Return what the model saw, best first; boxes are in pixels of the frame.
+        """Return what the model saw, best first (texts in reading order); boxes are in pixels of the frame.
 
         Raises:
             InvalidOutputError: the answer makes no sense.

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from edge_runtime.app.plan import HANG_MIN_MS, LATEST_SLOTS, every_slots, plan_line, recipe_ref
 from edge_runtime.config.schema import Settings
+from edge_runtime.core.pattern import Pattern
 from edge_runtime.pipeline.inspection import Capture
 from edge_runtime.pipeline.recipe import Recipe, Rule
 
@@ -94,3 +96,25 @@ def test_a_rule_reaches_the_recipe_with_all_its_limits() -> None:
     one = {"camera": "top", "model": "a", "recipe": {"not_ok": (rule,)}}
     made = plan_line(settings(inspections={"one": one}), cpus=2)
     assert made.inspections[0].recipe.not_ok == (Rule(**rule),)
+
+
+def test_what_a_rule_says_about_texts_is_part_of_the_identity_and_the_others_keep_theirs() -> None:
+    plain = Rule("text", count_below=1)
+    rules = (plain, replace(plain, text_is="a"), replace(plain, text_matches=Pattern("a")))
+    assert len({recipe_ref(Recipe(not_ok=(one,))).hash for one in rules}) == 3
+    # of version 0.1, before rules knew texts
+    known = "sha256:76710a2ec5ccf612ca9c1659be2fb432fb486bde44a80c996e7f7547d357a021"
+    assert recipe_ref(Recipe(not_ok=(plain,))).hash == known
+
+
+def test_texts_of_a_rule_reach_the_recipe() -> None:
+    rules = [
+        {"label": "text", "text_is": " VOID ", "count_above": 0},
+        {"label": "text", "text_matches": r"LOT \d{6}", "count_below": 1},
+    ]
+    recipe = {"recipe": {"not_ok": tuple(rules)}}
+    plan = plan_line(settings(inspections={"top": {"camera": "top", "model": "a", **recipe}}), cpus=2)
+    assert plan.inspections[0].recipe.not_ok == (
+        Rule("text", text_is="VOID", count_above=0),
+        Rule("text", text_matches=Pattern(r"LOT \d{6}"), count_below=1),
+    )

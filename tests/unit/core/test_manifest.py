@@ -44,7 +44,7 @@ FULL: dict[str, Any] = {
         "scale": 255,
         "pad": 114,
     },
-    "output": {"name": "output0", "boxes": "cxcywh", "normalized": False},
+    "output": {"name": "output0", "boxes": "cxcywh", "normalized": False, "characters": ["a", " "]},
     "labels": ["scratch", "dent"],
     "thresholds": {"score": 0.25, "iou": 0.5, "max_predictions": 100, "by_label": {"dent": 0.4}},
     "hardware": ["cpu"],
@@ -78,7 +78,7 @@ def test_a_full_manifest_keeps_every_value() -> None:
     assert manifest.input == InputFields(
         "NCHW", "RGB", (288, 512), "letterbox", "area", 0.875, (0.485, 0.456, 0.406), (0.25,), 255.0, 114
     )
-    assert manifest.output == OutputFields("output0", boxes="cxcywh", normalized=False)
+    assert manifest.output == OutputFields("output0", boxes="cxcywh", normalized=False, characters=("a", " "))
     assert manifest.thresholds == Thresholds(0.25, 0.5, 100, {"dent": 0.4})
     assert manifest.tolerances == Tolerances(0.05, 0.8)
     assert manifest.golden["gates"] == {"p99_ms": 50}
@@ -176,6 +176,8 @@ def test_every_problem_is_said_at_once() -> None:
         ({"input": {"color": "GRAY", "mean": [1, 2, 3]}}, "input.mean: expected one number for a grey model"),
         ({"input": {"pad": [114, 0, 0]}}, "input.pad: expected a whole number from 0 to 255, found a list"),
         ({"input": {"colour": "RGB"}}, "input.colour: unknown key (did you mean 'color'?)"),
+        ({"output": {"characters": []}}, "output.characters: expected a list of characters, found a list"),
+        ({"output": {"characters": ["a", ""]}}, "output.characters: expected a list of characters, found a list"),
         ({"output": {"normalized": "no"}}, "output.normalized: expected true or false, found 'no'"),
         ({"output": {"groups": [["a"], []]}}, "output.groups: expected a list of lists of texts, found a list"),
         ({"output": {"groups": "a b"}}, "output.groups: expected a list of lists of texts, found 'a b'"),
@@ -276,7 +278,7 @@ def test_a_syntax_error_says_line_and_column() -> None:
 
 def test_long_values_are_cut_in_messages() -> None:
     (found,) = problems(raw(task="x" * 500))
-    assert len(found) < 300
+    assert found.count("x") < 100
 
 
 def test_bare_weights_are_identified_by_their_bytes() -> None:

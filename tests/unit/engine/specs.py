@@ -30,6 +30,9 @@ def input_spec(**changes: Any) -> InputSpec:
     return replace(usual, **changes)
 
 
+_FIRST = ("detection", *DECODERS)  # of decoders that several tasks have, detection's is meant
+
+
 def model_spec(
     decoder: str,
     labels: tuple[str, ...] = ("scratch", "dent"),
@@ -41,7 +44,7 @@ def model_spec(
 ) -> ModelSpec:
     """A model for ``decoder`` with usual thresholds."""
     return ModelSpec(
-        task=task or ("detection" if decoder in DECODERS["detection"] else "classification"),
+        task=task or next(name for name in _FIRST if decoder in DECODERS[name]),
         decoder=decoder,
         input=input_spec(**input_changes),
         output=output or OutputSpec(None, "cxcywh" if decoder in CENTRED else "xyxy", normalized=decoder in FRACTIONS),

@@ -266,7 +266,7 @@ class Broken:
 @pytest.mark.parametrize(("hangs", "words"), [(False, "openvino: device lost"), (True, "did not finish a frame")])
 def test_an_openvino_run_that_fails_or_hangs_is_an_error(tmp_path: Path, hangs: bool, words: str) -> None:  # noqa: FBT001 - a parameter of the test
     model = load_engine(write_package(tmp_path, "colours"), backend="openvino")
-    request = model._engine.open_request()
+    request = model._model._engine.open_request()
     request._request = broken = Broken(hangs=hangs)
     request.canvas()
     with pytest.raises(DataError, match=words) as caught:

@@ -10,7 +10,8 @@ import pytest
 from edge_runtime.core.errors import DataError, EdgeError, InvariantError, UnavailableError
 from edge_runtime.engine import loader
 from edge_runtime.engine.bench import bench
-from edge_runtime.engine.loader import StaleFrameError, load_engine
+from edge_runtime.engine.lane import StaleFrameError
+from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.postprocess import InvalidOutputError
 from tests.assets.make_models import SIDE, write_bare, write_package
 
@@ -126,7 +127,7 @@ def test_lanes_do_not_see_each_others_frames(tmp_path: Path, backend: str) -> No
 
 def test_a_run_without_a_new_frame_is_refused(tmp_path: Path, backend: str) -> None:
     model = load_engine(write_package(tmp_path, "colours"), backend=backend)
-    request = model._engine.open_request()
+    request = model._model._engine.open_request()
     request.canvas()
     request.infer()
     with pytest.raises(InvariantError, match="without a new frame"):

@@ -11,7 +11,7 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import BY_LABEL_LIMIT, wrong_values
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.engine.base import EngineInfo
-from edge_runtime.engine.loader import Answer
+from edge_runtime.engine.lane import Answer
 from edge_runtime.engine.protocol import TEXT_LIMIT, failed, inferred, load_failed, loaded
 from edge_runtime.engine.spec import ThresholdSpec
 from edge_runtime.pipeline import wire
@@ -51,11 +51,17 @@ def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
     spec = model_spec("softmax", tuple(LABELS), thresholds=ThresholdSpec(0.5, 1, 5, {**by_label, "nobody": 0.5}))
     info = EngineInfo("openvino", "1", "CPU", "fp32", 1, 1, ())
     model = SimpleNamespace(
-        ref=ModelRef("a" * 64, "1" * 64, "sha256:"), spec=spec, info=info, load_ms=1.0, notes=(LONG,) * 5
+        ref=ModelRef("a" * 64, "1" * 64, "sha256:"),
+        spec=spec,
+        info=info,
+        reads_text=True,
+        load_ms=1.0,
+        notes=(LONG,) * 5,
     )
     facts = wire.model_facts(sent(loaded("slot", cast("LoadedModel", model))))
     assert list(facts.labels) == LABELS
     assert facts.by_label == by_label
+    assert facts.reads_text
 
 
 def test_the_largest_answer_is_sent_and_read() -> None:

@@ -14,7 +14,8 @@ import pytest
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.engine import worker
-from edge_runtime.engine.loader import Lane, load_engine
+from edge_runtime.engine.lane import Lane
+from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.pool import FAILED_RUNS_LIMIT, QUEUE_LIMIT, InferJob, SlotPool
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.rings import Rings
@@ -134,6 +135,7 @@ def test_a_loaded_model_says_what_really_runs(main: Main, colours: Path, backend
         "precision": "fp32",
         "threads": 1,
         "task": "classification",
+        "reads_text": False,
         "labels": ["red", "green", "blue"],
         "thresholds": {"score": 0.0, "by_label": {}},
         "input": [32, 32],
@@ -248,7 +250,7 @@ def test_whatever_a_library_raises_is_a_refused_model_and_stands_in_the_log(
         raise IndexError(message)
 
     with monkeypatch.context() as patched:
-        patched.setattr("edge_runtime.engine.loader.make_decoder", odd)
+        patched.setattr("edge_runtime.engine.lane.make_decoder", odd)
         refused = main.load(colours, slot="other")
     assert (refused["op"], refused["slot"], refused["code"]) == ("load_failed", "other", "model.unforeseen")
     assert "colours: loading it failed in an unforeseen way: IndexError: axis 7;" in refused["message"]

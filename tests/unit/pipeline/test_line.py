@@ -361,6 +361,20 @@ def test_a_recipe_that_names_a_label_the_model_lacks_is_an_event_and_an_error(
     assert "scartch" in caplog.text
 
 
+def test_a_recipe_that_asks_a_model_for_texts_it_does_not_read_is_an_event_and_an_error(
+    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = _custom(plants, loaded=False)
+    station = next(iter(plant.line.stations.values()))
+    recipe = Recipe(not_ok=(Rule("scratch", text_is="LOT", count_below=1),))
+    ref = RecipeRef("default", "1", "sha256:00")
+    station.factory = ResultFactory(station.inspection.spec, recipe, ref, clock=plant.clock, random=bytes)
+    plant.engine_starts()
+    plant.engine_loads()
+    assert plant.sink.events == ["model.ready", "recipe.no_text"]
+    assert "reads none" in caplog.text
+
+
 def test_a_rule_below_the_threshold_of_the_model_is_an_event_and_a_warning(
     plants: list[_Plant], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.result import Evaluation, Prediction
 from edge_runtime.pipeline.recipe import Judgement, Recipe, Rule, judge
 from tests.fakes.values import make_prediction
@@ -210,3 +213,45 @@ def test_a_limit_of_what_was_not_measured_decides_nothing() -> None:
 def test_what_another_rule_says_is_not_ok_stays_so_when_a_value_was_not_measured() -> None:
     judgement = _judge([SCRATCH], Rule("depth", value_above=1.0), Rule("scratch"))
     assert (judgement.evaluation, judgement.reason) == (Evaluation.NOT_OK, "scratch 0.90")
+
+
+LOT = Rule("text", text_matches=Pattern(r"LOT \d{6}"), count_below=1)
+VOID = Rule("text", text_is="VOID", count_above=0)
+
+
+def texts(*read: str | None) -> list[Prediction]:
+    return [Prediction("text", 0.9, (0, 0, 10, 10), text=one) for one in read]
+
+
+@pytest.mark.parametrize("read", [["LOT 123456"], ["EXP 2027", " LOT 123456 "]])
+def test_an_expected_text_that_is_there_is_ok(read: list[str]) -> None:
+    assert _judge(texts(*read), LOT, VOID).evaluation is Evaluation.OK
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        ([], "nothing"),
+        ([None], "nothing"),
+        (["LOT 12345"], "'LOT 12345'"),
+        (["EXP 2027", None, "LOT 1234567"], "'EXP 2027', 'LOT 1234567'"),
+        (["a", "b", "c", "d", "e", "f"], "'a', 'b', 'c', 'd', 'e', ..."),
+    ],
+)
+def test_an_expected_text_that_is_missing_is_not_ok_and_what_was_read_is_told(
+    read: list[str | None], told: str
+) -> None:
+    reason = rf"text like 'LOT \\d{{6}}': 0 found, at least 1 needed; read: {told}"
+    assert _judge(texts(*read), LOT) == Judgement(Evaluation.NOT_OK, reason, None)
+
+
+def test_a_text_that_must_not_be_there_is_not_ok() -> None:
+    found = _judge(texts("VOID", "LOT 123456"), LOT, VOID)
+    assert found == Judgement(Evaluation.NOT_OK, "text 'VOID': 1 found, at most 0 allowed", 0.9)
+    assert _judge(texts("VOID 1", "void"), VOID).evaluation is Evaluation.OK
+
+
+def test_texts_of_other_labels_and_unsure_ones_do_not_count() -> None:
+    assert _judge([replace(one, label="plate") for one in texts("VOID")], VOID).evaluation is Evaluation.OK
+    assert _judge(texts("VOID"), replace(VOID, label="*")).evaluation is Evaluation.NOT_OK
+    assert _judge(texts("VOID"), replace(VOID, score_min=0.95)).evaluation is Evaluation.OK

@@ -183,3 +183,33 @@ def test_a_rule_below_the_threshold_of_its_label_is_found(rule: Rule, below: boo
 
 def test_a_model_without_labels_has_one_threshold() -> None:
     assert replace(FACTS, labels=()).threshold("*") == 0.25
+
+
+READING = Recipe(not_ok=(Rule("scratch", text_is="VOID", count_above=0),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "partial", "reason"),
+    [
+        (FACTS, False, "the recipe asks for texts, the model reads none"),
+        (replace(FACTS, reads_text=True), True, "some of the texts had to be left out"),
+        (None, True, "some of the texts had to be left out"),
+    ],
+)
+def test_a_recipe_about_texts_that_cannot_be_known_decides_nothing(
+    facts: ModelFacts | None,
+    partial: bool,  # noqa: FBT001 - a parameter
+    reason: str,
+) -> None:
+    clock = ManualClock()
+    verdict = replace(make_verdict(SCRATCH), partial=partial)
+    settled = Settled(make_frame(1, clock.mono_ns()), verdict)
+    result = _factory(clock, READING).build(settled, facts, COUNTERS, simulated=False)
+    assert (result.evaluation, result.reason) == (Evaluation.NOT_DECIDABLE, reason)
+
+
+def test_a_recipe_about_texts_judges_what_a_reader_reads() -> None:
+    clock = ManualClock()
+    settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(replace(SCRATCH, text="VOID")))
+    result = _factory(clock, READING).build(settled, replace(FACTS, reads_text=True), COUNTERS, simulated=False)
+    assert result.evaluation is Evaluation.NOT_OK
