@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.description import BY_LABEL_LIMIT, CHAIN, LABELS_BYTES_LIMIT
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import BY_LABEL_LIMIT, CHAIN, LABELS_BYTES_LIMIT
 from edge_runtime.engine.spec import ModelSpec, OutputSpec, ThresholdSpec
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.description import CHAIN
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import (
-    CHAIN,
     MANIFEST_NAME,
     Manifest,
     Weights,
@@ -123,7 +123,7 @@ def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) 
     if not (root / MANIFEST_NAME).exists() and (readers := _readers(root)):
         return _join_readers(root, readers)
     manifest = _manifest(root / MANIFEST_NAME)
-    if manifest.task == CHAIN:
+    if manifest.description.task == CHAIN:
         return _open_chain(root, manifest, wanted)
     forms = [form for form in manifest.weights if only in (None, form.files[0].file)]
     fitting = [form for backend in wanted for form in forms if backend in form.backends] if wanted else forms
@@ -264,7 +264,7 @@ def _describe(
         if form.format == "onnx"
         else inspect_ir(contents[0], where, len(contents[1]) if len(contents) > 1 else 0)
     )
-    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs)
+    graph = Graph({**facts.metadata, **beside.metadata}, facts.inputs, facts.outputs, sha256=form.files[0].sha256)
     if isinstance(facts, OnnxFacts):
         graph = replace(graph, operators=facts.operators, producer=facts.producer or facts.graph_name)
     spec, sources = resolve(manifest, graph, where)

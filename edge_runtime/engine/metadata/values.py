@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
-from typing import Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from edge_runtime.core.description import Description
 
 _LITERAL_LIMIT: Final = 1 << 20
 
@@ -40,3 +44,16 @@ def first(text: str | None) -> float | None:
     """Return the first number in ``text``."""
     numbers = floats(text)
     return numbers[0] if numbers else None
+
+
+def dotted(description: Description) -> dict[str, object]:
+    """Return what ``description`` states by dotted name: `task`, `input.color` ...; ``None`` = not stated."""
+    values: dict[str, object] = {
+        "task": description.task,
+        "decoder": description.decoder,
+        "labels": description.labels,
+    }
+    for section in ("input", "output", "thresholds"):
+        part = getattr(description, section)
+        values |= {f"{section}.{one.name}": getattr(part, one.name) for one in fields(part)}
+    return values | {"thresholds.by_label": description.thresholds.by_label or None}

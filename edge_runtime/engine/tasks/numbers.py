@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.core.description import LABEL_BYTES_LIMIT
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import LABEL_BYTES_LIMIT
 from edge_runtime.core.result import PREDICTIONS_LIMIT, Prediction
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.tasks.base import find_output, refuse_labels, refuse_outputs, static_shape

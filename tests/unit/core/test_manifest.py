@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from edge_runtime.core.acceptance import Gates, Tolerances
+from edge_runtime.core.description import TASKS, InputFields, OutputFields, Thresholds, wrong_values
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import (
-    SIZE_LIMIT_BYTES,
-    TASKS,
-    InputFields,
-    OutputFields,
-    Thresholds,
-    Weights,
-    WeightsFile,
-    bare_digest,
-    parse_manifest,
-    wrong_values,
-)
+from edge_runtime.core.manifest import SIZE_LIMIT_BYTES, Weights, WeightsFile, bare_digest, parse_manifest
 
 SHA = "ab" * 32
 
@@ -72,14 +62,19 @@ def test_a_full_manifest_keeps_every_value() -> None:
     manifest = parse_manifest(raw())
 
     assert (manifest.name, manifest.version, manifest.release) == ("surface-defects", "1.2.0-rc1+4", 7)
-    assert (manifest.task, manifest.decoder, manifest.labels) == ("detection", "yolo", ("scratch", "dent"))
+    described = manifest.description
+    assert (described.task, described.decoder, described.labels) == (
+        "detection",
+        "yolo",
+        ("scratch", "dent"),
+    )
     files = (WeightsFile("weights/model.onnx", SHA),)
     assert manifest.weights == (Weights(files, "onnx", "int8", ("openvino", "onnxruntime")),)
-    assert manifest.input == InputFields(
+    assert described.input == InputFields(
         "NCHW", "RGB", (288, 512), "letterbox", "area", 0.875, (0.485, 0.456, 0.406), (0.25,), 255.0, 114
     )
-    assert manifest.output == OutputFields("output0", boxes="cxcywh", normalized=False, characters=("a", " "))
-    assert manifest.thresholds == Thresholds(0.25, 0.5, 100, {"dent": 0.4})
+    assert described.output == OutputFields("output0", boxes="cxcywh", normalized=False, characters=("a", " "))
+    assert described.thresholds == Thresholds(0.25, 0.5, 100, {"dent": 0.4})
     assert manifest.tolerances == Tolerances(0.05, 0.8)
     assert manifest.golden["gates"] == {"p99_ms": 50}
     assert manifest.gates == Gates(p99_ms=50)
@@ -100,9 +95,15 @@ def test_what_is_not_stated_stays_unknown() -> None:
 
     manifest = parse_manifest(json.dumps(least).encode())
 
-    assert (manifest.task, manifest.decoder, manifest.labels, manifest.release) == (None, None, None, None)
-    assert manifest.input == InputFields()
-    assert manifest.thresholds == Thresholds()
+    described = manifest.description
+    assert (described.task, described.decoder, described.labels, manifest.release) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert described.input == InputFields()
+    assert described.thresholds == Thresholds()
     assert manifest.tolerances == Tolerances()
     assert manifest.weights[0].format == "onnx"
 
@@ -125,13 +126,13 @@ def test_a_package_may_have_one_form_for_each_backend() -> None:
 
 
 def test_a_pad_of_one_grey_level_may_be_written_per_channel() -> None:
-    assert parse_manifest(raw(input={"pad": [114, 114, 114]})).input.pad == 114
+    assert parse_manifest(raw(input={"pad": [114, 114, 114]})).description.input.pad == 114
 
 
 def test_every_problem_is_said_at_once() -> None:
     found = problems(raw(schema="edge-model/2", name="Bad Name", labels=[], weights={"file": "m.onnx"}))
 
-    assert [line.partition(":")[0] for line in found] == ["schema", "name", "weights.sha256", "labels"]
+    assert [line.partition(":")[0] for line in found] == ["schema", "labels", "name", "weights.sha256"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edge_runtime.core.manifest import DECODERS
+from edge_runtime.core.description import DECODERS
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.metadata.defaults import CENTRED, FRACTIONS
 from edge_runtime.engine.spec import InputSpec, ModelSpec, OutputSpec, ThresholdSpec

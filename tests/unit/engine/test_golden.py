@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.core.acceptance import Tolerances
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.golden import GoldenFrame
-from edge_runtime.core.manifest import Tolerances
 from edge_runtime.engine.golden import Comparison, compare, read_golden, read_picture
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from edge_runtime.core.description import BY_LABEL_LIMIT, wrong_values
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import BY_LABEL_LIMIT, wrong_values
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.engine.base import EngineInfo
 from edge_runtime.engine.lane import Answer
