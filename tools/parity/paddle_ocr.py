@@ -47,7 +47,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
 
 
 def _regions(detector: Any, pixels: np.ndarray) -> Found:  # noqa: ANN401 - a TextDetector
-    """Do the steps of its ``__call__`` but the last, which sorts the regions and leaves their scores where they were."""
+    """Do the steps of its ``__call__`` but the last, which sorts regions and leaves their scores where they were."""
     maps = detector.session(detector.get_preprocess()(pixels.copy()))
     found: Found = []
     for corners, score in zip(*detector.postprocess_op(maps, pixels.shape[:2]), strict=True):
