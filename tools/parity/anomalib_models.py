@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import onnx
 import torch
 from anomalib.models import Padim, Patchcore
 from record import Found, Picture, rle_of, write
@@ -32,7 +33,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
     model.eval()
     with tempfile.TemporaryDirectory() as root:
         written = model.to_onnx(Path(root), input_size=(SIDE, SIDE))
-        Path(written).rename(folder / "model.onnx")
+        onnx.save(onnx.load(written), folder / "model.onnx")  # the weights are in a second file beside the first
     found = [_see(model, one) for one in pictures]
     manifest = {
         "task": "anomaly",

@@ -1,4 +1,4 @@
-"""DETR and RT-DETR of transformers (Apache-2.0), small and random, and their own postprocessing."""
+"""RT-DETR of transformers (Apache-2.0), small and random, and its own postprocessing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ import torch
 import transformers
 from record import Found, Picture, choose_score, clipped, write
 from transformers import (
-    DetrConfig,
-    DetrForObjectDetection,
-    DetrImageProcessor,
-    ResNetConfig,
     RTDetrConfig,
     RTDetrForObjectDetection,
     RTDetrImageProcessor,
@@ -30,21 +26,6 @@ LOW_SCORE = 0.2
 CANDIDATES = 40
 _NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
 _SMALL = {"num_queries": QUERIES, "d_model": 64, "decoder_layers": 2, "decoder_ffn_dim": 128}
-
-
-def _detr() -> torch.nn.Module:
-    backbone = ResNetConfig(
-        embedding_size=16,
-        hidden_sizes=[16, 32, 48, 64],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage4"],
-    )
-    sizes = {"encoder_layers": 1, "encoder_ffn_dim": 128, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    config = DetrConfig(
-        backbone_config=backbone, use_timm_backbone=False, use_pretrained_backbone=False, **_SMALL, **sizes, **_NAMES
-    )
-    return DetrForObjectDetection(config)
 
 
 def _rtdetr() -> torch.nn.Module:
@@ -71,7 +52,7 @@ def _rtdetr() -> torch.nn.Module:
     return RTDetrForObjectDetection(config)
 
 
-EXPORTS = {"transformers-detr": (_detr, DetrImageProcessor), "transformers-rtdetr": (_rtdetr, RTDetrImageProcessor)}
+EXPORTS = {"transformers-rtdetr": (_rtdetr, RTDetrImageProcessor)}
 
 
 def make(name: str, folder: Path, pictures: list[Picture]) -> None:
@@ -101,7 +82,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
         "labels": list(LABELS),
         "input": {"color": "RGB", "resize": "stretch", "scale": 255, **normal},
         "thresholds": {"score": score},
-        "output": {"activation": "softmax", "background": "last"} if "rt" not in name else {"activation": "sigmoid"},
+        "output": {"activation": "sigmoid"},
     }
     settings = {"threshold": score, "resize": "cv2.resize to the size of the input, linear", "seed": seed}
     write(folder, "transformers", transformers.__version__, settings, manifest, list(zip(pictures, found, strict=True)))
@@ -118,13 +99,6 @@ def _wake(network: torch.nn.Module, batch: torch.Tensor) -> None:
         return network(pixel_values=batch)
 
     settle_norms(network, forward)
-    if hasattr(network, "class_labels_classifier"):
-        with torch.no_grad():  # fresh ones are so small that all queries answer the same
-            network.model.query_position_embeddings.weight.normal_()
-        spread([network.bbox_predictor.layers[-1]], forward, std=1.0, mean=torch.tensor([0.0, 0.0, -1.5, -1.5]))
-        no_object = torch.tensor([0.0] * len(LABELS) + [2.5])  # the last class
-        spread([network.class_labels_classifier], forward, std=1.5, mean=no_object)
-        return
     decoder = network.model.decoder
     spread([network.model.enc_score_head], forward, std=1.0, mean=0.0)
     spread([one.layers[-1] for one in decoder.bbox_embed], forward, std=0.5, mean=0.0)

@@ -252,8 +252,10 @@ def _labelled(result: Any, index: int, score: float) -> dict[str, Any]:  # noqa:
 
 
 def _boxes(result: Any) -> Found:  # noqa: ANN401 - a Results
-    rows = result.boxes.data.cpu().double().numpy()
-    return [_labelled(result, row[5], row[4]) | {"box": box_of(row[:4])} for row in rows]
+    rows = result.boxes.data.cpu().double()
+    height, width = result.orig_shape
+    rows[:, :4] = rows[:, :4].clamp(min=0).minimum(torch.tensor([width, height] * 2))  # RT-DETR's hang out
+    return [_labelled(result, row[5], row[4]) | {"box": box_of(row[:4])} for row in rows.tolist()]
 
 
 def _masks(result: Any) -> Found:  # noqa: ANN401 - a Results
