@@ -12,6 +12,7 @@ from surface_defects.engines import overlap_matrix
 from surface_defects.precision import LEVELS, average_precision
 
 from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.engine.base import EngineOptions
 from edge_runtime.engine.loader import UNFORESEEN, LoadedModel, make_engine
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
@@ -67,7 +68,7 @@ class Contender:
         judged = replace(package, spec=replace(package.spec, thresholds=limits))
         started_ns = time.perf_counter_ns()
         try:
-            self._engine = make_engine(package, backend, "CPU", threads, None)
+            self._engine = make_engine(package, backend, EngineOptions(threads=threads))
             self.model = LoadedModel(judged, self._engine, 1, started_ns)
         except EdgeError:
             raise

