@@ -39,7 +39,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
         "task": "anomaly",
         "decoder": "anomalib",
         "labels": ["normal", "anomalous"],
-        "input": {"color": "RGB", "resize": "stretch", "scale": 255},
+        "input": {"color": "RGB", "resize": "stretch", "interpolation": "linear", "scale": 255},
     }
     settings = {"resize": "cv2.resize to the size of the input, linear"}
     write(folder, "anomalib", version("anomalib"), settings, manifest, list(zip(pictures, found, strict=True)))

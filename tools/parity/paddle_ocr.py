@@ -42,7 +42,7 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
         answers = [(line, _text(recognizer, line.pixels)) for line in _lines(folder, pictures, found)]
     # A corner of a region is rounded to a pixel, which is much of a low line. How far a line is padded to the right
     # moves the score of what is read, not the text.
-    tolerance = {"box": 0.85, "score": 5e-3 if name == "rapidocr-det" else 0.05}
+    tolerance = {"box": 0.8, "score": 5e-3 if name == "rapidocr-det" else 0.05}
     write(folder, "rapidocr", version("rapidocr"), settings, manifest, answers, tolerance=tolerance)
 
 

@@ -85,6 +85,8 @@ def make(name: str, folder: Path, pictures: list[Picture]) -> None:
         "input": {"color": "RGB", "resize": "stretch", "scale": 255},
         "thresholds": {"score": score},
     }
+    if "mask" in name:
+        manifest |= {"task": "instance_segmentation", "decoder": "maskrcnn"}
     write(folder, "torchvision", torchvision.__version__, settings, manifest, list(zip(pictures, found, strict=True)))
 
 
@@ -109,11 +111,11 @@ def _wake(network: torch.nn.Module, batch: list[torch.Tensor]) -> None:
         spread([rpn.bbox_pred], forward, std=0.3, mean=0.0)
         predictor = network.roi_heads.box_predictor
         classes, boxes = [predictor.cls_score], [predictor.bbox_pred]
-        if network.roi_heads.has_mask():
-            spread([network.roi_heads.mask_predictor.mask_fcn_logits], forward, std=2.0, mean=0.0)
     spread(boxes, forward, std=1.0, mean=0.0)
     spread(classes, forward, std=1.5, mean=0.0)
     _raise_background(classes, lambda: sum(len(one["scores"]) for one in network(batch)))
+    if hasattr(network, "roi_heads") and network.roi_heads.has_mask():  # it sees what the boxes leave
+        spread([network.roi_heads.mask_predictor.mask_fcn_logits], forward, std=2.0, mean=0.0)
 
 
 def _raise_background(layers: list[torch.nn.Module], count: Any) -> None:  # noqa: ANN401 - counts the boxes
