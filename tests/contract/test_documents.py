@@ -11,6 +11,7 @@ import yaml
 
 from edge_runtime.cli import VERBS
 from edge_runtime.config.schema import Settings
+from edge_runtime.core.description import DECODERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "ARCHITECTURE.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
@@ -74,3 +75,11 @@ def test_no_machine_path_or_registry_host_is_committed() -> None:
     texts = [f for f in files if f.endswith((".py", ".md", ".toml", ".sh", ".yaml", ".json")) or "/" not in f]
     found = [f for f in texts if (ROOT / f).is_file() and wrong.search((ROOT / f).read_text(errors="replace"))]
     assert [f for f in found if f != str(Path(__file__).relative_to(ROOT))] == []
+
+
+def test_every_family_and_decoder_has_a_row() -> None:
+    page = (ROOT / "docs" / "model-families.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.partition("## Families")[2].splitlines() if line.startswith("| ")]
+    cells = " ".join(cell for row in rows for cell in row)
+    words = {*DECODERS, *(decoder for decoders in DECODERS.values() for decoder in decoders)}
+    assert words == set(re.findall(r"`(\w+)`", cells))

@@ -13,9 +13,9 @@ _AXES: Final = 4
 
 
 def stated(graph: Graph) -> dict[str, object]:
-    """Return what holds for all of them: RGB 0..1 in, resize and normalisation in the graph (`openvino_inferencer.py`).
+    """Return what holds for all of them: RGB 0..1 in, resized with antialiasing as torchvision's `Resize` does.
 
-    Anomalib resizes with antialiasing (torchvision's `Resize`), to which `area` comes nearest.
+    Normalisation, and that resize once more, are in the graph (`openvino_inferencer.py`).
     """
     names = [{one.name, *one.aliases} & _NAMES for one in graph.outputs]
     image = graph.inputs[0] if len(graph.inputs) == 1 else None
@@ -30,5 +30,5 @@ def stated(graph: Graph) -> dict[str, object]:
         "input.color": "RGB",
         "input.scale": 255.0,
         "input.resize": "stretch",
-        "input.interpolation": "area",
+        "input.interpolation": "antialias",
     }

@@ -231,7 +231,7 @@ def test_a_device_that_tells_nothing_of_its_layers_is_taken_at_its_word_for_the_
         get_property=properties.__getitem__,
         outputs=[],
     )
-    info = _info(silent, EngineOptions(device="NPU"))
+    info = _info(silent, [], EngineOptions(device="NPU"))
     assert (info.device, info.precision, info.streams, info.threads) == ("NPU", precision, 1, 0)
     assert "NPU does not tell" in info.notes[0]
 
