@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
 
 _CONTROL: Final = frozenset({"If", "Loop", "TensorIterator"})
+_SOURCES: Final = frozenset({"Const", "Parameter", "ReadValue"})
 _BODIES: Final = ("body", "then_body", "else_body")
 _BITS: Final = {
     "f64": 64,
@@ -84,6 +85,8 @@ class IrRules:
         self.control += kind in _CONTROL
         if self.control > CONTROL_LIMIT:
             refuse("unsafe", f"{self.where}: more than {CONTROL_LIMIT} If and Loop", "simplify the control flow")
+        if kind not in _SOURCES and layer.find("./input/port") is None:  # OpenVINO's reader crashes for some of them
+            refuse("unsafe", f"{self.where}: {_title(layer)} has no input", _AGAIN)
         data = layer.find("data")
         if kind == "Const":
             self._constant(layer, {} if data is None else data.attrib)

@@ -57,6 +57,10 @@ _NEEDED: Final = (
     | dict.fromkeys(_NEED_THREE.split(), 3)
     | {"BatchNormalization": 5, "MelWeightMatrix": 5, "QLinearConv": 8, "QLinearMatMul": 8}
 )
+_EVERY_INPUT: Final = frozenset(
+    {"Concat", "Einsum", "FeatureVectorizer", "Max", "Mean", "Min", "Scan", "SequenceConstruct", "SequenceMap", "Sum"}
+)
+"""Operators that take any number of inputs and none that is left out: ONNX Runtime crashes at `Einsum` with one."""
 _INPUTS_SINCE: Final = {"Pad": (11, 2), "Slice": (10, 3), "Reshape": (5, 2), "TopK": (10, 2), "Upsample": (9, 2)}
 """Operator -> the operator set from which on what was an attribute is an input, and how many inputs it has then."""
 
@@ -113,6 +117,8 @@ class Rules:
         if given < needed:
             message = f"{self.where}: {node.operator} has {given} input(s), it needs {needed}"
             refuse("unsafe", message, "export it again")
+        if "" in node.inputs and node.operator in _EVERY_INPUT:
+            refuse("unsafe", f"{self.where}: {node.title} leaves an input out", "export it again")
         if not any(node.outputs):
             refuse("unsafe", f"{self.where}: a {node.operator} makes nothing", "export it again")
 

@@ -183,6 +183,7 @@ GATE: dict[str, Evil] = {
     "functions_in_circles": unsafe(_functions_in_circles, "model-local functions"),
     "conv_of_one_input": operator("Conv", words="Conv has 1 input(s), it needs 2"),
     "conv_of_a_blank_input": operator("Conv", ["x", ""], words="Conv has 1 input(s), it needs 2"),
+    "einsum_of_a_blank_input": operator("Einsum", ["x", ""], equation="ij,jk->ik", words="leaves an input out"),
     "pad_of_one_input": operator("Pad", words="Pad has 1 input(s), it needs 2"),
     "gathernd_of_one_input": operator("GatherND", words="GatherND has 1 input(s), it needs 2"),
     "sum_of_nothing": operator("Sum", [], words="Sum has 0 input(s), it needs 1"),

@@ -149,16 +149,20 @@ def _constant(root: ET.Element, rng: random.Random) -> None:
 
 
 def _wrap(root: ET.Element, rng: random.Random) -> None:
-    """A layer with the whole model as its body, again and again."""
+    """One more layer with the whole model in its body, in the body of another, and so on."""
     layers, edges = root.find("layers"), root.find("edges")
-    if layers is None or edges is None or len(layers) > 2000:
+    if layers is None or edges is None:
         return
-    for _ in range(rng.choice((1, 2, 6))):
-        body = ET.Element("body")
-        body.extend([copy.deepcopy(layers), copy.deepcopy(edges)])
-        layer = ET.SubElement(layers, "layer", {"id": str(9000 + len(layers)), "name": "w", "version": "opset8"})
-        layer.set("type", rng.choice(("TensorIterator", "Loop", "If")))
-        layer.append(body)
+    inside = [copy.deepcopy(layers), copy.deepcopy(edges)]
+    for _ in range(rng.choice((1, 2, 6, 60))):
+        layer = ET.Element("layer", {"id": "9999", "name": "w", "version": "opset8"})
+        kind, body = rng.choice((("TensorIterator", "body"), ("Loop", "body"), ("If", "then_body")))
+        layer.set("type", kind)
+        ET.SubElement(layer, body).extend(inside)
+        outer = ET.Element("layers")
+        outer.append(layer)
+        inside = [outer, ET.Element("edges")]
+    layers.extend(inside[0])
 
 
 CHANGES: Final[tuple[Callable[[ET.Element, random.Random], None], ...]] = (

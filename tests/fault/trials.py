@@ -90,6 +90,7 @@ class Trials:
             refused = gate(label, path)
             if refused is not None:
                 on_end(refused)
+                self._loop.turn(0)  # a gate may take its time, too, and deadlines go on meanwhile
                 continue
             while self._busy >= self._parallel:
                 self._loop.turn(0.1)

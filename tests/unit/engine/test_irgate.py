@@ -91,8 +91,11 @@ def test_an_input_of_a_size_of_thousands_of_digits_is_unknown() -> None:
 
 def many(kind: bytes, count: int) -> bytes:
     """`IR` with more layers that nothing reads."""
-    layers = b"".join(b'<layer id="%d" name="n" type="%s" version="opset1"/>' % (10 + at, kind) for at in range(count))
-    return IR.replace(LAST, layers + LAST)
+    text = b'<layer id="%d" name="n" type="%s" version="opset1"><input><port id="0"/></input></layer>'
+    layers = b"".join(text % (10 + at, kind) for at in range(count))
+    edge = b'<edge from-layer="0" from-port="0" to-layer="%d" to-port="0"/>'
+    edges = b"".join(edge % (10 + at) for at in range(count))
+    return IR.replace(LAST, layers + LAST + edges)
 
 
 def test_an_ir_of_too_many_operators_is_refused() -> None:
@@ -111,10 +114,12 @@ def test_an_ir_of_too_much_control_flow_is_refused() -> None:
 def nested(depth: int) -> bytes:
     body = b"<then_body><layers/><edges/></then_body>"
     for _ in range(depth - 1):
-        inner = b'<layer id="0" name="i" type="If" version="opset8">' + body + b"</layer>"
-        body = b"<then_body><layers>" + inner + b"</layers><edges/></then_body>"
-    layer = b'<layer id="9" name="i" type="If" version="opset8">' + body + b"</layer>"
-    return IR.replace(LAST, layer + LAST)
+        given = b'<layer id="1" name="p" type="Parameter" version="opset1"><output><port id="0"/></output></layer>'
+        inner = b'<layer id="0" name="i" type="If" version="opset8"><input><port id="0"/></input>' + body + b"</layer>"
+        edge = b'<edge from-layer="1" from-port="0" to-layer="0" to-port="0"/>'
+        body = b"<then_body><layers>" + given + inner + b"</layers><edges>" + edge + b"</edges></then_body>"
+    layer = b'<layer id="9" name="i" type="If" version="opset8"><input><port id="0"/></input>' + body + b"</layer>"
+    return IR.replace(LAST, layer + LAST + b'<edge from-layer="0" from-port="0" to-layer="9" to-port="0"/>')
 
 
 def test_an_ir_nested_too_deep_is_refused() -> None:
@@ -138,6 +143,12 @@ EDGE = b'<edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>'
         (b'element_type="f16"', b'element_type="string"', "model.unsafe", "is of the type 'string'"),
         (b"<dim>2</dim>", b"<dim>4611686018427387904</dim>", "model.unsafe", "impossible shape"),
         (b"<dim>2</dim>", b"<dim>two</dim>", "model.unsafe", "impossible shape two"),
+        (
+            b'type="Const" version="opset1"><data',
+            b'type="MaxPool" version="opset1"><data',
+            "model.unsafe",
+            "has no input",
+        ),
         (b'strides="1,1"', b'strides="1,0"', "model.unsafe", "strides of Add 'sum' is 0"),
         (b'axis="-1"', b'axis="-2147483648"', "model.unsafe", "axis of Add 'sum' is -2147483648"),
         (b'<layer id="3"', b'<layer id="1"', "model.unreadable", "two layers have the id '1'"),
@@ -163,8 +174,7 @@ def test_an_ir_whose_parts_do_not_fit_is_refused(old: bytes, new: bytes, code: s
     assert caught.value.help
 
 
-def test_an_ir_with_bare_layers_is_read_without_a_crash() -> None:
+def test_an_ir_with_bare_layers_is_refused_without_a_crash() -> None:
     layers = b'<layer id="0" type="Parameter" name="p"/><layer id="1" type="Result" name="r"/>'
-    facts = inspect_ir(b"<net><layers>" + layers + b"</layers></net>", "m.xml", 0)
-    assert facts.inputs == [TensorInfo("p", "", None)]
-    assert facts.outputs == [TensorInfo("r", "", ())]
+    with pytest.raises(DataError, match="Result 'r' has no input"):
+        inspect_ir(b"<net><layers>" + layers + b"</layers></net>", "m.xml", 0)
