@@ -148,7 +148,7 @@ def _check(options: EngineOptions, workers: int) -> None:
 
 
 def _compile(package: Package, backend: str, options: EngineOptions) -> Model:
-    """Compile ``package``, or each step of it, with ``backend``; see `load_engine`."""
+    """Return ``package``, or each step of it, compiled with ``backend``; see `load_engine`."""
     if package.chain:
         models = [_compile(one, backend, options) for one in package.chain]
         return ChainModel(models, package.steps, package.spec)

@@ -177,10 +177,14 @@ def prediction_fields(prediction: Prediction) -> Reply:
     """Return a prediction as JSON fields; what it does not have has no field."""
     fields: Reply = {"label": prediction.label, "score": prediction.score, "id": prediction.id}
     others = {name: getattr(prediction, name) for name in ("box", *_SHAPES, "value")}
-    fields |= {name: value for name, value in others.items() if value is not None}
+    fields |= {name: _lists(value) for name, value in others.items() if value is not None}
     if prediction.alternative:
         fields["alternative"] = True
     return fields
+
+
+def _lists(value: object) -> object:
+    return [_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _leave_out_shapes(predictions: list[Reply]) -> bool:

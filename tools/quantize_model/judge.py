@@ -13,6 +13,7 @@ from surface_defects.precision import LEVELS, average_precision
 
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.engine.base import EngineOptions
+from edge_runtime.engine.lane import FixedModel
 from edge_runtime.engine.loader import UNFORESEEN, LoadedModel, make_engine
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
@@ -59,6 +60,9 @@ class Contender:
             DataError: the engine cannot, or the model does not do what its description says.
         """
         limit_cv2_threads()
+        if package.spec.input.fit != "fixed":
+            message = f"{package.ref.name}: its input has no size of its own"
+            raise DataError("model.unsupported", message, help='write "input": {"size": [height, width]} and try again')
         self.package = package
         limits = package.spec.thresholds
         if package.spec.task == "classification":
@@ -69,7 +73,7 @@ class Contender:
         started_ns = time.perf_counter_ns()
         try:
             self._engine = make_engine(package, backend, EngineOptions(threads=threads))
-            self.model = LoadedModel(judged, self._engine, 1, started_ns)
+            self.model = LoadedModel(judged, FixedModel(self._engine, judged.spec), 1, started_ns)
         except EdgeError:
             raise
         except Exception as error:  # what native libraries raise about the files of strangers is written down nowhere
