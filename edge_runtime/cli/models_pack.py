@@ -43,7 +43,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer(root: Path, args: argparse.Namespace) -> None:
-    """Write the golden answers of a package, and the hashes that it lacks."""
+    """Write the golden answers of a package, and the hashes that it lacks; of one without pictures these only."""
+    if not (root / FOLDER).exists():
+        if fill_hashes(root):
+            print(f"wrote {root / MANIFEST_NAME}: hashes added")
+        open_package(root)
+        print(f"note: no golden frames; with pictures in {root / FOLDER} other boxes can check that they see the same")
+        return
     answers = root / FOLDER / ANSWERS_NAME
     _refuse_to_replace([answers], force=args.force)
     pictures = _pictures(root / FOLDER)
@@ -55,9 +61,9 @@ def _answer(root: Path, args: argparse.Namespace) -> None:
 
 def _pack(args: argparse.Namespace) -> None:
     """Make a package of a bare model: made and tried beside its place, then written there, the manifest last."""
+    package = open_package(args.model, () if args.backend == "auto" else (args.backend,))
     if args.out is None:
         raise DataError("pack.usage", f"{args.model} is no package", help="say where to make one: --out DIR")
-    package = open_package(args.model, () if args.backend == "auto" else (args.backend,))
     if package.manifest is not None:
         message = f"{args.model} belongs to a package already"
         raise DataError("pack.usage", message, help=f"edge-runtime models pack {args.model.parent}")

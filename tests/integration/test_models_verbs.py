@@ -116,6 +116,8 @@ def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     manifest = json.loads((root / "edge-model.json").read_text())
     right = manifest["weights"].pop("sha256")
     (root / "edge-model.json").write_text(json.dumps(manifest))
+    assert "edge-runtime models pack" in edge("models", "inspect", root).stderr
+    (root / "golden").mkdir()
     none = edge("models", "pack", root)
     assert none.returncode == 65
     assert "expected 1 to 200 pictures" in none.stderr
@@ -127,9 +129,22 @@ def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     assert edge("models", "pack", root).returncode == 65
 
 
+def test_a_package_without_pictures_gets_its_hashes(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours")
+    manifest = json.loads((root / "edge-model.json").read_text())
+    right = manifest["weights"].pop("sha256")
+    (root / "edge-model.json").write_text(json.dumps(manifest))
+    done = edge("models", "pack", root)
+    assert done.returncode == 0, done.stderr
+    assert "no golden frames" in done.stdout
+    assert json.loads((root / "edge-model.json").read_text())["weights"]["sha256"] == right
+    assert edge("models", "inspect", root).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("pack", "nowhere.onnx"), "no such file"),
         (("pack", "bare.onnx"), "--out DIR"),
         (("pack", "package", "--out", "x"), "are for a bare model"),
         (("pack", "package/colours.onnx", "--out", "x"), "belongs to a package already"),
