@@ -111,6 +111,16 @@ def test_a_bare_model_becomes_a_package_that_other_boxes_can_check(tmp_path: Pat
     assert edge(*words, "--force", "--backend", "onnxruntime").returncode == 0
 
 
+def test_a_directory_of_another_system_becomes_a_package(tmp_path: Path) -> None:
+    (tmp_path / "colours" / "3").mkdir(parents=True)
+    (tmp_path / "colours" / "3" / "model.onnx").write_bytes(colours(metadata=KNOWN).SerializeToString())
+    done = edge("models", "pack", tmp_path / "colours", "--out", tmp_path / "p", "--golden", pictures(tmp_path / "f"))
+    assert done.returncode == 0, done.stderr
+    manifest = parse_manifest((tmp_path / "p" / "edge-model.json").read_bytes())
+    assert (manifest.name, manifest.weights[0].files[0].file) == ("colours", "model.onnx")
+    assert edge("models", "validate", tmp_path / "p").returncode == 0
+
+
 def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     root = write_package(tmp_path, "colours")
     manifest = json.loads((root / "edge-model.json").read_text())
@@ -148,7 +158,7 @@ def test_a_package_without_pictures_gets_its_hashes(tmp_path: Path) -> None:
         (("pack", "bare.onnx"), "--out DIR"),
         (("pack", "package", "--out", "x"), "are for a bare model"),
         (("pack", "package/colours.onnx", "--out", "x"), "belongs to a package already"),
-        (("pack", "empty"), "no edge-model.json in it"),
+        (("pack", "empty"), "a directory without edge-model.json"),
     ],
 )
 def test_what_cannot_be_packed_says_why(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
