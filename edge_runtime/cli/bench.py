@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cli.choose import add_arguments, run_choose
 from edge_runtime.cli.output import EXIT_FAILED, EXIT_USAGE, say
-from edge_runtime.cli.values import number, size, whole
+from edge_runtime.cli.values import MODEL_HELP, number, size, whole
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "loopback) in turn on the same model in the same run; then what the steps around the inference cost beside it; "
         "then, at 30 frames per second, the time from capture to the broker's acknowledgement.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, gpu or npu (default: auto)")
     parser.add_argument(
         "--backend", default="auto", choices=("auto", "openvino", "onnxruntime"), help="inference engine"
@@ -39,10 +39,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--in-flight",
+        "--streams",  # its first name, which scripts may use
         type=whole(1, IN_FLIGHT_MAX),
         default=3,
         metavar="N",
-        help="frames in the engine at a time (default: 3)",
+        help="frames in the engine at a time (default: 3); --streams is its older name",
     )
     parser.add_argument(
         "--size", type=size, default="1024x576", metavar="WxH", help="size of the frames (default: 1024x576)"

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.finding import Finding
     from edge_runtime.config.loader import Loaded
+    from edge_runtime.config.schema import Inspection
+    from edge_runtime.engine.package import Package
+
+_LABELS_TOLD = 10
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "check",
         help="validate a configuration: every mistake at once, with its place",
         description="Validate a configuration without starting anything. Exit code 0: valid, 78: not, 65: valid, but a "
-        "model file in it cannot be used, 69: valid, but --online found something that does not answer.",
+        "model in it cannot be used or a rule asks for what it does not tell, 69: valid, but --online found something "
+        "that does not answer.",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
@@ -78,17 +83,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
-    """Read and verify every model file, as the engine will, but load none."""
-    from edge_runtime.core.errors import DataError  # noqa: PLC0415 - a configuration with mistakes needs none of it
+    """Read and verify every model file, as the engine will, but load none; then hold the rules against what it says.
+
+    A bare model's labels stand in its file, where `config.files` cannot read them.
+    """
+    from edge_runtime.app.finding import Finding  # noqa: PLC0415 - a configuration with mistakes needs none of it
+    from edge_runtime.core.errors import DataError  # noqa: PLC0415
     from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
     for name, model in loaded.settings.models.items():
+        inspect = f"edge-runtime models inspect {model.path}"
         try:
-            open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
+            package = open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
         except DataError as error:
-            from edge_runtime.app.finding import Finding  # noqa: PLC0415 - as above
+            yield Finding("fail", f"model {name}: {error.message}", error.help or inspect)
+            continue
+        for inspection, settings in loaded.settings.inspections.items():
+            if settings.model == name:
+                for what in _rules_in_vain(settings, package):
+                    yield Finding("fail", f"inspection {inspection}: model {name} {what}", inspect)
 
-            yield Finding("fail", f"model {name}: {error.message}", error.help or f"models inspect {model.path}")
+
+def _rules_in_vain(inspection: Inspection, package: Package) -> Iterator[str]:
+    """Return why rules cannot apply, as `pipeline.results` will see it; it judges nothing then."""
+    from edge_runtime.config.files import ANY_LABEL  # noqa: PLC0415 - as above
+
+    rules, labels = inspection.recipe.not_ok, package.spec.labels
+    unknown = sorted({rule.label for rule in rules} - {ANY_LABEL, *labels}) if labels else []
+    if unknown:
+        yield f"has no label {', '.join(unknown)}; it has: {', '.join(labels[:_LABELS_TOLD])}"
+    if not package.reads_text and any(rule.text_is is not None or rule.text_matches is not None for rule in rules):
+        yield "reads no texts, and a rule asks for one"
 
 
 def _online(loaded: Loaded) -> Iterator[Finding]:

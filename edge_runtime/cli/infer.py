@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.values import MODEL_HELP
+
 if TYPE_CHECKING:
     import argparse
 
@@ -18,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="judge image files with a model",
         description="One JSON object for each image, in order. Exit 65 when an image or the model cannot be used.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="jpg, png, bmp, tiff or webp")
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, gpu or npu (default: auto)")
     parser.add_argument(

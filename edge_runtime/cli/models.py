@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.values import seconds
+from edge_runtime.cli.values import MODEL_HELP, seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="verify a model and print how it will be used",
         description="Reads and verifies the files without running the model. Exit 65 when it cannot be used as it is.",
     )
-    inspect.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    inspect.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     inspect.add_argument("--backend", choices=BACKENDS, help="show the form meant for this engine")
     inspect.add_argument("--json", action="store_true", help="one JSON object")
     inspect.set_defaults(run=run)
@@ -43,7 +43,7 @@ def _add_validate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the golden frames of the package and holds speed and memory against its gates, all in a confined process "
         "that is ended at the deadline. Exit 65 when the model must not be used on this box.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     _add_engine(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run_validate)
@@ -57,7 +57,7 @@ def _add_pack(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "answers to golden/expected.json and adds the hashes that its manifest lacks. With a bare model: makes a whole "
         "package of it in --out. Do it where the model is known to see what it should: other boxes are held to that.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="package directory, or a bare .onnx or .xml file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     parser.add_argument("--out", metavar="DIR", type=Path, help="where the package of a bare model is made")
     parser.add_argument(
         "--golden", metavar="DIR", type=Path, help="pictures (jpg, png) for the package of a bare model"

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         DataError: the model cannot be used, there are no pictures, or something is there already.
     """
     configure(style="text", level="critical", journal=False)
-    if args.model.is_dir():
+    if (args.model / MANIFEST_NAME).exists():
         if args.out is not None or args.golden is not None:
             message = f"{args.model} is a package: --out and --golden are for a bare model"
             raise DataError("pack.usage", message, help=f"put the pictures into {args.model / FOLDER}")
@@ -43,7 +43,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer(root: Path, args: argparse.Namespace) -> None:
-    """Write the golden answers of a package, and the hashes that it lacks."""
+    """Write the golden answers of a package, and the hashes that it lacks; of one without pictures these only."""
+    if not (root / FOLDER).exists():
+        if fill_hashes(root):
+            print(f"wrote {root / MANIFEST_NAME}: hashes added")
+        open_package(root)
+        print(f"note: no golden frames; with pictures in {root / FOLDER} other boxes can check that they see the same")
+        return
     answers = root / FOLDER / ANSWERS_NAME
     _refuse_to_replace([answers], force=args.force)
     pictures = _pictures(root / FOLDER)
@@ -54,10 +60,13 @@ def _answer(root: Path, args: argparse.Namespace) -> None:
 
 
 def _pack(args: argparse.Namespace) -> None:
-    """Make a package of a bare model: made and tried beside its place, then written there, the manifest last."""
+    """Make a package of a model that is none: tried beside its place, then written there, the manifest last."""
+    package = open_package(args.model, () if args.backend == "auto" else (args.backend,))
+    if package.chain and package.manifest is None:
+        message = f"{args.model} holds {len(package.chain)} models, which are no package together"
+        raise DataError("pack.usage", message, help=f"use it as it is, or write {MANIFEST_NAME} there with their steps")
     if args.out is None:
         raise DataError("pack.usage", f"{args.model} is no package", help="say where to make one: --out DIR")
-    package = open_package(args.model, () if args.backend == "auto" else (args.backend,))
     if package.manifest is not None:
         message = f"{args.model} belongs to a package already"
         raise DataError("pack.usage", message, help=f"edge-runtime models pack {args.model.parent}")
@@ -80,7 +89,7 @@ def _pack(args: argparse.Namespace) -> None:
 
 def _files(package: Package, args: argparse.Namespace, pictures: Sequence[Path]) -> dict[str, bytes]:
     """Return the content of the package by name, the manifest last: without it the rest is no package."""
-    name = "model" + args.model.suffix.lower()
+    name = "model.onnx" if package.format == "onnx" else "model.xml"
     files = {f"{FOLDER}/{one.name}": read_limited(one, PICTURE_LIMIT_BYTES) for one in pictures}
     files[name] = package.model
     if package.parts:

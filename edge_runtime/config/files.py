@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.checks import Mistake, entries, section
 from edge_runtime.core.errors import ConfigError, EdgeError
-from edge_runtime.core.layouts import MLMODEL_NAME, version_number
+from edge_runtime.core.layouts import METADATA_NAME, MLMODEL_NAME, reader_files, version_number
 from edge_runtime.core.source import SIM_SCENES, parse_source
 from edge_runtime.system.files import read_limited
 
@@ -84,9 +84,11 @@ def _manifest(loc: Loc, text: str, base: Path) -> tuple[Mapping[str, object] | N
 
 
 def _is_foreign(path: Path) -> bool:
-    """Tell whether a directory is laid out as other systems do; the engine looks closer."""
+    """Tell whether a directory is laid out as other systems do, or may read texts; the engine looks closer."""
     try:
-        return (path / MLMODEL_NAME).is_file() or any(version_number(one.name) for one in path.iterdir())
+        if any(one.name in (MLMODEL_NAME, METADATA_NAME) or version_number(one.name) for one in path.iterdir()):
+            return True
+        return bool(reader_files(path))
     except OSError:
         return False
 

@@ -31,6 +31,8 @@ FORMATS: Final = ("onnx", "openvino-ir")
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 BACKENDS: Final = ("openvino", "onnxruntime")
 
+_HELP: Final = "correct the model package; a package that was signed must be published again"
+_HELP_HASH: Final = "edge-runtime models pack DIRECTORY adds the hashes of files that you trust"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -131,7 +133,7 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         raise DataError(
             "manifest.invalid",
             f"{where}: {count}\n  " + "\n  ".join(problems),
-            help="correct the model package; a package that was signed must be published again",
+            help=_HELP_HASH if all("sha256: expected a text, found null" in one for one in problems) else _HELP,
         )
     return replace(manifest, ignored=tuple(ignored))
 

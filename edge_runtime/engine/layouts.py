@@ -1,8 +1,9 @@
-"""Model directories of other systems, opened as they are: MLflow's, and those of Triton and OpenVINO Model Server.
+"""Model directories of other systems, opened as they are: MLflow's, Triton's, OpenVINO Model Server's, Ultralytics'.
 
 Of a repository `NAME/VERSION/model.onnx` (or `.xml` and `.bin`) the highest version is taken, as both servers do unless
 their configuration says otherwise, which is not read. Of an MLflow model its `onnx` flavor is, and its signature has
-to be that of the model. Neither lists digests: the identity is that of the bare files.
+to be that of the model. Ultralytics' exporter puts an IR and its `metadata.yaml` into a directory of their own
+(`best_openvino_model`). None lists digests: the identity is that of the bare files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from edge_runtime.config.yaml12 import LIMIT_BYTES, parse
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.layouts import MLMODEL_NAME, version_number
+from edge_runtime.core.layouts import METADATA_NAME, MLMODEL_NAME, version_number
 from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def find_foreign(root: Path) -> Foreign | None:
     if (root / MLMODEL_NAME).exists():
         return _mlflow(root)
     versions = {number: name for name in _names(root) if (number := version_number(name)) and (root / name).is_dir()}
-    return _repository(root, versions) if versions else None
+    return _repository(root, versions) if versions else _exported(root)
 
 
 def check_signature(signature: str, inputs: Sequence[TensorInfo], where: str) -> None:
@@ -118,6 +119,14 @@ def _at(node: Node | None, *keys: str) -> Node | None:
         entry = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
         node = None if entry is None else entry.node
     return node
+
+
+def _exported(root: Path) -> Foreign | None:
+    """Return the only model beside a `metadata.yaml`, named as if its file had been."""
+    if not (root / METADATA_NAME).is_file():
+        return None
+    models = [name for name in _names(root) if Path(name).suffix.lower() in _FORMATS]
+    return Foreign(_inside(root, root / models[0]), Path(models[0]).stem) if len(models) == 1 else None
 
 
 def _repository(root: Path, versions: dict[int, str]) -> Foreign:

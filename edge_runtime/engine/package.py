@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.description import CHAIN
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.layouts import reader_files
 from edge_runtime.core.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -24,7 +25,7 @@ from edge_runtime.core.manifest import (
     parse_manifest,
 )
 from edge_runtime.core.result import ModelRef
-from edge_runtime.core.steps import STEPS_MIN, Step
+from edge_runtime.core.steps import Step
 from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.irgate import inspect_ir
 from edge_runtime.engine.joined import TURNS, join, reads_text
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.spec import ModelSpec
 
 BARE_VERSION: Final = "0"
-FILES_LIMIT: Final = 8
-"""Files of a directory that are looked into for models that read text together."""
+_MODELS_TOLD: Final = 5
 _FORMATS: Final = {".onnx": "onnx", ".xml": "openvino-ir"}
 
 
@@ -120,8 +120,10 @@ def _open(path: Path, wanted: Sequence[str]) -> Package:
 
 
 def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) -> Package:
-    if not (root / MANIFEST_NAME).exists() and (readers := _readers(root)):
-        return _join_readers(root, readers)
+    if not os.path.lexists(root / MANIFEST_NAME):
+        if readers := _readers(root):
+            return _join_readers(root, readers)
+        raise _no_manifest(root)
     manifest = _manifest(root / MANIFEST_NAME)
     if manifest.description.task == CHAIN:
         return _open_chain(root, manifest, wanted)
@@ -135,6 +137,16 @@ def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) 
     contents = [_read_verified(root, part) for part in form.files]
     ref = ModelRef(manifest.name, manifest.version, manifest.digest)
     return _describe(ref, manifest, form, contents, f"{root.name}/{form.files[0].file}", Sidecars())
+
+
+def _no_manifest(root: Path) -> DataError:
+    """Return what to say about a directory that is no package; mostly somebody meant the model inside."""
+    models = sorted(one.relative_to(root).as_posix() for one in root.glob("*") if one.suffix.lower() in _FORMATS)
+    inside = sorted(one.relative_to(root).as_posix() for one in root.glob("*/*") if one.suffix.lower() in _FORMATS)
+    found = ", ".join((models or inside)[:_MODELS_TOLD])
+    message = f"{root}: a directory without {MANIFEST_NAME}, with {found or 'no .onnx or .xml file in it'}"
+    help_ = f"name the model itself, like {root / found.partition(', ')[0]}" if found else "correct the path"
+    return DataError("model.missing", message, help=f"{help_}; a package has an {MANIFEST_NAME}")
 
 
 def _open_chain(root: Path, manifest: Manifest, wanted: Sequence[str]) -> Package:
@@ -166,9 +178,7 @@ def _readers(root: Path) -> list[Package]:
     Raises:
         DataError: code ``model.ambiguous``, there are more than these.
     """
-    files = sorted([*root.glob("*.onnx"), *root.glob("*/*.onnx")])
-    if not STEPS_MIN <= len(files) <= FILES_LIMIT:
-        return []
+    files = reader_files(root)
     by_task: dict[str, list[Package]] = {}
     for path in files:
         try:
@@ -225,7 +235,7 @@ def _open_bare(path: Path) -> Package:
     if kind is None or not path.is_file():
         found = "no such file" if not path.exists() else "not a model"
         message = f"{path}: {found}; expected a package directory, a .onnx or a .xml file"
-        raise DataError("model.missing", message, help="correct models.*.path")
+        raise DataError("model.missing", message, help="correct the path")
     files = [path, path.with_suffix(".bin")] if kind == "openvino-ir" else [path]
     contents = [_read(one) for one in files]
     hashes = [hashlib.sha256(content).hexdigest() for content in contents]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.yaml12 import parse
+from edge_runtime.core.layouts import METADATA_NAME
 from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.tree import Node
 
-METADATA_NAME: Final = "metadata.yaml"
 LABELS_NAME: Final = "labels.txt"
 SIZE_LIMIT_BYTES: Final = 1 << 20
 _MODELS: Final = (".onnx", ".xml")

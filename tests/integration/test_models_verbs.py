@@ -111,11 +111,23 @@ def test_a_bare_model_becomes_a_package_that_other_boxes_can_check(tmp_path: Pat
     assert edge(*words, "--force", "--backend", "onnxruntime").returncode == 0
 
 
+def test_a_directory_of_another_system_becomes_a_package(tmp_path: Path) -> None:
+    (tmp_path / "colours" / "3").mkdir(parents=True)
+    (tmp_path / "colours" / "3" / "model.onnx").write_bytes(colours(metadata=KNOWN).SerializeToString())
+    done = edge("models", "pack", tmp_path / "colours", "--out", tmp_path / "p", "--golden", pictures(tmp_path / "f"))
+    assert done.returncode == 0, done.stderr
+    manifest = parse_manifest((tmp_path / "p" / "edge-model.json").read_bytes())
+    assert (manifest.name, manifest.weights[0].files[0].file) == ("colours", "model.onnx")
+    assert edge("models", "validate", tmp_path / "p").returncode == 0
+
+
 def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     root = write_package(tmp_path, "colours")
     manifest = json.loads((root / "edge-model.json").read_text())
     right = manifest["weights"].pop("sha256")
     (root / "edge-model.json").write_text(json.dumps(manifest))
+    assert "edge-runtime models pack" in edge("models", "inspect", root).stderr
+    (root / "golden").mkdir()
     none = edge("models", "pack", root)
     assert none.returncode == 65
     assert "expected 1 to 200 pictures" in none.stderr
@@ -127,13 +139,26 @@ def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     assert edge("models", "pack", root).returncode == 65
 
 
+def test_a_package_without_pictures_gets_its_hashes(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours")
+    manifest = json.loads((root / "edge-model.json").read_text())
+    right = manifest["weights"].pop("sha256")
+    (root / "edge-model.json").write_text(json.dumps(manifest))
+    done = edge("models", "pack", root)
+    assert done.returncode == 0, done.stderr
+    assert "no golden frames" in done.stdout
+    assert json.loads((root / "edge-model.json").read_text())["weights"]["sha256"] == right
+    assert edge("models", "inspect", root).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("pack", "nowhere.onnx"), "no such file"),
         (("pack", "bare.onnx"), "--out DIR"),
         (("pack", "package", "--out", "x"), "are for a bare model"),
         (("pack", "package/colours.onnx", "--out", "x"), "belongs to a package already"),
-        (("pack", "empty"), "no edge-model.json in it"),
+        (("pack", "empty"), "a directory without edge-model.json"),
     ],
 )
 def test_what_cannot_be_packed_says_why(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

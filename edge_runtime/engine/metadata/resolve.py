@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.description import DECODERS, wrong_values
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.manifest import MANIFEST_NAME
+from edge_runtime.core.layouts import METADATA_NAME
+from edge_runtime.core.manifest import MANIFEST_NAME, SCHEMA
 from edge_runtime.engine.metadata import anomalib, lists, model_api, own, paddle, plain, rfdetr, signatures, ultralytics
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
@@ -29,7 +30,7 @@ from edge_runtime.engine.metadata.defaults import (
     UNTOLD,
 )
 from edge_runtime.engine.metadata.values import UnusableMetadataError, dotted
-from edge_runtime.engine.sidecars import LABELS_NAME, METADATA_NAME
+from edge_runtime.engine.sidecars import LABELS_NAME
 from edge_runtime.engine.sizes import FIRST
 from edge_runtime.engine.spec import WHOLE_DTYPES, InputSpec, ModelSpec, OutputSpec, ThresholdSpec
 
@@ -100,7 +101,14 @@ def resolve(
     if missing:
         message = f"{where}: not stated anywhere: {', '.join(missing)}"
         wanted = _what_to_write(missing)
-        raise DataError("model.ambiguous", message, help=f"write it in {MANIFEST_NAME} beside the model, like {wanted}")
+        help_ = f"write it in {MANIFEST_NAME} beside the model, like {wanted}"
+        if manifest is None:
+            head = f'"schema": "{SCHEMA}", "name": "my-model", "version": "1", "weights": {{"file": "{where}"}}'
+            help_ = (
+                f"write {MANIFEST_NAME} beside the model, like {{{head}, {wanted}}}, then "
+                "edge-runtime models pack DIRECTORY adds the hash"
+            )
+        raise DataError("model.ambiguous", message, help=help_)
     _check_values(stated.found, where)
     _check_family(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.description import DECODERS
+from edge_runtime.core.layouts import METADATA_NAME
 from edge_runtime.engine.metadata.values import literal
-from edge_runtime.engine.sidecars import METADATA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

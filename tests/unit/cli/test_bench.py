@@ -30,3 +30,16 @@ def test_figures_that_rest_on_nothing_are_a_failure(
     out, err = capsys.readouterr()
     assert json.loads(out) == found
     assert ("nothing was measured" in err) == (code == 1)
+
+
+@pytest.mark.parametrize("option", ["--in-flight", "--streams"])
+def test_frames_at_a_time_have_two_names(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def run(options: bench.BenchOptions) -> dict[str, Any]:
+        asked.append(options.in_flight)
+        return GOOD
+
+    monkeypatch.setattr(bench, "run_bench", run)
+    assert dispatch(["bench", "m.onnx", option, "5"]) == 0
+    assert asked == [5]

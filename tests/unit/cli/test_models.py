@@ -50,6 +50,19 @@ def test_inspect_says_what_to_write_for_a_bare_model(tmp_path: Path, capsys: pyt
     assert "edge-model.json" in error
 
 
+def test_what_inspect_says_to_write_is_a_package_once_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_bare(tmp_path, "colours")
+    dispatch(["models", "inspect", str(path)])
+    asked = capsys.readouterr().err
+    written = json.loads(asked[asked.index("{") : asked.rindex("}") + 1])
+    manifest = {**written, "labels": ["red", "green", "blue"], "task": "classification", "decoder": "softmax"}
+    (tmp_path / "edge-model.json").write_text(json.dumps(manifest))
+    assert dispatch(["models", "pack", str(tmp_path)]) == 0
+    assert dispatch(["models", "inspect", str(tmp_path)]) == 0
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_no_model_whatever_makes_a_traceback(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (write_bare(tmp_path, name), write_package(tmp_path, name)):

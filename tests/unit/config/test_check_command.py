@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.assets.make_models import colours
+from tests.unit.engine.test_package import BARE_METADATA
+
 ROOT = Path(__file__).parents[3]
 ASSETS = ROOT / "tests" / "assets" / "config"
 GOOD = "version: 1\nmqtt: {host: a}\ncameras:\n  top: {source: 'rtsp://u:hunter2@h/'}\nmodels:\n  m: {path: m.onnx}\n"
@@ -66,6 +69,25 @@ def test_a_model_that_cannot_be_used_is_found_without_an_engine(box: Path, conte
     found = json.loads(run("check", "--json", cwd=box).stdout)
     assert found["valid"] is True
     assert words in found["models"][0]["what"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("label: blu", "has no label blu; it has: red, green, blue"),
+        ("label: red, text_is: A, count_above: 0", "no texts"),
+    ],
+)
+def test_a_rule_that_a_bare_model_can_never_trip_is_found(box: Path, rule: str, words: str) -> None:
+    (box / "m.onnx").unlink()
+    (box / "m.onnx").write_bytes(colours(metadata=BARE_METADATA).SerializeToString())
+    inspection = f"inspections:\n  i: {{camera: top, model: m, recipe: {{not_ok: [{{{rule}}}]}}}}\n"
+    (box / "edge.yaml").write_text(GOOD + inspection)
+    done = run("check", cwd=box)
+    assert (done.returncode, done.stderr) == (os.EX_DATAERR, "")
+    assert words in done.stdout
+    (box / "edge.yaml").write_text(GOOD + inspection.replace(rule, "label: blue"))
+    assert run("check", cwd=box).returncode == 0
 
 
 def test_warnings_do_not_make_a_file_invalid(box: Path) -> None:

@@ -123,11 +123,22 @@ def test_an_endless_path_is_not_repeated_whole(tmp_path: Path) -> None:
     assert path not in mistake.message + (mistake.help or "")
 
 
-@pytest.mark.parametrize("inside", ["MLmodel", "3/model.onnx"])
+@pytest.mark.parametrize("inside", ["MLmodel", "3/model.onnx", "metadata.yaml"])
 def test_a_model_directory_of_another_system_is_one(tmp_path: Path, inside: str) -> None:
     (tmp_path / "package" / inside).parent.mkdir(parents=True)
     (tmp_path / "package" / inside).write_bytes(b"")
     assert told(tmp_path, {"models": {"m": {"path": "package"}}, "inspections": {"top": INSPECTION}}) == []
+
+
+@pytest.mark.parametrize("files", [("det.onnx", "rec.onnx"), ("det/model.onnx", "cls/model.onnx", "rec/model.onnx")])
+def test_a_directory_of_models_that_read_text_is_one(tmp_path: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        (tmp_path / "ocr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ocr" / name).write_bytes(b"")
+    assert told(tmp_path, {"models": {"m": {"path": "ocr"}}}) == []
+    (tmp_path / "ocr" / files[0]).unlink()
+    (tmp_path / "ocr" / files[1]).unlink()
+    assert told(tmp_path, {"models": {"m": {"path": "ocr"}}}) == [("models.m.path", "config.no_model")]
 
 
 def test_a_directory_that_may_not_be_listed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

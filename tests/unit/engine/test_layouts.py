@@ -51,6 +51,25 @@ utc_time_created: '2026-11-26 12:00:00.000000'
     return root
 
 
+def exported(root: Path, *names: str) -> Path:
+    root.mkdir()
+    for name in names:
+        (root / name).write_bytes(MODEL)
+    (root / "metadata.yaml").write_text("author: Ultralytics\n")
+    return root
+
+
+def test_a_directory_of_ultralytics_opens_as_the_model_in_it(tmp_path: Path) -> None:
+    root = exported(tmp_path / "best_openvino_model", "best.onnx")
+    assert open_package(root).ref == open_package(root / "best.onnx").ref
+
+
+def test_with_two_models_beside_the_metadata_one_has_to_be_named(tmp_path: Path) -> None:
+    root = exported(tmp_path / "exports", "best.onnx", "last.onnx")
+    with pytest.raises(DataError, match=r"without edge-model.json, with best.onnx, last.onnx"):
+        open_package(root)
+
+
 def repository(root: Path, *versions: str, files: dict[str, bytes] | None = None) -> Path:
     for version in versions:
         (root / version).mkdir(parents=True)

@@ -117,8 +117,17 @@ def test_a_missing_weights_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_manifest_is_no_package(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"edge-model\.json: no such file"):
+    with pytest.raises(DataError, match=r"no \.onnx or \.xml file in it"):
         open_package(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["best.onnx", "weights/best.onnx"])
+def test_the_model_in_a_directory_without_a_manifest_is_what_to_name(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes(colours(metadata=BARE_METADATA).SerializeToString())
+    with pytest.raises(DataError, match=f"a directory without edge-model.json, with {place}") as caught:
+        open_package(tmp_path)
+    assert f"name the model itself, like {tmp_path / place}" in (caught.value.help or "")
 
 
 @pytest.mark.parametrize(("name", "expected"), [("nothing.onnx", "no such file"), ("notes.txt", "not a model")])
