@@ -19,14 +19,14 @@ class Graph:
         metadata: ONNX `metadata_props`, or an IR's `rt_info` as ``section/key``; files beside it as ``file/key``.
         inputs: as the file declares them.
         outputs: likewise.
-        sha256: hex SHA-256 of the file, empty when unknown.
         operators: how many there are of each operator of an ONNX file.
         producer: the program that wrote an ONNX file, or what it called the graph.
+        sha256: hex SHA-256 of the file, empty when unknown.
     """
 
     metadata: Mapping[str, str]
     inputs: Sequence[TensorInfo]
     outputs: Sequence[TensorInfo]
-    sha256: str = ""
     operators: Mapping[str, int] = field(default_factory=dict)
     producer: str = ""
+    sha256: str = ""
