@@ -154,7 +154,7 @@ class Model(Section):
 
     path: PathSetting | None = Field(
         default=None,
-        description="a model package directory, a bare .onnx or .xml file, or a directory of MLflow, Triton or OVMS",
+        description="a package, an .onnx or .xml file, or a directory of MLflow, Triton, OVMS, Ultralytics, PaddleOCR",
     )
     release: ReleaseName | None = not_yet(
         "model registries", description="MODEL@CHANNEL of the registry, instead of path"
