@@ -112,5 +112,5 @@ def _moments(boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     cosine, sine = np.cos(boxes[..., 4]), np.sin(boxes[..., 4])
     a = along * cosine**2 + across * sine**2
     b = along * sine**2 + across * cosine**2
-    c: NDArray[np.float32] = (along - across) * cosine * sine
+    c = ((along - across) * cosine * sine).astype(np.float32, copy=False)
     return boxes[..., 0], boxes[..., 1], a, b, c
