@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _BLOCK: Final = 128  # boxes compared with all better ones at once
 _EPS: Final = 1e-7
 _DISTANCE_MAX: Final = 100.0
+_NEAR: Final = 1.0  # square pixels: the constants matter for boxes of less than that
 
 
 def corners_of(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -26,16 +29,20 @@ def corners_of(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def prob_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (n, m) overlaps 0..1 of (n, 5) and (m, 5) turned boxes.
+    """Return (...) overlaps 0..1 of (..., 5) and (..., 5) turned boxes whose leading axes go together.
 
     Each box is taken for a Gaussian with the variances ``w² / 12`` and ``h² / 12``, turned by the angle. The overlap is
     1 minus the Hellinger distance of the two, worked out from their Bhattacharyya distance (ProbIoU, arXiv 2106.06072),
     with the small constants that Ultralytics adds: its models are trained and measured with this, not with areas.
     """
-    a1, b1, c1 = (part[:, None] for part in _covariance(first))
-    a2, b2, c2 = _covariance(second)
-    dx = first[:, 0, None] - second[:, 0]
-    dy = first[:, 1, None] - second[:, 1]
+    return _overlap(_moments(first), _moments(second))
+
+
+def _overlap(first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return `prob_iou` of boxes of which the `_moments` are known."""
+    x1, y1, a1, b1, c1 = first
+    x2, y2, a2, b2, c2 = second
+    dx, dy = x1 - x2, y1 - y2
     a, b, c = a1 + a2, b1 + b2, c1 + c2
     determinant = np.maximum(a * b - c * c, 0)  # rounding makes that of a thin box negative
     distance = (a * dy * dy + b * dx * dx) / (determinant + _EPS) / 4 - c * dx * dy / (determinant + _EPS) / 2
@@ -74,18 +81,36 @@ def suppress_rotated(
     for number in np.unique(classes[order]):
         same = np.flatnonzero(classes[order] == number)
         ranked = boxes[order[same]]
+        moments = _moments(ranked)
         for start in range(0, same.size, _BLOCK):
             end = min(start + _BLOCK, same.size)
-            overlaps = prob_iou(ranked[:end], ranked[start:end]) > iou
-            better = np.arange(end)[:, None] < np.arange(start, end)
-            is_double[same[start:end]] = (overlaps & better).any(axis=0)
+            better, worse = np.nonzero(_may_overlap(ranked[:end], ranked[start:end], iou))
+            worse += start
+            pairs = better < worse
+            better, worse = better[pairs], worse[pairs]
+            overlaps = _overlap([one[better] for one in moments], [one[worse] for one in moments])
+            is_double[same[worse[overlaps > iou]]] = True
     return order[~is_double][:limit]
 
 
-def _covariance(boxes: NDArray[np.float32]) -> tuple[NDArray[np.floating[Any]], ...]:
-    """Return the three parts a, b, c of the matrices [[a, c], [c, b]] of (n, 5) boxes."""
-    along, across = boxes[:, 2] ** 2 / 12, boxes[:, 3] ** 2 / 12
-    cosine, sine = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
+def _may_overlap(first: NDArray[np.float32], second: NDArray[np.float32], iou: float) -> NDArray[np.bool_]:
+    """Return (n, m), false for pairs of (n, 5) and (m, 5) boxes that `prob_iou` cannot put above ``iou``.
+
+    Their Bhattacharyya distance is at least ``d² / 8`` over the mean of their largest variances, for centres d apart.
+    """
+    reach = -np.log(max(1 - (1 - iou) ** 2, _EPS)) * 1.01 + _EPS  # a little more, for the small constants
+    longest = (first[:, 2:4].max(axis=1) ** 2, second[:, 2:4].max(axis=1) ** 2)
+    dx = first[:, 0, None] - second[:, 0]
+    dy = first[:, 1, None] - second[:, 1]
+    near: NDArray[np.bool_] = dx * dx + dy * dy <= (longest[0][:, None] + longest[1]) * np.float32(reach / 3) + _NEAR
+    return near
+
+
+def _moments(boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return the centres x, y and the three parts a, b, c of the matrices [[a, c], [c, b]] of (..., 5) boxes."""
+    along, across = boxes[..., 2] ** 2 / 12, boxes[..., 3] ** 2 / 12
+    cosine, sine = np.cos(boxes[..., 4]), np.sin(boxes[..., 4])
     a = along * cosine**2 + across * sine**2
     b = along * sine**2 + across * cosine**2
-    return a, b, (along - across) * cosine * sine
+    c = ((along - across) * cosine * sine).astype(np.float32, copy=False)
+    return boxes[..., 0], boxes[..., 1], a, b, c

@@ -46,7 +46,7 @@ class _AnomalyDecoder:
         self._labels = spec.labels
         self._size = spec.input.size
         self._limit = spec.thresholds.max_predictions
-        self._floor = spec.thresholds.score
+        self._floor = spec.thresholds.by_label.get(spec.labels[-1], spec.thresholds.score)  # of a place
 
     def _finish(
         self,

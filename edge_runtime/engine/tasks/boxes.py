@@ -150,7 +150,8 @@ class Detector:
             message = f"best score {scores.max():.3g}, expected finite numbers up to 1"
             raise InvalidOutputError(message, help=f"the columns must be {columns}")
         index = np.flatnonzero(scores >= self.floors.min())
-        named = numbers[index] - (1 if self.spec.output.background == "first" else 0)
+        # of unsigned numbers, one less than 0 would be the largest there is
+        named = numbers[index].astype(np.float64) - (1 if self.spec.output.background == "first" else 0)
         count = len(self.floors)
         nothing = {"first": -1, "last": count, "none": np.nan}[self.spec.output.background]
         wrong = ~((named >= 0) & (named < count) & (named == np.round(named)) | (named == nothing))

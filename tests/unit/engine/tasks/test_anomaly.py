@@ -222,3 +222,11 @@ def test_a_map_needs_a_threshold() -> None:
 def test_a_map_that_is_no_number_is_refused() -> None:
     with pytest.raises(InvalidOutputError, match="1 of 64 numbers are not finite"):
         mapped(heights(x0y0=float("nan")))
+
+
+def test_regions_have_a_floor_of_their_own_label() -> None:
+    made = spec("anomalib", floor=0.9)
+    made = replace(made, thresholds=replace(made.thresholds, by_label={"region": 0.6}))
+    decoder = make_decoder(made, [SCORE, MAP])
+    answer = [np.array([[0.8]], np.float32), heights(x3y2=0.7, x6y6=0.55)[None, None]]
+    assert [one.score for one in decoder.decode(answer, TWICE) if one.label == "region"] == [pytest.approx(0.7)]

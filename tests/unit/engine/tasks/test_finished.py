@@ -174,3 +174,10 @@ def test_boxes_without_a_score_anywhere_are_no_answer() -> None:
     decoder = make_decoder(model_spec("boxes"), [info("boxes", "float32", None, None), info("labels", "int64", None)])
     with pytest.raises(InvalidOutputError, match=r"expected \[n,4\] beside scores, or \[n,5\]"):
         decoder.decode([BOXES, NUMBERS], SAME)
+
+
+def test_unsigned_numbers_of_classes_may_say_that_there_is_nothing() -> None:
+    kinds = [TensorInfo("boxes", "float32", (2, 5)), TensorInfo("labels", "uint8", (2,))]
+    decoder = make_decoder(model_spec("boxes", output=OutputSpec(background="first")), kinds)
+    answer = [np.array([[4, 4, 20, 20, 0.9], [2, 2, 30, 30, 0.8]], np.float32), np.array([1, 0], np.uint8)]
+    assert [one.label for one in decoder.decode(answer, Transform(1, 1, 0, 0, 32, 32))] == ["scratch"]
