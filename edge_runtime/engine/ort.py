@@ -20,7 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: i
 
 from edge_runtime.core.errors import DataError, InvariantError, UnavailableError
 from edge_runtime.engine.base import RUN_TIMEOUT_S, DeviceFacts, EngineInfo, EngineOptions, TensorInfo, refuse_endless
-from edge_runtime.engine.onnxgate import OWN_DOMAINS, inspect_onnx
+from edge_runtime.engine.gates.onnxgate import OWN_DOMAINS, inspect_onnx
 from edge_runtime.engine.preprocess import TensorWriter
 
 if TYPE_CHECKING:

@@ -27,11 +27,11 @@ from edge_runtime.core.manifest import (
 from edge_runtime.core.result import ModelRef
 from edge_runtime.core.steps import Step
 from edge_runtime.engine.base import BACKENDS
-from edge_runtime.engine.irgate import inspect_ir
+from edge_runtime.engine.gates.irgate import inspect_ir
+from edge_runtime.engine.gates.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
 from edge_runtime.engine.joined import TURNS, join, reads_text
 from edge_runtime.engine.layouts import Foreign, check_signature, find_foreign
 from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
-from edge_runtime.engine.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
 from edge_runtime.engine.sidecars import Sidecars, read_sidecars
 from edge_runtime.system.regular import open_regular
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.engine.onnxgate import inspect_onnx
+from edge_runtime.engine.gates.onnxgate import inspect_onnx
 from tests.assets.evil_models import GATE, TRIAL, branches, changed, loop, make, with_nodes
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edge_runtime.engine.base import EngineOptions
-from edge_runtime.engine.onnxgate import inspect_onnx
+from edge_runtime.engine.gates.onnxgate import inspect_onnx
 from edge_runtime.engine.ort import OrtEngine
 from edge_runtime.engine.ov import OpenVinoEngine
 from edge_runtime.engine.probe_model import CHANNELS, GREY, SIDE, SPEC, is_right, probe_model

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.engine.onnxrules import CONTROL_LIMIT, DEPTH_LIMIT, NODE_LIMIT, NUMBER_LIMIT
-from edge_runtime.engine.onnxtensor import ELEMENTS_LIMIT
-from edge_runtime.engine.refusal import refuse
+from edge_runtime.engine.gates.onnxrules import CONTROL_LIMIT, DEPTH_LIMIT, NODE_LIMIT, NUMBER_LIMIT
+from edge_runtime.engine.gates.onnxtensor import ELEMENTS_LIMIT
+from edge_runtime.engine.gates.refusal import refuse
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET

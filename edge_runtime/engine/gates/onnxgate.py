@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.onnxgraph import Graph, Node
-from edge_runtime.engine.onnxrules import DEPTH_LIMIT, NODE_LIMIT, Rules
-from edge_runtime.engine.onnxtensor import check_dims, dtype_name, read_tensor, whole_numbers
-from edge_runtime.engine.refusal import refuse
-from edge_runtime.engine.wire import BrokenWireError, wire_fields, wire_int, wire_text
+from edge_runtime.engine.gates.onnxgraph import Graph, Node
+from edge_runtime.engine.gates.onnxrules import DEPTH_LIMIT, NODE_LIMIT, Rules
+from edge_runtime.engine.gates.onnxtensor import check_dims, dtype_name, read_tensor, whole_numbers
+from edge_runtime.engine.gates.refusal import refuse
+from edge_runtime.engine.gates.wire import BrokenWireError, wire_fields, wire_int, wire_text
 
 if TYPE_CHECKING:
-    from edge_runtime.engine.onnxtensor import Tensor
+    from edge_runtime.engine.gates.onnxtensor import Tensor
 
 SIZE_LIMIT_BYTES: Final = 2 << 30  # protobuf's own limit
 OPSET_LIMIT: Final = 100

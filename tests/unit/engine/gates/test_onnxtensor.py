@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.engine.onnxtensor import read_tensor
+from edge_runtime.engine.gates.onnxtensor import read_tensor
 
 
 def read(tensor: TensorProto) -> object:

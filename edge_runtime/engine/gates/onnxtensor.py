@@ -7,8 +7,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge_runtime.engine.refusal import refuse
-from edge_runtime.engine.wire import BrokenWireError, wire_fields, wire_int, wire_numbers, wire_text
+from edge_runtime.engine.gates.refusal import refuse
+from edge_runtime.engine.gates.wire import BrokenWireError, wire_fields, wire_int, wire_numbers, wire_text
 
 Numbers = tuple[int | float, ...]
 

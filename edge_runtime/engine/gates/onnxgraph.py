@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_runtime.engine.base import TensorInfo
-    from edge_runtime.engine.onnxtensor import Numbers, Tensor
+    from edge_runtime.engine.gates.onnxtensor import Numbers, Tensor
 
 
 @dataclass(slots=True)

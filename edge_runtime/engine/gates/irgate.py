@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.irrules import IrRules
+from edge_runtime.engine.gates.irrules import IrRules
 
 SIZE_LIMIT_BYTES: Final = 64 << 20
 _DTYPES: Final = {

@@ -9,8 +9,8 @@ from onnx import SparseTensorProto, TensorProto, helper
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.onnxgate import NODE_LIMIT, inspect_onnx
-from edge_runtime.engine.wire import BrokenWireError, wire_fields, wire_int, wire_text
+from edge_runtime.engine.gates.onnxgate import NODE_LIMIT, inspect_onnx
+from edge_runtime.engine.gates.wire import BrokenWireError, wire_fields, wire_int, wire_text
 from tests.assets.make_models import FILES, SIDE, _model, _tensor, colours
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_something_that_parses_but_holds_no_graph_is_refused() -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_runtime.engine.onnxgate.SIZE_LIMIT_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr("edge_runtime.engine.gates.onnxgate.SIZE_LIMIT_BYTES", len(GOOD) - 1)
     with pytest.raises(DataError, match="the limit is"):
         inspect_onnx(GOOD, "m.onnx")
 

@@ -4,8 +4,8 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import TensorInfo
-from edge_runtime.engine.irgate import inspect_ir
-from edge_runtime.engine.onnxrules import CONTROL_LIMIT, NODE_LIMIT
+from edge_runtime.engine.gates.irgate import inspect_ir
+from edge_runtime.engine.gates.onnxrules import CONTROL_LIMIT, NODE_LIMIT
 
 IR = b"""<?xml version="1.0"?>
 <net name="m" version="11"><layers>

@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.engine.onnxtensor import ELEMENTS_LIMIT
-from edge_runtime.engine.refusal import refuse
+from edge_runtime.engine.gates.onnxtensor import ELEMENTS_LIMIT
+from edge_runtime.engine.gates.refusal import refuse
 
 if TYPE_CHECKING:
-    from edge_runtime.engine.onnxgraph import Graph, Node
-    from edge_runtime.engine.onnxtensor import Numbers
+    from edge_runtime.engine.gates.onnxgraph import Graph, Node
+    from edge_runtime.engine.gates.onnxtensor import Numbers
 
 NODE_LIMIT: Final = 15_000
 """More is no model of a camera. A chain of less may still hang OpenVINO, whose time grows with its square (1000 `Relu`:
