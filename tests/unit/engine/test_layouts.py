@@ -15,7 +15,7 @@ from edge_runtime.engine.confinement import model_places
 from edge_runtime.engine.layouts import check_signature, find_foreign
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import SIDE, colours
-from tests.unit.engine.test_irgate import BIN_BYTES, IR
+from tests.unit.engine.gates.test_irgate import BIN_BYTES, IR
 from tests.unit.engine.test_package import BARE_METADATA
 
 if TYPE_CHECKING:

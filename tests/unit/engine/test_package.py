@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import SIDE, colours, write_bare, write_package
-from tests.unit.engine.test_irgate import BIN_BYTES, IR
+from tests.unit.engine.gates.test_irgate import BIN_BYTES, IR
 
 if TYPE_CHECKING:
     from pathlib import Path
