@@ -420,11 +420,12 @@ def test_run_with_a_device_that_is_not_there_judges_nothing_and_says_why(tmp_pat
         config = line_config(broker.port, tmp_path / "state", models={"defects": {"path": str(MODEL), "device": "npu"}})
         with DaemonProcess(tmp_path, config) as daemon:
             wait_until(lambda: "device.missing" in daemon.log.read_text(), 30.0, "the log says what is missing")
+            said = "NPU is not on this box"
+            wait_until(lambda: said in json.dumps(daemon.status()), 10.0, "the status says it, too")
             status = edge("status", "--config", daemon.config, "--json")
-    found = json.loads(status.stdout)
     assert status.returncode != 0
-    assert "NPU is not on this box" in json.dumps(found)
-    assert 'inferred": 0' in json.dumps(found)
+    assert said in status.stdout
+    assert 'inferred": 0' in status.stdout
 
 
 def test_output_may_be_cut_off_by_its_reader() -> None:
