@@ -161,7 +161,7 @@ def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) ->
     return {
         "op": "inferred",
         "request": request,
-        "partial": _leave_out_shapes(predictions),
+        "partial": leave_out_shapes(predictions),
         "predictions": predictions,
         "timings_ms": {
             "preprocess": round(answer.preprocess_ms, 3),
@@ -183,7 +183,7 @@ def prediction_fields(prediction: Prediction) -> Reply:
     return fields
 
 
-def _leave_out_shapes(predictions: list[Reply]) -> bool:
+def leave_out_shapes(predictions: list[Reply]) -> bool:
     """Take the shapes out of ``predictions`` that a message has no room for, and return whether there were such.
 
     The best predictions keep theirs; of one that cannot keep both, the outline says more than the mask costs.
