@@ -150,6 +150,11 @@ def _short(text: str) -> str:
     return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
+def preparing(request: int) -> Reply:
+    """Return the message that the model is compiled first for the size of this frame; its answer comes later."""
+    return {"op": "preparing", "request": request}
+
+
 def failed(request: int, failure: str, message: str) -> Reply:
     """Return the message for a frame without a verdict; ``failure``: a `core.result.Failure` or `stale_slot`."""
     return {"op": "failed", "request": request, "failure": failure, "message": _short(message)}
