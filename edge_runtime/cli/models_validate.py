@@ -86,7 +86,13 @@ def _golden(golden: Mapping[str, object]) -> str:
     if not golden.get("frames"):
         return "the package has no golden frames"
     allowed = _section(golden, "tolerances")
-    figures = (("iou", "least IoU", "from"), ("score", "scores apart by", "up to"), ("cosine", "least cosine", "from"))
+    figures = (
+        ("iou", "least IoU", "from"),
+        ("score", "scores apart by", "up to"),
+        ("cosine", "least cosine", "from"),
+        ("keypoint", "keypoints off by", "up to"),
+        ("value", "values apart by", "up to"),
+    )
     parts = [
         f"{words} {_number(golden, key):.4f} ({bound} {_number(allowed, key):g})"
         for key, words, bound in figures

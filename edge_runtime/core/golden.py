@@ -27,8 +27,9 @@ FRAMES_LIMIT: Final = 200
 PICTURE: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,99}\.(jpg|jpeg|png)", re.IGNORECASE)
 """Name of a picture in the folder."""
 REMAKE: Final = "make it again with: edge-runtime models pack DIR --force"
-_DIGITS = 5
+_DIGITS = 7  # as many as a float32 has
 _BOX_NUMBERS = 4
+_OUTLINE_POINTS_MIN = 3
 
 Fields = dict[str, object]
 
@@ -72,6 +73,13 @@ def _frame(section: Section) -> GoldenFrame:
         box = row.get("box")
         if box is not None and not (isinstance(box, list) and len(box) == _BOX_NUMBERS and all(map(_is_number, box))):
             row.wrong("box", "x, y, width and height", box)
+        if "polygon" in row.data and not _is_points(row.get("polygon"), 2, _OUTLINE_POINTS_MIN):
+            row.wrong("polygon", "a list of at least three x, y", row.get("polygon"))
+        if "keypoints" in row.data and not _is_points(row.get("keypoints"), 3, 0):
+            row.wrong("keypoints", "a list of x, y, score", row.get("keypoints"))
+        if "value" in row.data and not _is_number(row.get("value")):
+            row.wrong("value", "a number", row.get("value"))
+        row.text("rle")
     return GoldenFrame(file, tuple(dict(row.data) for row in rows))
 
 
@@ -84,12 +92,20 @@ def write_golden(frames: Mapping[str, Sequence[object]], trusted: Mapping[str, o
 
 def _rounded(value: object) -> object:
     if isinstance(value, float):
-        return round(value, _DIGITS)
-    if isinstance(value, list):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, list | tuple):
         return [_rounded(one) for one in value]
     if isinstance(value, dict):
         return {key: _rounded(one) for key, one in value.items()}
     return value
+
+
+def _is_points(value: object, numbers: int, least: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) >= least
+        and all(isinstance(one, list) and len(one) == numbers and all(map(_is_number, one)) for one in value)
+    )
 
 
 def _is_number(value: object) -> bool:

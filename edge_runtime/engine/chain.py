@@ -93,6 +93,10 @@ class ChainLane:
             sum(one.postprocess_ms for one in answers),
         )
 
+    def must_compile(self, height: int, width: int) -> bool:
+        """See `engine.lane.Judge`; what looks at crops has all its sizes."""
+        return self._finder.must_compile(height, width)
+
     def prove(self) -> None:
         """See `engine.lane.Judge`."""
         for lane in self._lanes:

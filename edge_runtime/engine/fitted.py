@@ -90,6 +90,10 @@ class FittedLane:
         self._lanes.move_to_end(size)
         return self._lanes[size].predict(frame, is_current)
 
+    def must_compile(self, height: int, width: int) -> bool:
+        """See `engine.lane.Judge`."""
+        return fitting(self._fit, self._size, (height, width)) not in self._lanes
+
     def prove(self) -> None:
         """See `engine.lane.Judge`."""
         for lane in self._lanes.values():

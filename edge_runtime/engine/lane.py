@@ -53,6 +53,10 @@ class Judge(Protocol):
         """
         ...
 
+    def must_compile(self, height: int, width: int) -> bool:
+        """Return whether `predict` will compile the model first for a frame of so many pixels, which takes seconds."""
+        ...
+
     def prove(self) -> None:
         """Judge a grey picture of each size that is compiled, which warms everything up.
 
@@ -125,6 +129,11 @@ class Lane:
             predictions = self._decoder.decode(outputs, transform)
         end = time.perf_counter_ns()
         return Answer(predictions, (drawn - begin) / 1e6, (inferred - drawn) / 1e6, (end - inferred) / 1e6)
+
+    def must_compile(self, height: int, width: int) -> bool:
+        """See `Judge`; the one size is compiled."""
+        del height, width
+        return False
 
     def prove(self) -> None:
         """See `Judge`."""

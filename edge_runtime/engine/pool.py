@@ -18,7 +18,7 @@ import numpy as np
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.engine.lane import StaleFrameError
 from edge_runtime.engine.postprocess import InvalidOutputError
-from edge_runtime.engine.protocol import failed, inferred
+from edge_runtime.engine.protocol import failed, inferred, preparing
 from edge_runtime.system.channel import Channel, Closed, Policy
 from edge_runtime.system.ring import StaleSlot
 from edge_runtime.system.service import ServiceGroup, Stop
@@ -39,6 +39,13 @@ QUEUE_LIMIT: Final = 64
 DRAIN_TIMEOUT_S: Final = 15.0
 FAILED_RUNS_LIMIT: Final = 3
 """Model runs that may fail in a row before the process gives up and is started anew."""
+STUCK_FRAME_S: Final = 20.0
+"""A frame that takes longer than this in a worker: the device hangs; the process stops beating and is replaced."""
+STUCK_CPU_LOAD_S: Final = 180.0
+"""The same for what is compiled for the CPU, at load or for the first frame of a new size: real models take half a
+second, and one a hundred times as large on a third of the processor would be in time. The models that wait behind one
+whose load hangs wait until it was given up, which is three times this (``LOAD_DEATHS_LIMIT`` of ``pipeline.slot``):
+nine minutes and not thirty."""
 _POLL_S: Final = 0.5
 
 
@@ -107,18 +114,22 @@ class SlotPool:
         """What ended a worker that should have gone on."""
         return self._group.failures
 
-    def busy_s(self) -> float:
-        """Seconds that the longest frame has been in a worker by now, 0 when all are idle."""
+    def hangs(self) -> bool:
+        """Tell whether a frame has been in a worker for too long."""
         now = time.monotonic()
-        return max((now - since for worker in self._workers if (since := worker.busy_since) is not None), default=0.0)
+        return any((due := worker.due) is not None and now > due for worker in self._workers)
 
 
 class _Worker:
-    """One thread of a pool; a `system.service.Service`."""
+    """One thread of a pool; a `system.service.Service`.
+
+    Attributes:
+        due: CLOCK_MONOTONIC seconds after which its frame hangs; ``None`` while it is idle.
+    """
 
     def __init__(self, pool: SlotPool, lane: Judge, number: int) -> None:
         self.name = f"engine/{pool.slot}/{number}"
-        self.busy_since: float | None = None
+        self.due: float | None = None
         self._pool = pool
         self._lane = lane
         self._failed_runs = 0
@@ -136,12 +147,12 @@ class _Worker:
         stop.wait(DRAIN_TIMEOUT_S)
 
     def _serve(self, job: InferJob) -> None:
-        self.busy_since = time.monotonic()
+        self.due = time.monotonic() + STUCK_FRAME_S
         try:
             reply = self._judge(job)
         finally:
             job.ring.drop()
-        self.busy_since = None
+        self.due = None
         self._pool._reply(reply)  # noqa: SLF001 - the pool's other half
 
     def _judge(self, job: InferJob) -> Reply:
@@ -163,6 +174,9 @@ class _Worker:
             raise DataError("frame.invalid", message, help="use grey or BGR pictures")
         pixels = job.ring.view(job.ref, job.width * job.height * job.channels)
         frame = np.frombuffer(pixels, np.uint8).reshape(job.height, job.width, job.channels)
+        if self._lane.must_compile(job.height, job.width):
+            self.due = time.monotonic() + STUCK_CPU_LOAD_S
+            self._pool._reply(preparing(job.request))  # noqa: SLF001 - the pool's other half
         return self._lane.predict(frame, lambda: job.ring.is_current(job.ref))
 
     def _count_failed_run(self, error: DataError) -> None:

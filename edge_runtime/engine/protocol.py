@@ -150,6 +150,11 @@ def _short(text: str) -> str:
     return text[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()
 
 
+def preparing(request: int) -> Reply:
+    """Return the message that the model is compiled first for the size of this frame; its answer comes later."""
+    return {"op": "preparing", "request": request}
+
+
 def failed(request: int, failure: str, message: str) -> Reply:
     """Return the message for a frame without a verdict; ``failure``: a `core.result.Failure` or `stale_slot`."""
     return {"op": "failed", "request": request, "failure": failure, "message": _short(message)}
@@ -161,7 +166,7 @@ def inferred(request: int, answer: Answer, started_mono_ns: int, device: str) ->
     return {
         "op": "inferred",
         "request": request,
-        "partial": _leave_out_shapes(predictions),
+        "partial": leave_out_shapes(predictions),
         "predictions": predictions,
         "timings_ms": {
             "preprocess": round(answer.preprocess_ms, 3),
@@ -187,7 +192,7 @@ def _lists(value: object) -> object:
     return [_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _leave_out_shapes(predictions: list[Reply]) -> bool:
+def leave_out_shapes(predictions: list[Reply]) -> bool:
     """Take the shapes out of ``predictions`` that a message has no room for, and return whether there were such.
 
     The best predictions keep theirs; of one that cannot keep both, the outline says more than the mask costs.

@@ -1,4 +1,4 @@
-"""Turned rectangles in pictures: around a region, grown, and cut out upright; OpenCV's part in reading text."""
+"""Turned rectangles in pictures: around a region, grown, cut out upright, compared; OpenCV's part in reading text."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TALL: Final = 1.5
 """A crop that is this many times as high as wide holds text that runs upwards (PaddleOCR's get_rotate_crop_image)."""
+_CANVAS: Final = 512
 _CIRCLE_POINTS = 64
 _CIRCLE: Final = np.stack(
     [fn(np.linspace(0, 2 * np.pi, _CIRCLE_POINTS, endpoint=False)) for fn in (np.cos, np.sin)], axis=1
@@ -96,6 +97,23 @@ def cut_box(frame: NDArray[np.uint8], box: tuple[float, float, float, float], pa
     left, top = min(columns - 1, max(0, math.floor(x - pad * w))), min(rows - 1, max(0, math.floor(y - pad * h)))
     right, bottom = max(left + 1, math.ceil(x + w + pad * w)), max(top + 1, math.ceil(y + h + pad * h))
     return np.ascontiguousarray(frame[top:bottom, left:right])
+
+
+def shared_part(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the intersection over union, to about 0.5 %, of two polygons (n, 2) of any form.
+
+    Both are drawn into a square that their common box fills: stretching does not change the ratio of areas.
+    """
+    if np.array_equal(first, second):
+        return 1.0
+    both = np.concatenate((first, second))
+    low, side = both.min(axis=0), np.maximum(np.ptp(both, axis=0), np.finfo(np.float32).eps)
+    drawn = []
+    for points in (first, second):
+        canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)
+        cv2.fillPoly(canvas, [np.rint((points - low) / side * (_CANVAS - 1)).astype(np.int32)], (1,))
+        drawn.append(canvas.astype(np.bool_))
+    return float((drawn[0] & drawn[1]).sum() / (drawn[0] | drawn[1]).sum())
 
 
 def _padded(corners: NDArray[np.float32], pad: float) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import math
 import os
 import resource
 import time
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from edge_runtime.core.acceptance import Gates
+from edge_runtime.core.acceptance import TOLERANCES, Gates
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.golden import FOLDER
 from edge_runtime.engine.base import EngineOptions, parse_device
@@ -43,7 +44,7 @@ from edge_runtime.engine.loader import (
 from edge_runtime.engine.package import open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import limit_cv2_threads
-from edge_runtime.engine.protocol import Reply, prediction_fields, text_field, whole_field
+from edge_runtime.engine.protocol import Reply, leave_out_shapes, prediction_fields, text_field, whole_field
 from edge_runtime.system.metrics import percentile
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ class Vetting:
         with self._during("golden", "judging the golden frames"):
             for name in self.order.record or ():
                 rows = _predict(model, read_picture(root / name), name)
+                leave_out_shapes(rows)  # the message has no room for them; what is not expected is not compared
                 self.send({"op": "frame", "file": name, "predictions": rows})
         return []
 
@@ -242,14 +244,12 @@ class Vetting:
             for frame in golden:
                 pictures.append(read_picture(root / FOLDER / frame.file))
                 rows = _predict(model, pictures[-1], frame.file)
-                compare(frame, rows, tolerances, model.spec.thresholds.score, found)
+                compare(frame, rows, tolerances, model.spec, found)
             self.facts["golden"] = {
                 "frames": len(golden),
                 "problems": [_clean(one) for one in found.problems[:PROBLEMS_SHOWN]],
-                "score": found.score,
-                "iou": found.iou,
-                "cosine": found.cosine,
-                "tolerances": {"score": tolerances.score, "iou": tolerances.iou, "cosine": tolerances.cosine},
+                **{key: _finite(getattr(found, key)) for key in TOLERANCES},
+                "tolerances": asdict(tolerances),
             }
             _judge(found, gates)
         return pictures
@@ -311,8 +311,12 @@ def _judge(found: Comparison, gates: Gates) -> None:
     missed = [
         f"{name} is {is_:.4f}, at least {to_be:g} is asked for" for name, is_, to_be in least if _below(is_, to_be)
     ]
-    if _below(gates.score, found.score):
-        missed.append(f"scores are {found.score:.4f} apart, {gates.score:g} is allowed")
+    most = (
+        ("scores", found.score, gates.score),
+        ("keypoints", found.keypoint, gates.keypoint),
+        ("values", found.value, gates.value),
+    )
+    missed += [f"{name} are {is_:.4f} apart, {to_be:g} is allowed" for name, is_, to_be in most if _below(to_be, is_)]
     if missed:
         message = f"this box is further from the trusted run than the package allows: {'; '.join(missed)}"
         raise DataError("golden.gate", message, help="do not use it here; try the other backend")
@@ -320,6 +324,11 @@ def _judge(found: Comparison, gates: Gates) -> None:
 
 def _below(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and one < other
+
+
+def _finite(number: float | None) -> float | None:
+    """Return what JSON can say; a distance is infinite where there is nothing to compare with."""
+    return number if number is None or math.isfinite(number) else None
 
 
 def _is_memory(error: BaseException | None) -> bool:

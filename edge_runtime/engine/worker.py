@@ -4,8 +4,8 @@
 calls ``send`` with its answers from its own threads.
 
 Messages in: ``load``, ``infer``, ``bench``, ``attach`` (one descriptor of a ring comes along), ``detach``, ``unload``,
-``stop``. Out: ``loaded``, ``load_failed``, ``inferred``, ``failed``, ``benched``, ``bench_failed``. What cannot be
-understood is counted and logged, never answered: main's deadlines are the safety net.
+``stop``. Out: ``loaded``, ``load_failed``, ``preparing``, ``inferred``, ``failed``, ``benched``, ``bench_failed``. What
+cannot be understood is counted and logged, never answered: main's deadlines are the safety net.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_runtime.core.frame import SlotRef
 from edge_runtime.engine.bench import bench
 from edge_runtime.engine.confinement import confine
 from edge_runtime.engine.loader import UNFORESEEN, load_engine
-from edge_runtime.engine.pool import InferJob, SlotPool
+from edge_runtime.engine.pool import STUCK_CPU_LOAD_S, STUCK_FRAME_S, InferJob, SlotPool
 from edge_runtime.engine.preprocess import limit_cv2_threads
 from edge_runtime.engine.protocol import (
     BadFieldError,
@@ -54,14 +54,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BEAT_S: Final = 0.25
-STUCK_FRAME_S: Final = 20.0
-"""A frame that takes longer than this in a worker: the device hangs; the process stops beating and is replaced."""
 STUCK_LOAD_S: Final = 600.0
 """A load that takes longer than this hangs; compiling for a GPU or an NPU takes minutes."""
-STUCK_CPU_LOAD_S: Final = 180.0
-"""The same for the CPU, where real models take half a second and one a hundred times as large on a third of the
-processor would be in time. The models that wait behind the hanging one wait until it was given up, which is three times
-this (``LOAD_DEATHS_LIMIT`` of ``pipeline.slot``): nine minutes and not thirty."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """With Python's 5 ms, every call that gave the GIL away waits that long for it behind a busy thread."""
 LOAD_QUEUE_LIMIT: Final = 128
@@ -198,7 +192,7 @@ class EngineHost:
         if failures:
             message = "the engine cannot go on"
             raise ExceptionGroup(message, failures)
-        stuck = next((f"slot {pool.slot}: a frame hangs" for pool in pools if pool.busy_s() > STUCK_FRAME_S), None)
+        stuck = next((f"slot {pool.slot}: a frame hangs" for pool in pools if pool.hangs()), None)
         due = self._loader.due
         if due is not None and time.monotonic() > due:
             stuck = f"slot {self._loader.slot}: loading hangs"

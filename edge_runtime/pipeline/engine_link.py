@@ -171,6 +171,8 @@ class EngineLink:
         op = message.get("op")
         if op in ("inferred", "failed"):
             self._answer(message, judged=op == "inferred")
+        elif op == "preparing":
+            self._prepare(message)
         elif op == "loaded":
             slot = self._slot(message)
             slot.on_loaded(wire.model_facts(message))
@@ -200,6 +202,14 @@ class EngineLink:
                 self._listener.on_failed(slot, request, failure, reason)
             return
         raise DataError("child.message", f"answer to request {number}, which nobody waits for")
+
+    def _prepare(self, message: dict[str, object]) -> None:
+        number = wire.integer(message, "request")
+        slot = next((one for one in self.slots.values() if one.request(number) is not None), None)
+        if slot is None:
+            raise DataError("child.message", f"request {number} is prepared, which nobody waits for")
+        slot.prepare(number)
+        logger.info("model %s is compiled for frames of a new size; they are late until it is done", slot.spec.id)
 
     def _slot(self, message: dict[str, object]) -> ModelSlot:
         slot = self.slots.get(wire.text(message, "slot"))

@@ -23,6 +23,10 @@ LOAD_DEATHS_LIMIT: Final = 3
 an engine that lives. One death may be anybody's, three in a row are its own; or those of another model, whose first
 frame killed each engine that early, and then the line judges nothing either way."""
 
+PREPARE_LIMIT_MS: Final = 200_000
+"""An engine that compiles a model for a frame of a new size hangs after this; it gives up itself a little earlier
+(``STUCK_CPU_LOAD_S`` of ``engine.pool``), and only when it does not is this needed."""
+
 
 class SlotState(Enum):
     """Whether the slot can judge."""
@@ -87,6 +91,7 @@ class ModelSlot:
         self.message = ""
         self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
+        self._preparing: set[int] = set()  # those of the requests for which the engine compiles the model first
         self._load_deaths = 0  # in a row
 
     def standing(self) -> Standing:
@@ -133,6 +138,7 @@ class ModelSlot:
             self.state, self.message = SlotState.LOST, message
         orphans = list(self._requests.values())
         self._requests.clear()
+        self._preparing.clear()
         return orphans
 
     def send(self, number: int, request: Request) -> None:
@@ -146,9 +152,20 @@ class ModelSlot:
     def answer(self, number: int) -> None:
         """Forget a request, which was answered."""
         del self._requests[number]
+        self._preparing.discard(number)
+
+    def prepare(self, number: int) -> None:
+        """Allow a request `PREPARE_LIMIT_MS`: the engine said that it compiles the model for it.
+
+        The frame fails at its deadline all the same; killed for it, the engine would begin anew with the next one.
+        """
+        self._preparing.add(number)
 
     def hung_ms(self, now_ns: int) -> float | None:
-        """Return the age of the oldest request if it says that the engine hangs."""
-        oldest = min((r.sent_mono_ns for r in self._requests.values()), default=now_ns)
-        age_ms = (now_ns - oldest) / NS_PER_MS
-        return age_ms if age_ms > self.spec.hang_ms else None
+        """Return the age of the oldest request that says that the engine hangs."""
+        ages = [
+            (age_ms, max(self.spec.hang_ms, PREPARE_LIMIT_MS) if number in self._preparing else self.spec.hang_ms)
+            for number, request in self._requests.items()
+            if (age_ms := (now_ns - request.sent_mono_ns) / NS_PER_MS) > 0
+        ]
+        return max((age_ms for age_ms, limit_ms in ages if age_ms > limit_ms), default=None)

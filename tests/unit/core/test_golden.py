@@ -23,7 +23,7 @@ def test_what_is_written_is_read_back_in_the_order_of_names_and_without_more_dig
     content = write_golden(found, {"backend": "openvino"})
     first, second = parse_golden(content, "g")
     assert (first.file, first.predictions) == ("a.jpg", ())
-    assert second.predictions == ({"label": "dent", "score": 0.12346, "box": [1.0, 2, 3, 4], "text": "ä"},)
+    assert second.predictions == ({"label": "dent", "score": 0.1234568, "box": [1.000001, 2, 3, 4], "text": "ä"},)
     assert json.loads(content)["trusted"] == {"backend": "openvino"}
 
 
@@ -43,6 +43,11 @@ def test_what_is_written_is_read_back_in_the_order_of_names_and_without_more_dig
         (raw({**FRAME, "predictions": [{"label": "a", "score": 7}]}), "score: expected a number from 0 to 1"),
         (raw({**FRAME, "predictions": [{**ROW, "box": [1, 2, 3]}]}), "box: expected x, y, width and height"),
         (raw({**FRAME, "predictions": [{**ROW, "box": [1, 2, 3, True]}]}), "box: expected x, y, width and height"),
+        (raw({**FRAME, "predictions": [{**ROW, "polygon": [[1, 2], [3, 4]]}]}), "polygon: expected a list of at least"),
+        (raw({**FRAME, "predictions": [{**ROW, "polygon": None}]}), "polygon: expected a list of at least three x, y"),
+        (raw({**FRAME, "predictions": [{**ROW, "keypoints": [[1, 2]]}]}), "keypoints: expected a list of x, y, score"),
+        (raw({**FRAME, "predictions": [{**ROW, "value": "3"}]}), "value: expected a number"),
+        (raw({**FRAME, "predictions": [{**ROW, "rle": [1]}]}), "rle: expected a text"),
         (raw({**FRAME, "predictions": [{**ROW, "text": 4}]}), "text: expected a text"),
     ],
 )

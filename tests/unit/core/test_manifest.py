@@ -204,6 +204,10 @@ def test_every_problem_is_said_at_once() -> None:
         ({"thresholds": {"score": False}}, "thresholds.score: expected a number from 0 to 1, found false"),
         ({"thresholds": {"by_label": {"dent": 2}}}, "thresholds.by_label.dent: expected a number from 0 to 1"),
         ({"golden": {"tolerances": {"iou": 2}}}, "golden.tolerances.iou: expected a number from 0 to 1"),
+        (
+            {"golden": {"tolerances": {"keypoints": 0.1}}},
+            "golden.tolerances.keypoints: unknown tolerance, known are score, iou, cosine, keypoint, value",
+        ),
         ({"golden": {"tolerances": {"cosine": -1}}}, "golden.tolerances.cosine: expected a number from 0 to 1"),
         (
             {"golden": {"gates": {"p98_ms": 5}}},

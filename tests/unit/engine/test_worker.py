@@ -13,7 +13,8 @@ import pytest
 
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import DataError, InvariantError
-from edge_runtime.engine import worker
+from edge_runtime.engine import pool, worker
+from edge_runtime.engine.fitted import FittedModel
 from edge_runtime.engine.lane import Lane
 from edge_runtime.engine.loader import load_engine
 from edge_runtime.engine.pool import FAILED_RUNS_LIMIT, QUEUE_LIMIT, InferJob, SlotPool
@@ -24,7 +25,7 @@ from edge_runtime.engine.worker import EngineHost, MessageSender
 from edge_runtime.system.child import ChildContext
 from edge_runtime.system.messages import PeerBusy, PeerGone, pair
 from edge_runtime.system.ring import Ring
-from tests.assets.make_models import write_package
+from tests.assets.make_models import write_chain, write_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -543,7 +544,7 @@ def test_a_frame_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch,
         host.attach("top", main.ring.reader_fd())
         host.handle({"op": "load", "slot": "defects", "path": str(colours), "workers": 1})
         box.wait_for(lambda seen: len(seen) == 1)
-        monkeypatch.setattr(worker, "STUCK_FRAME_S", 0.05)
+        monkeypatch.setattr(pool, "STUCK_FRAME_S", 0.05)
         monkeypatch.setattr(Lane, "predict", lambda *_: (go_on.wait(20), _fail())[1])
         assert host.check() is None
         host.handle(main.infer(1, main.frame()))
@@ -551,6 +552,56 @@ def test_a_frame_that_hangs_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch,
         go_on.set()
         box.wait_for(lambda seen: len(seen) == 2)
         assert host.check() is None
+        host.close()
+
+
+@pytest.mark.parametrize("in_chain", [False, True])
+def test_a_frame_for_which_the_model_is_compiled_is_announced_and_no_hang(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, in_chain: bool
+) -> None:
+    go_on = threading.Event()
+    compile_size = FittedModel.open_size
+
+    def slow(model: FittedModel, size: tuple[int, int]) -> Lane:
+        go_on.wait(20)
+        return compile_size(model, size)
+
+    path = write_package(tmp_path, "text_map")
+    if in_chain:
+        path = write_chain(tmp_path, (path, {}), (write_package(tmp_path, "text_line"), {}))
+    box = Box()
+    with Main() as main:
+        host = EngineHost(box)
+        host.attach("top", main.ring.reader_fd())
+        host.handle({"op": "load", "slot": "defects", "path": str(path), "workers": 1})
+        box.wait_for(lambda seen: len(seen) == 1)
+        monkeypatch.setattr(pool, "STUCK_FRAME_S", 0.0)
+        monkeypatch.setattr(FittedModel, "open_size", slow)
+        host.handle(main.infer(1, main.frame()))
+        box.wait_for(lambda seen: seen[1:] == [{"op": "preparing", "request": 1}])
+        assert host.check() is None
+        go_on.set()
+        box.wait_for(lambda seen: len(seen) == 3)
+        host.handle(main.infer(2, main.frame()))
+        box.wait_for(lambda seen: len(seen) == 4)
+        assert [(one["op"], one["request"]) for one in box.messages[2:]] == [("inferred", 1), ("inferred", 2)]
+        host.close()
+
+
+def test_a_size_that_is_compiled_for_ever_stops_the_heartbeat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    go_on = threading.Event()
+    box = Box()
+    with Main() as main:
+        host = EngineHost(box)
+        host.attach("top", main.ring.reader_fd())
+        host.handle({"op": "load", "slot": "defects", "path": str(write_package(tmp_path, "text_map")), "workers": 1})
+        box.wait_for(lambda seen: len(seen) == 1)
+        monkeypatch.setattr(pool, "STUCK_CPU_LOAD_S", 0.05)
+        monkeypatch.setattr(FittedModel, "open_size", lambda *_: (go_on.wait(20), _fail())[1])
+        host.handle(main.infer(1, main.frame()))
+        assert hang(host) == "slot defects: a frame hangs"
+        go_on.set()
+        box.wait_for(lambda seen: len(seen) == 3)
         host.close()
 
 

@@ -191,6 +191,24 @@ def test_frames_in_a_process_that_dies_fail_once(bench: _Bench) -> None:
     assert not bench.link.alive
 
 
+def test_an_engine_that_compiles_for_a_frame_does_not_hang(bench: _Bench) -> None:
+    bench.infer(7)
+    bench.say(op="preparing", request=1)
+    late = bench.clock.mono_ns() + 101_000_000  # the slot's hang_ms is 100
+    bench.link.check(late)
+    assert bench.child.killed == []
+    bench.say(**INFERRED, request=1)
+    assert [frame for frame, _ in bench.listener.verdicts] == [7]
+    bench.infer(8)
+    bench.link.check(late)
+    assert bench.child.killed == ["model defects did not answer for 101 ms"]
+
+
+def test_a_compilation_for_a_frame_that_nobody_sent_is_a_fault(bench: _Bench) -> None:
+    bench.say(op="preparing", request=5)
+    assert bench.child.killed == ["protocol fault"]
+
+
 def dies_while_loading(bench: _Bench, slot: str = "codes", kind: ExitKind = ExitKind.SIGNALED) -> None:
     """An engine starts, has its models loaded up to ``slot``, and dies in that one."""
     bench.start()

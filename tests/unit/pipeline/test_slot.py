@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime.core.result import Failure
-from edge_runtime.pipeline.slot import ModelSlot, Request, SlotSpec, SlotState
+from edge_runtime.pipeline.slot import PREPARE_LIMIT_MS, ModelSlot, Request, SlotSpec, SlotState
 from tests.fakes.values import FACTS, make_frame
 
 MS = 1_000_000
@@ -91,3 +91,17 @@ def test_a_slot_hangs_when_its_oldest_request_is_too_old() -> None:
     assert slot.hung_ms(601 * MS) == 501
     slot.answer(1)
     assert slot.hung_ms(601 * MS) is None
+
+
+def test_a_request_for_which_the_model_is_compiled_may_take_longer_and_no_other() -> None:
+    slot = _slot()
+    slot.send(1, _request(1))
+    slot.prepare(1)
+    assert slot.hung_ms(PREPARE_LIMIT_MS * MS) is None
+    assert slot.hung_ms((PREPARE_LIMIT_MS + 1) * MS) == PREPARE_LIMIT_MS + 1
+    slot.send(2, _request(2, sent_ms=100))
+    assert slot.hung_ms(601 * MS) == 501
+    slot.answer(2)
+    slot.answer(1)
+    slot.send(1, _request(3))
+    assert slot.hung_ms(501 * MS) == 501
