@@ -291,3 +291,10 @@ def test_bare_weights_are_identified_by_their_bytes() -> None:
     assert bare_digest([SHA]) == f"sha256:{SHA}"
     assert bare_digest([SHA, other]) == "sha256:" + hashlib.sha256(f"{SHA}\n{other}\n".encode()).hexdigest()
     assert bare_digest([SHA, other]) != bare_digest([other, SHA])
+
+
+def test_groups_of_labels_are_kept_in_their_order() -> None:
+    output = {"groups": [["round", "square"], ["blue"]], "parents": {"blue": "round"}}
+    found = parse_manifest(raw(output=output)).description.output
+    assert found.groups == (("round", "square"), ("blue",))
+    assert found.parents == {"blue": "round"}
