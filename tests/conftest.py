@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import socket
 import stat
@@ -61,10 +62,21 @@ def nothing_is_left_behind() -> Iterator[None]:
     before = _Inventory.now()
     yield
     deadline = time.monotonic() + GRACE_S
-    gc.collect()
-    while (left := _Inventory.now().beyond(before)) and time.monotonic() < deadline:
+    left = _Inventory.now().beyond(before)
+    if left:
+        gc.collect()  # takes a tenth of a second beside the libraries of an engine: not after each of thousands of tests
+    while (left := left and _Inventory.now().beyond(before)) and time.monotonic() < deadline:
         threading.Event().wait(0.02)
     assert left == [], f"the test left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def logging_stays_as_it_is() -> Iterator[None]:
+    """Undo what a verb that a test runs in this process decides about log lines."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 class _Inventory:
