@@ -64,7 +64,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     deadline = time.monotonic() + GRACE_S
     left = _Inventory.now().beyond(before)
     if left:
-        gc.collect()  # takes a tenth of a second beside the libraries of an engine: not after each of thousands of tests
+        gc.collect()  # slow beside the libraries of an engine, so not after each of thousands of tests
     while (left := left and _Inventory.now().beyond(before)) and time.monotonic() < deadline:
         threading.Event().wait(0.02)
     assert left == [], f"the test left behind: {left}"
