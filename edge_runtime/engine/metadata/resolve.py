@@ -109,8 +109,8 @@ def resolve(
                 "edge-runtime models pack DIRECTORY adds the hash"
             )
         raise DataError("model.ambiguous", message, help=help_)
-    _check_values(stated.found, where)
     _check_family(stated.found, where)
+    _check_values(stated.found, where)
     stated.found["input.name"] = Sourced(image.name, "graph")
     stated.found["input.dtype"] = Sourced(image.dtype, "graph")
     spec = _spec(stated.found, image, fit)
