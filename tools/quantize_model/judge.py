@@ -11,10 +11,10 @@ import numpy as np
 from surface_defects.engines import overlap_matrix
 from surface_defects.precision import LEVELS, average_precision
 
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import DataError
 from edge_runtime.engine.base import EngineOptions
 from edge_runtime.engine.lane import FixedModel
-from edge_runtime.engine.loader import UNFORESEEN, LoadedModel, make_engine
+from edge_runtime.engine.loader import LoadedModel, all_in_words, make_engine
 from edge_runtime.engine.package import Package, open_package
 from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import Preprocessor, limit_cv2_threads
@@ -71,15 +71,9 @@ class Contender:
             limits = replace(limits, by_label={}, score=_LOWEST_SCORE, max_predictions=_MOST_BOXES)
         judged = replace(package, spec=replace(package.spec, thresholds=limits))
         started_ns = time.perf_counter_ns()
-        try:
+        with all_in_words(package.ref.name):
             self._engine = make_engine(package, backend, EngineOptions(threads=threads))
             self.model = LoadedModel(judged, FixedModel(self._engine, judged.spec), 1, started_ns)
-        except EdgeError:
-            raise
-        except Exception as error:  # what native libraries raise about the files of strangers is written down nowhere
-            first = next(iter(str(error).strip().splitlines()), "")[:300]
-            message = f"{backend} cannot load it: {type(error).__name__}: {first}"
-            raise DataError(UNFORESEEN, message, help="try the other engine") from error
 
     def run(self, examples: Sequence[Example]) -> Run:
         """Judge every picture."""
