@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from edge_runtime.app.audience import Audience
-from edge_runtime.publish.mqtt import MqttSettings
+from edge_runtime.publish.mqtt.client import MqttSettings
 from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:

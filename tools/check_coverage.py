@@ -35,11 +35,11 @@ COMPLETE = (
     "edge_runtime/pipeline/results.py",
     "edge_runtime/pipeline/slot.py",
     "edge_runtime/pipeline/wire.py",
-    "edge_runtime/publish/numbering.py",
+    "edge_runtime/publish/spool/numbering.py",
     "edge_runtime/publish/payload.py",
-    "edge_runtime/publish/spool.py",
-    "edge_runtime/publish/store.py",
-    "edge_runtime/publish/trouble.py",
+    "edge_runtime/publish/spool/spool.py",
+    "edge_runtime/publish/spool/store.py",
+    "edge_runtime/publish/spool/trouble.py",
 )
 
 

@@ -8,16 +8,16 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from edge_runtime.publish.mqtt import MqttDial, MqttSettings
+from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings
+from edge_runtime.publish.mqtt.subscriber import Subscriber
 from edge_runtime.publish.payload import EVENT_SCHEMA, RESULT_SCHEMA
 from edge_runtime.publish.prover import Prover
-from edge_runtime.publish.subscriber import Subscriber
 from edge_runtime.system.metrics import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_runtime.publish.link import Inbound
+    from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.prover import Proof
     from edge_runtime.system.service import Stop
 

@@ -46,7 +46,7 @@ from edge_runtime.system.service import ServiceGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_runtime.publish.store import Row
+    from edge_runtime.publish.spool.store import Row
 
 SLOT = NAME = "bench"
 ROUNDS = 9  # short turns, so that both get the same share of a neighbour's noise

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.result import Counters
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.results import ModelFacts
-    from edge_runtime.publish.store import Row
+    from edge_runtime.publish.spool.store import Row
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from edge_runtime import __version__
 from edge_runtime.app.triggers import NO_LINE, parse_trigger, refusal
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Event, Result
-from edge_runtime.publish.limits import Durability, SpoolLimits
-from edge_runtime.publish.mqtt import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
-from edge_runtime.publish.publisher import Publisher
-from edge_runtime.publish.spool import Spool
+from edge_runtime.publish.spool.limits import Durability, SpoolLimits
+from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import kernel_boot
 from edge_runtime.system.metrics import Window
 from edge_runtime.system.service import ServiceGroup
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from edge_runtime.config.schema import Mqtt, Settings
+    from edge_runtime.config.delivery import Mqtt
+    from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import TriggerIds
-    from edge_runtime.publish.link import Inbound
-    from edge_runtime.publish.store import Row
+    from edge_runtime.publish.mqtt.link import Inbound
+    from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)

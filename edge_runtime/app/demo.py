@@ -17,7 +17,7 @@ from edge_runtime.app.broker import LocalBroker
 from edge_runtime.app.daemon import Control, Daemon, Environment
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import UnavailableError
-from edge_runtime.publish.mqtt import MqttSettings
+from edge_runtime.publish.mqtt.client import MqttSettings
 from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
 from edge_runtime.core.errors import UnavailableError
-from edge_runtime.publish.knock import knock
-from edge_runtime.publish.mqtt import MqttDial
+from edge_runtime.publish.mqtt.client import MqttDial
+from edge_runtime.publish.mqtt.knock import knock
 from edge_runtime.system.sandbox import landlock_abi
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from edge_runtime.app.audience import Audience
-    from edge_runtime.publish.mqtt import MqttSettings
+    from edge_runtime.publish.mqtt.client import MqttSettings
 
 SUBSCRIBE_S = 10.0
 TURN_S = 0.1
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _broker(args: argparse.Namespace) -> tuple[MqttSettings, str]:
     """Return how to reach the broker, and the first levels of the topics."""
-    from edge_runtime.publish.mqtt import MqttSettings  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.publish.mqtt.client import MqttSettings  # noqa: PLC0415 - --help needs none of it
 
     name = f"watch-{socket.gethostname()}-{os.getpid()}"
     if args.host is not None:

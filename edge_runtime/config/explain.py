@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from edge_runtime.config.checks import Mistake, dotted, suggestion
 from edge_runtime.config.report import Problem, veil
-from edge_runtime.config.schema import NOT_YET, Settings
+from edge_runtime.config.schema import Settings
+from edge_runtime.config.section import NOT_YET
 from edge_runtime.config.shape import Kind, Shape, at
 from edge_runtime.config.yaml12 import resolve
 from edge_runtime.system.redact import is_secret_name, redact

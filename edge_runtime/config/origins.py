@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.config.checks import dotted
 from edge_runtime.config.explain import find
-from edge_runtime.config.schema import Section
+from edge_runtime.config.section import Section
 from edge_runtime.config.tree import DEFAULT, Node, Origin
 
 if TYPE_CHECKING:

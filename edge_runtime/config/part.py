@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.config.checks import Loc
-    from edge_runtime.config.schema import Mqtt
+    from edge_runtime.config.delivery import Mqtt
 
 _REST: Final = {"cameras": {"none": {"source": "sim:bars"}}, "models": {"none": {"path": "none"}}}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
-from edge_runtime.config.schema import NOT_YET, Settings
+from edge_runtime.config.schema import Settings
+from edge_runtime.config.section import NOT_YET
 
 _REFERENCE: Final = {"type": "string", "pattern": r"\$\{[^{}]+\}"}  # ${VAR} may stand for any value
 _NARROW: Final = ("pattern", "enum", "const", "minimum", "maximum")

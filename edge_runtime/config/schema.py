@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from edge_runtime.config.checks import cross_references
 from edge_runtime.config.complete import complete
+from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
+from edge_runtime.config.section import Section, not_yet
 from edge_runtime.config.types import (
-    ClientId,
     Device,
     Expect,
     Fraction,
-    Host,
     Id,
     Listen,
     PathSetting,
@@ -32,89 +32,12 @@ from edge_runtime.config.types import (
     SourceSetting,
     Text,
     TextPattern,
-    TopicRoot,
     refuse,
 )
 
 VERSION = 1
 STATE_DIR = Path("/var/lib/edge-runtime")
 Backend = Literal["auto", "openvino", "onnxruntime"]
-
-NOT_YET = "x-not-yet"
-
-
-def not_yet(what: str, **more: Any) -> Any:  # noqa: ANN401 - as pydantic.Field itself
-    """Declare an optional setting of the contract that this version refuses; ``what`` names the missing feature."""
-    return Field(default=None, json_schema_extra={NOT_YET: what}, **more)
-
-
-class Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=False,
-    )
-
-
-class MqttTls(Section):
-    """Encryption of the broker connection."""
-
-    ca_file: PathSetting | None = Field(
-        default=None, description="PEM file of the authorities to trust; without it those of the operating system"
-    )
-    cert_file: PathSetting | None = Field(
-        default=None, description="PEM file of this box's own certificate, for mutual TLS"
-    )
-    key_file: PathSetting | None = Field(default=None, description="PEM file of the private key of cert_file")
-
-
-def _tls(value: object) -> object:
-    if value is True:
-        return {}
-    return None if value is False else value
-
-
-class Mqtt(Section):
-    """The broker that results go to (MQTT 5)."""
-
-    host: Host = Field(default="127.0.0.1", description="name or address of the broker")
-    port: int = Field(default=1883, ge=1, le=65535, description="TCP port of the broker; 8883 when tls is on")
-    tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true, false")] = Field(
-        default=None, description="true, or a map with ca_file, cert_file, key_file; false is plain TCP"
-    )
-    username: Text | None = Field(default=None, description="user name at the broker")
-    password: SecretStr | None = Field(
-        default=None, min_length=1, max_length=1024, description="better: password_file, or !secret NAME"
-    )
-    password_file: PathSetting | None = Field(default=None, description="file that holds the password and nothing else")
-    topic_root: TopicRoot = Field(default="vision", description="first level of every topic")
-    keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
-    client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
-    session_expiry_s: int = Field(
-        default=2, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session without us"
-    )
-
-
-class Spool(Section):
-    """The durable queue between results and the broker."""
-
-    max_mb: int = Field(
-        default=512, ge=8, le=1_000_000, description="megabytes on disk; beyond it the oldest results are given up"
-    )
-    max_age_h: float = Field(
-        default=168.0, ge=0.01, le=87_600, description="hours after which an unsent result is given up"
-    )
-    retention_min: float = Field(
-        default=60.0, ge=0, le=525_600, description="minutes for which delivered results are kept, for replay"
-    )
-    durability: Literal["group", "strict"] = Field(
-        default="group", description="group syncs to disk every few ms beside the sending; strict syncs before it"
-    )
 
 
 class CameraDefaults(Section):
@@ -298,12 +221,6 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severity that is written"
     )
-
-
-class Sparkplug(Section):
-    """Sparkplug B on a second connection."""
-
-    group: Id = Field(description="Sparkplug group id")
 
 
 class Registry(Section):

@@ -6,7 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_runtime.publish.store import Store
+    from edge_runtime.publish.spool.store import Store
 
 
 def disk_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.OperationalError:

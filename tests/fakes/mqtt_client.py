@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_runtime.publish.link import Outgoing
+    from edge_runtime.publish.mqtt.link import Outgoing
 
 
 def send(port: int, message: Outgoing) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.app.audience import Audience
-from edge_runtime.publish.mqtt import MqttDial, MqttSettings
-from edge_runtime.publish.publisher import Publisher
-from edge_runtime.publish.spool import Spool
-from edge_runtime.publish.subscriber import Subscriber
+from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings
+from edge_runtime.publish.mqtt.publisher import Publisher
+from edge_runtime.publish.mqtt.subscriber import Subscriber
+from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
 from tests.fakes.results import BOOT, IDENTITY, make_result
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from edge_runtime.publish.link import Inbound
+    from edge_runtime.publish.mqtt.link import Inbound
 
 QUICK = MqttSettings(
     "127.0.0.1", client_id="box-17", connect_timeout_s=1.0, ack_timeout_s=1.0, slow_retry_s=0.2, will_delay_s=1

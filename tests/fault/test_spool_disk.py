@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.publish.limits import SpoolLimits
-from edge_runtime.publish.spool import Spool
+from edge_runtime.publish.spool.limits import SpoolLimits
+from edge_runtime.publish.spool.spool import Spool
 from tests.brokers import Broker
 from tests.fakes.clock import ManualClock
 from tests.fakes.publishing import proving, running_box, wait_until

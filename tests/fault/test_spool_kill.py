@@ -17,7 +17,7 @@ from tests.brokers import Broker
 from tests.fakes.publishing import listening, running_box, wait_until
 
 if TYPE_CHECKING:
-    from edge_runtime.publish.link import Inbound
+    from edge_runtime.publish.mqtt.link import Inbound
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20

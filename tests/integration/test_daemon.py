@@ -217,7 +217,7 @@ def test_a_camera_of_which_no_picture_may_be_skipped_waits_for_the_engine_and_fo
 
 
 def test_a_trigger_gets_one_result_with_its_ids(tmp_path: Path) -> None:
-    from edge_runtime.publish.link import Outgoing
+    from edge_runtime.publish.mqtt.link import Outgoing
     from tests.fakes.mqtt_client import send
 
     with Broker() as broker, Listener(broker.port) as listener:

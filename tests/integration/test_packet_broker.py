@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.publish.link import Accepted, Answered, Ended, Happening, Outgoing, SubscribeAnswered
-from edge_runtime.publish.mqtt import MqttDial, MqttLink
+from edge_runtime.publish.mqtt.client import MqttDial, MqttLink
+from edge_runtime.publish.mqtt.link import Accepted, Answered, Ended, Happening, Outgoing, SubscribeAnswered
 from edge_runtime.system.service import Stop
 from tests.brokers import Broker
 from tests.fakes.broker_packets import PacketBroker

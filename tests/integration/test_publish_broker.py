@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge_runtime.publish import mutes, notices, schema
-from edge_runtime.publish.link import Inbound, Outgoing, TlsSettings
-from edge_runtime.publish.mqtt import MqttDial
-from edge_runtime.publish.subscriber import Subscriber
+from edge_runtime.publish import schema
+from edge_runtime.publish.mqtt import mutes
+from edge_runtime.publish.mqtt.client import MqttDial
+from edge_runtime.publish.mqtt.link import Inbound, Outgoing, TlsSettings
+from edge_runtime.publish.mqtt.subscriber import Subscriber
+from edge_runtime.publish.spool import notices
 from edge_runtime.system.service import ServiceGroup, Stop
 from tests.brokers import Broker, free_port
 from tests.fakes.mqtt_client import send

@@ -16,7 +16,7 @@ import pytest
 
 from edge_runtime.app import broker as local_broker
 from edge_runtime.cli import VERBS
-from edge_runtime.publish.link import Outgoing
+from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.payload import Stamp, encode_result
 from tests.brokers import Broker
 from tests.daemons import MODEL, DaemonProcess, line_config, wait_until

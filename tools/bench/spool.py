@@ -27,11 +27,11 @@ from edge_runtime.core.result import (
     ResultState,
     Timings,
 )
-from edge_runtime.publish.limits import Durability, SpoolLimits
-from edge_runtime.publish.mqtt import MqttDial, MqttSettings
+from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings
+from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
-from edge_runtime.publish.publisher import Publisher
-from edge_runtime.publish.spool import Spool
+from edge_runtime.publish.spool.limits import Durability, SpoolLimits
+from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.app.audience import Audience
-from edge_runtime.publish.link import Inbound
+from edge_runtime.publish.mqtt.link import Inbound
 from edge_runtime.publish.payload import Stamp, encode_event, encode_result
 from edge_runtime.system.clock import SystemClock
 from tests.fakes.publishing import QUICK

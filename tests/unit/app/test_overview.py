@@ -14,7 +14,7 @@ from edge_runtime.core.result import Drop
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.slot import ModelSlot
-from edge_runtime.publish.limits import SpoolStats
+from edge_runtime.publish.spool.limits import SpoolStats
 from edge_runtime.system.metrics import Window
 from tests.fakes.settings import make_settings
 

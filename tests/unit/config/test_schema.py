@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from edge_runtime.config.schema import Model, Section, Settings
+from edge_runtime.config.schema import Model, Settings
+from edge_runtime.config.section import Section
 from edge_runtime.config.shape import Kind, Shape, at, shape_of
 from edge_runtime.core.source import parse_source
 

@@ -1,0 +1,1 @@
+"""The connection to the broker: one thread, one link at a time."""

@@ -1,0 +1,1 @@
+"""The durable queue between results and the broker."""

@@ -1,0 +1,394 @@
+"""The books of the spool: sequence numbers, transactions, what is kept, what must go and what is said about it.
+
+Used by one thread at a time (the one that opened it until the writer runs, then the writer), except ``sync``,
+``cover``, ``state`` and ``utc_now_ns``, which any thread may call. Legal order: ``open`` -> ``commit``, ``tidy``,
+``read`` ... -> ``close``; after a ``StorageError`` the caller waits and calls ``open`` again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
+from edge_runtime.core.result import Event, Result
+from edge_runtime.publish.spool.batch import Answers, Batch, Opened, Tally
+from edge_runtime.publish.spool.floor import SeqFloor
+from edge_runtime.publish.spool.kept import Kept
+from edge_runtime.publish.spool.notices import Gap, Refusals, evictions, gap_event
+from edge_runtime.publish.spool.numbering import Numbering
+from edge_runtime.publish.spool.store import Changes, Owed, Row, Store, StreamState
+from edge_runtime.system import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from edge_runtime.publish import payload
+    from edge_runtime.publish.spool.handout import Handout, Range
+    from edge_runtime.publish.spool.limits import SpoolLimits
+    from edge_runtime.publish.spool.notices import Declared
+    from edge_runtime.system.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+_S = 1_000_000_000
+_EVICT_ROWS = 1000  # per transaction
+_EVICT_DOWN_TO = 0.95  # of the limit, so that one gap event covers many rows
+_ABSURD_AGE_NS = 10 * 365 * 86_400 * _S  # the clock was not set when the row was written: not an age
+_KEPT_AT_ONCE = 2000
+_SHRINK_PAGES = 256
+
+
+class Ledger:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        path: Path,
+        identity: payload.Identity,
+        boot_id: str,
+        clock: Clock,
+        limits: SpoolLimits,
+        *,
+        strict: bool,
+        kernel_boot: str | None,
+    ) -> None:
+        """Keep the books in the SQLite file ``path`` and its neighbours ``path.seq`` and ``path-wal``."""
+        self._path = path
+        self._numbering = Numbering(identity, boot_id, clock)
+        self._clock = clock
+        self._limits = limits
+        self._strict = strict
+        self._floor = SeqFloor(path.with_name(path.name + ".seq"), kernel_boot, synced=strict)
+        self._store: Store | None = None
+        self._streams: dict[str, StreamState] = {}  # replaced, never changed: other threads read it
+        self._restated: dict[str, StreamState] = {}  # resumed from the floor, not yet in the file
+        self._kept = Kept(keep_ns=int(limits.keep_s * _S), keep_bytes=limits.keep_bytes)
+        self._refusals = Refusals()
+        self._notices: list[Event] = []  # about the opening, until they are handed over
+        self._unsure: tuple[Batch, Answers] | None = None  # a commit that failed, until the file tells
+        self._seen = False  # opened at least once in this run
+        self._void_through = 0  # rows up to this id went with a damaged file
+        self._utc_minus_mono_ns = 0
+        self.last_id = 0  # newest committed row
+        self.carried_through = 0  # rows up to this id were committed by an earlier run
+        self.tally = Tally()
+
+    # --- opening
+
+    def open(self, *, damaged: bool = False) -> Opened:
+        """Open the file, or open it again after an error.
+
+        A file that is damaged, or that the caller found ``damaged``, is moved aside and a fresh one goes on with the
+        sequence numbers.
+
+        Raises:
+            BusyError: another process has it open.
+            StorageError: the disk refuses; call again later.
+        """
+        self.close()
+        before, owed = self._streams, self.tally.depth
+        if not self._seen:
+            self._utc_minus_mono_ns = self._clock.utc_ns() - self._clock.mono_ns()
+            self._load_floor()
+        if damaged:
+            self._quarantine("damaged while in use")
+        try:
+            store = self._load()
+        except StorageError as error:
+            if error.code != "storage.corrupt":
+                raise
+            self._quarantine(error.message)
+            store = self._load()
+        self._reconcile(before, owed=owed)
+        if not self._seen:
+            self._seen = True
+            self.carried_through = self.last_id
+            kept, now_ns = store.kept(), self._clock.mono_ns()
+            for start in range(0, len(kept), _KEPT_AT_ONCE):
+                self._kept.add(now_ns, kept[start : start + _KEPT_AT_ONCE])
+            with contextlib.suppress(StorageError, PermissionDeniedError):  # the flusher tries again and reports it
+                self.cover()
+        opened = Opened(self._notices, self._landed(store))
+        self._notices = []
+        return opened
+
+    def settle(self) -> None:
+        """Make everything durable and note that the spool is no longer in use; then only ``close`` is left.
+
+        A disk that refuses is logged: the next boot of the kernel cannot know what is there, and skips numbers.
+        """
+        if self._store is None or self._strict:
+            return
+        try:
+            self._store.sync()
+            self._floor.release()
+        except (StorageError, PermissionDeniedError) as error:
+            logger.error("spool ends without knowing what is on the disk: %s", error)  # noqa: TRY400 - it says all
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _landed(self, store: Store) -> Batch | None:
+        if self._unsure is None:
+            return None
+        batch, answers = self._unsure
+        if batch.rows:
+            landed = store.owes(batch.rows[0].id)
+        else:
+            landed = not any(store.owes(row.id) for row in (*answers.acked, *(row for row, _ in answers.refused)))
+        self._unsure = None
+        if landed:
+            self._count(batch, answers)
+        return batch if landed else None
+
+    def _load_floor(self) -> None:
+        try:
+            self._floor.load()
+        except DataError as error:
+            self._move_aside(self._path.with_name(self._path.name + ".seq"), error.message)
+
+    def _load(self) -> Store:
+        store = Store.open(self._path, strict=self._strict, check=not self._seen)
+        try:
+            found = store.found()
+        except StorageError:
+            store.close()
+            raise
+        self._store = store
+        self._streams = found.streams
+        self.last_id = max(self.last_id, found.last_id)
+        self.tally.depth, self.tally.depth_bytes = found.pending, found.pending_bytes
+        self.tally.dead, self.tally.oldest_utc_ns = found.dead, found.oldest_utc_ns
+        return store
+
+    def _quarantine(self, why: str) -> None:
+        self._kept.drop(len(self._kept.all()))
+        self._void_through = self.last_id
+        self._unsure = None
+        self._move_aside(self._path.with_name(self._path.name + "-wal"), why)
+        self._move_aside(self._path, why)
+
+    def _move_aside(self, path: Path, why: str) -> None:
+        now_ns = self._clock.utc_ns()
+        moved = files.move_aside(path, f"corrupt-{now_ns // _S}")
+        if moved is None:
+            return
+        logger.error("moved %s aside as %s: %s", path, moved.name, why)
+        fields: dict[str, object] = {"file": path.name, "kept_as": moved.name, "reason": why}
+        self._notices.append(Event("system", "spool.quarantined", f"{path.name} was damaged: {why}", now_ns, fields))
+
+    def _reconcile(self, before: dict[str, StreamState], *, owed: int) -> None:
+        """Go on above what was used, as memory or else the floor knows it, where the file says less."""
+        self._restated = {}
+        for name in {**before, **dict.fromkeys(self._floor.names())}:
+            found = self._streams.get(name, StreamState(0))
+            seq = found.seq
+            known = before.get(name) or replace(found, seq=self._floor.resume(name, seq))
+            if known.seq <= seq:
+                continue
+            self._restated[name] = known
+            if owed or name not in before:
+                why = "power_cut" if self._floor.cut else "spool_file_lost"
+                gap = Gap(name, seq + 1, known.seq, None, why)
+                self._notices.append(gap_event(gap, self._clock.utc_ns()))
+        self._streams = {**self._streams, **self._restated}
+
+    # --- writing
+
+    def commit(self, items: Sequence[Result | Event], answers: Answers) -> Batch:
+        """Write ``items`` with their numbers, and the broker's ``answers``, in one transaction.
+
+        Raises:
+            StorageError: nothing was written and no number was used, or else the next ``open`` says so.
+        """
+        batch = self._number(items)
+        self._unsure = (batch, answers)
+        self._apply(batch, answers, removed=())
+        self._unsure = None
+        return batch
+
+    def refuse(self, refused: Sequence[tuple[Row, str]], *, ending: bool) -> Declared:
+        """Take refused rows, with their reasons; return those that are to be committed now, with their events.
+
+        ``ending``: the run ends, nothing can wait for its event.
+        """
+        self._refusals.add(refused)
+        return self._refusals.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=ending)
+
+    def tidy(self, handout: Handout) -> list[Row]:
+        """Drop what is past its retention and evict what is beyond the limits; return the gap events it committed.
+
+        Raises:
+            StorageError: the disk refuses; call again later.
+        """
+        store = self._opened()
+        now_ns = self._clock.mono_ns()
+        self._forget(self._kept.expired(now_ns))
+        if self.tally.dead > self._limits.dead_rows:
+            self.tally.dead -= store.trim_dead(self._limits.dead_rows)
+        rows = self._evict(handout, self._beyond_age(now_ns), "max_age")
+        while self.tally.depth_bytes > self._limits.max_bytes:
+            before = self.tally.depth_bytes
+            rows += self._evict(handout, self._beyond_bytes(), "max_bytes")
+            if self.tally.depth_bytes >= before:
+                break  # all that is left is in the sender's hands, or the gap events themselves
+        self.tally.oldest_utc_ns = store.oldest_utc_ns()
+        store.shrink(_SHRINK_PAGES)
+        return rows
+
+    def relieve(self) -> None:
+        """Make room in a full file: everything that is only kept for replay goes.
+
+        Raises:
+            StorageError: there is no room even for that.
+        """
+        self._opened().checkpoint()
+        self._forget(self._kept.all())
+
+    def _forget(self, ids: list[int]) -> None:
+        if ids:
+            self._opened().commit(Changes(removed=ids))
+            self._kept.drop(len(ids))
+
+    def _beyond_age(self, now_mono_ns: int) -> list[Owed]:
+        limit_ns = int(self._limits.max_age_s * _S)
+        found = []
+        for owed in self._opened().oldest_pending(_EVICT_ROWS, "%"):
+            ours = owed.id > self.carried_through
+            age_ns = now_mono_ns - owed.mono_ns if ours else self.utc_now_ns() - owed.utc_ns
+            if age_ns <= limit_ns:
+                break
+            if age_ns < _ABSURD_AGE_NS:
+                found.append(owed)
+        return found
+
+    def _beyond_bytes(self) -> list[Owed]:
+        excess = self.tally.depth_bytes - int(self._limits.max_bytes * _EVICT_DOWN_TO)
+        store = self._opened()
+        found = []
+        for owed in store.oldest_pending(_EVICT_ROWS, "result/%") or store.oldest_pending(_EVICT_ROWS, "%"):
+            if excess <= 0:
+                break
+            found.append(owed)
+            excess -= owed.size
+        return found
+
+    def _evict(self, handout: Handout, candidates: Sequence[Owed], policy: str) -> list[Row]:
+        free = set(handout.withdraw([owed.id for owed in candidates])) if candidates else set()
+        chosen = [owed for owed in candidates if owed.id in free]
+        if not chosen:
+            return []
+        gaps = evictions([(owed.stream, owed.seq) for owed in chosen], policy)
+        utc_ns = self._clock.utc_ns()
+        batch = self._number([gap_event(gap, utc_ns) for gap in gaps])
+        self._apply(batch, Answers(), removed=chosen)
+        return batch.rows
+
+    def _number(self, items: Iterable[Result | Event]) -> Batch:
+        return self._numbering.batch(items, self._streams, self._restated, self.last_id)
+
+    def _apply(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
+        store = self._opened()
+        acked = [row.id for row in answers.acked]
+        dead = [(row.id, reason) for row, reason in answers.refused]
+        gone = [owed.id for owed in removed]
+        store.commit(Changes(batch.rows, batch.streams, acked, dead, gone))
+        self._streams = {**self._streams, **batch.streams}
+        self._restated = {}
+        self._count(batch, answers)
+        self._follow(batch, answers, removed)
+
+    def _count(self, batch: Batch, answers: Answers) -> None:
+        """Keep the totals of this run, and what is kept for replay."""
+        tally = self.tally
+        tally.committed += len(batch.rows)
+        tally.acked += len(answers.acked)
+        tally.refused += len(answers.refused)
+        tally.unencodable += batch.unencodable
+        acked = [(row.id, row.size) for row in answers.acked if row.id > self._void_through]
+        if acked:
+            self._kept.add(self._clock.mono_ns(), acked)
+
+    def _follow(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
+        """Keep in step with the file what ``_load`` read from it."""
+        acked = [row.size for row in answers.acked if row.id > self._void_through]
+        refused = [row.size for row, _ in answers.refused if row.id > self._void_through]
+        left = [*acked, *refused, *(owed.size for owed in removed)]
+        tally = self.tally
+        tally.dead += len(refused)
+        tally.evicted += len(removed)
+        tally.depth += len(batch.rows) - len(left)
+        tally.depth_bytes += sum(row.size for row in batch.rows) - sum(left)
+        if batch.rows:
+            self.last_id = batch.rows[-1].id
+
+    # --- reading and syncing
+
+    def read(self, wanted: Range, limit: int) -> list[Row]:
+        """Return owed rows of ``wanted``.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        return self._opened().read_pending(wanted.after, wanted.through, limit)
+
+    def probe(self) -> None:
+        """Write something small, to see whether the disk takes it.
+
+        Raises:
+            StorageError: it does not.
+        """
+        self._opened().probe()
+
+    def checkpoint(self) -> None:
+        """Make everything durable the slow way, after ``sync`` failed.
+
+        Raises:
+            StorageError: still not durable.
+        """
+        self._opened().checkpoint()
+
+    def sync(self) -> None:
+        """Make every commit so far durable.
+
+        Raises:
+            StorageError: what is durable is unknown.
+        """
+        store = self._store
+        if store is not None:
+            store.sync()
+
+    def cover(self) -> None:
+        """Keep the floors of the sequence numbers ahead of them.
+
+        Raises:
+            PermissionDeniedError: the directory may not be written.
+            StorageError: the floors are as before.
+        """
+        self._floor.cover({name: state.seq for name, state in self._streams.items()})
+
+    def state(self, stream: str) -> StreamState | None:
+        """Return where ``stream`` stands, committed."""
+        return self._streams.get(stream)
+
+    def utc_now_ns(self) -> int:
+        """UTC that does not step within this run: for ages across runs."""
+        return self._clock.mono_ns() + self._utc_minus_mono_ns
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of acknowledged rows that are kept for replay."""
+        return self._kept.size
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            code, msg = "storage.io", f"{self._path} is not open"
+            raise StorageError(code, msg)
+        return self._store
