@@ -23,6 +23,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_runtime.core.errors import UnavailableError
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["MqttDial", "MqttLink", "MqttSettings", "TlsSettings"]
 
 _STOP_POLL_S = 0.1
+DISCONNECT_WITH_WILL = 0x04  # MQTT 5.0, 3.14.2.1
 _INBOUND_MAX = 20  # our Receive Maximum: commands in flight to us
 _PACKET_HEAD = 1 + 4 + 2 + 2 + 4  # type, length, topic length, packet id, properties length
 
@@ -96,8 +98,9 @@ class MqttLink:
         if will is not None:
             properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]  # paho's is untyped
             properties.WillDelayInterval = settings.will_delay_s
-            properties.ContentType = will.content_type
-            properties.PayloadFormatIndicator = 1
+            if will.content_type is not None:
+                properties.ContentType = will.content_type
+                properties.PayloadFormatIndicator = 1
             properties.UserProperty = list(will.headers)
             client.will_set(will.topic, will.body, will.qos, will.retain, properties)
         self._client = client
@@ -203,9 +206,10 @@ class MqttLink:
         """See ``link.Link``."""
         return _PACKET_HEAD + len(message.topic.encode()) + len(_publish_properties(message)) + len(message.body)
 
-    def disconnect(self) -> None:
+    def disconnect(self, *, with_will: bool = False) -> None:
         """See ``link.Link``."""
-        self._client.disconnect()
+        reason = ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL) if with_will else None
+        self._client.disconnect(reason)
 
     def close(self) -> None:
         """See ``link.Link``."""
@@ -258,6 +262,7 @@ class MqttLink:
                 content_type=getattr(properties, "ContentType", None),
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
+                expiry_s=getattr(properties, "MessageExpiryInterval", None),
                 headers=tuple(getattr(properties, "UserProperty", ())),
             )
         )
@@ -285,10 +290,13 @@ class _PackedProperties(Properties):
 
 def _publish_properties(message: Outgoing) -> bytes:
     """Return the property section of a PUBLISH (MQTT 5.0, 3.3.2.3), with its length in front."""
-    parts = [b"\x01\x01"]  # Payload Format Indicator: UTF-8
+    parts = []
+    if message.content_type is not None:
+        parts.append(b"\x01\x01")  # Payload Format Indicator: UTF-8
     if message.expiry_s is not None:
         parts.append(b"\x02" + struct.pack("!I", message.expiry_s))
-    parts.append(b"\x03" + _text(message.content_type))
+    if message.content_type is not None:
+        parts.append(b"\x03" + _text(message.content_type))
     if message.correlation is not None:
         parts.append(b"\x09" + struct.pack("!H", len(message.correlation)) + message.correlation)
     parts.extend(b"\x26" + _text(name) + _text(value) for name, value in message.headers)

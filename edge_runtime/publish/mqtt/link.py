@@ -58,7 +58,12 @@ class MqttSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One publish. ``expiry_s``: the broker forgets it after so long."""
+    """One publish.
+
+    Attributes:
+        expiry_s: the broker forgets it after so long.
+        content_type: ``None`` says nothing about the body, which then need not be text.
+    """
 
     topic: str
     body: bytes
@@ -66,7 +71,7 @@ class Outgoing:
     qos: int = 1
     retain: bool = False
     expiry_s: int | None = None
-    content_type: str = "application/json"
+    content_type: str | None = "application/json"
     correlation: bytes | None = None
 
 
@@ -81,6 +86,7 @@ class Inbound:
     content_type: str | None = None
     response_topic: str | None = None
     correlation: bytes | None = None
+    expiry_s: int | None = None  # what is left of its life, as the broker says
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -177,8 +183,8 @@ class Link(Protocol):
         """Return the bytes of the whole packet, an estimate from above."""
         ...
 
-    def disconnect(self) -> None:
-        """Queue a goodbye, so that the broker forgets the Will; ``pump`` sends it."""
+    def disconnect(self, *, with_will: bool = False) -> None:
+        """Queue a goodbye; ``pump`` sends it. The broker forgets the Will, or publishes it (reason code 0x04)."""
         ...
 
     def close(self) -> None:
