@@ -47,7 +47,7 @@ __all__ = [
     "quality",
 ]
 
-MAX_BYTES = 256 * 1024  # more than any command needs; decoding 100 KiB costs some 0.1 s
+MAX_BYTES = 64 * 1024  # more than any command needs; made of empty metrics, which cost most, it is decoded in 0.8 s
 MAX_DEPTH = 8  # of templates in templates and property sets in property sets
 SEQ_END = 256
 
