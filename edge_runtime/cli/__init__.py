@@ -37,6 +37,7 @@ VERBS = {
     "run": ("run", "the daemon"),
     "status": ("status", "what the daemon on this box is doing"),
     "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
+    "contract": ("contract", "topics, JSON Schemas and AsyncAPI of what is published"),
     "cameras": ("cameras", "list, probe or take a picture"),
     "models": ("models", "inspect, validate or pack a model"),
     "infer": ("infer", "judge image files with a model"),

@@ -165,7 +165,6 @@ SPARKPLUG: Final = (
         None,
         sent=False,
         retain=True,
-        content_type=None,
         rooted=False,
         optional=True,
     ),
