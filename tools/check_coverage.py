@@ -35,6 +35,8 @@ COMPLETE = (
     "edge_runtime/pipeline/results.py",
     "edge_runtime/pipeline/slot.py",
     "edge_runtime/pipeline/wire.py",
+    "edge_runtime/publish/mqtt/packets.py",
+    "edge_runtime/publish/mqtt/parser.py",
     "edge_runtime/publish/spool/numbering.py",
     "edge_runtime/publish/payload.py",
     "edge_runtime/publish/spool/spool.py",

@@ -178,6 +178,7 @@ class Delivery:
         return {
             "state": stats.state,
             "reason": stats.reason,
+            "broker": stats.broker,
             "connects": stats.connects,
             "acked": stats.acked,
             "refused": stats.refused,

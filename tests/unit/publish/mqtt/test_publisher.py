@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_runtime.publish.mqtt import mutes, outbox
 from edge_runtime.publish.mqtt import publisher as module
-from edge_runtime.publish.mqtt.client import MqttLink
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.spool import notices
 from tests.fakes.broker_packets import PacketBroker, Publish
@@ -297,43 +296,6 @@ def test_a_result_of_an_earlier_run_is_marked_historical(tmp_path: Path) -> None
         box.put(1)
         box.wait_acked(2)
         assert [json.loads(body)["historical"] for body in broker.bodies("/result/top")] == [True, False]
-
-
-def test_a_callback_of_ours_that_raises_once_costs_one_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """paho alone: the network thread is dead and is_connected() says True (issue 894)."""
-    real: Any = MqttLink._on_publish
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            msg = "injected"
-            raise RuntimeError(msg)
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_on_publish", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(10)
-        box.wait_acked(10)
-        assert len(broker.peers) == 2
-
-
-def test_a_fault_inside_the_library_ends_the_connection_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Any = MqttLink._pump
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            raise IndexError
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_pump", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(1)
-        box.wait_acked(1)
 
 
 def test_a_clean_stop_says_goodbye_after_the_last_result(tmp_path: Path) -> None:
