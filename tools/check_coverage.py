@@ -39,6 +39,7 @@ COMPLETE = (
     "edge_runtime/publish/mqtt/parser.py",
     "edge_runtime/publish/spool/numbering.py",
     "edge_runtime/publish/payload.py",
+    "edge_runtime/publish/spool/pace.py",
     "edge_runtime/publish/spool/spool.py",
     "edge_runtime/publish/spool/store.py",
     "edge_runtime/publish/spool/trouble.py",
