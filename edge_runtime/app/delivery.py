@@ -183,6 +183,7 @@ class Delivery:
             "acked": stats.acked,
             "refused": stats.refused,
             "noSubscribers": stats.no_subscribers,
+            "commandsRefused": stats.commands_refused,
         }
 
     def reasons(self) -> tuple[str, ...]:

@@ -156,6 +156,7 @@ class LinkStats:
         state: ``connecting``, ``online``, ``refused`` or ``stopped``; ``reason`` says why in words, or is ``None``.
         broker: the address of the broker that it is about.
         callback_errors: faults of the command callback.
+        commands_refused: why the broker does not bring us commands, or ``None``.
     """
 
     state: str = "connecting"
@@ -170,6 +171,7 @@ class LinkStats:
     window: int = 0
     commands: int = 0
     callback_errors: int = 0
+    commands_refused: str | None = None
 
 
 class Link(Protocol):
@@ -254,7 +256,7 @@ class Dial(Protocol):
 class Backoff:
     """Pauses between attempts: 0.1, 0.2, 0.4 ... at most ``longest_s``; a broker that is back is found within that."""
 
-    def __init__(self, *, first_s: float = 0.1, longest_s: float = 1.5) -> None:
+    def __init__(self, *, first_s: float = 0.1, longest_s: float = 1.0) -> None:
         """Start with the shortest pause."""
         self._first_s = first_s
         self._longest_s = longest_s

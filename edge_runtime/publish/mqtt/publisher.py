@@ -49,6 +49,8 @@ _S = 1_000_000_000
 _TURN_S = 0.25  # longest wait of the loop: how late a stop is seen
 _FLUSH_UNTIL_S = 1.0  # of the time that a stop leaves: what is committed is sent until then
 _FAREWELL_NS = int(0.5 * _S)
+_LOOK_NS = _S // 2  # how often the TLS files are looked at
+_DRAIN_NS = 2 * _S
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
 
 
@@ -202,7 +204,13 @@ class Publisher:
         self._presence.connected()
 
     def _serve(self, session: Session, stop: Stop) -> None:
+        looked_ns = session.since_ns
         while session.ended is None:
+            if self._clock.mono_ns() - looked_ns > _LOOK_NS:
+                looked_ns = self._clock.mono_ns()
+                if self._dial.renewed():
+                    self._drain(session)
+                    return
             wait_s = self._outbox.fill(session)
             session.link.pump(wait_s, self._waker.descriptor)
             self._digest(session)
@@ -212,6 +220,20 @@ class Publisher:
                 if done or stop.left_s < _FLUSH_UNTIL_S:
                     self._farewell(session)
                     return
+
+    def _drain(self, session: Session) -> None:
+        """Leave a connection with nothing in flight, because the next one is to have the new certificates."""
+        logger.info("the TLS files have changed: connecting to the broker with the new ones")
+        self._await_answers(session, _DRAIN_NS)
+        session.link.disconnect()
+        session.link.pump(0.0, self._waker.descriptor)
+        session.ended = session.ended or Ended(None, "the TLS files have changed")
+
+    def _await_answers(self, session: Session, most_ns: int) -> None:
+        deadline_ns = self._clock.mono_ns() + most_ns
+        while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
+            session.link.pump(0.05, self._waker.descriptor)
+            self._digest(session)
 
     # --- what happened
 
@@ -235,8 +257,10 @@ class Publisher:
         elif isinstance(happening, Ended):
             session.ended = session.ended or happening
         elif isinstance(happening, SubscribeAnswered):
-            if any(code >= FAILURE for code in happening.codes):
-                logger.error("the broker refuses our subscription to commands: %s", words(max(happening.codes)))
+            worst = max(happening.codes)
+            self.stats.commands_refused = words(worst) if worst >= FAILURE else None
+            if worst >= FAILURE:
+                logger.error("the broker refuses our subscription to commands: %s", words(worst))
         elif isinstance(happening, Inbound):
             self._command(happening)
 
@@ -264,10 +288,7 @@ class Publisher:
         if session.room <= 0:
             return
         self._outbox.farewell(session, self._presence.farewell())
-        deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
-        while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
-            session.link.pump(0.05, self._waker.descriptor)
-            self._digest(session)
+        self._await_answers(session, _FAREWELL_NS)
         session.link.disconnect()
         session.link.pump(0.0, self._waker.descriptor)
 

@@ -32,6 +32,7 @@ class Certificates:
         self._settings = settings
         self._stamp: tuple[object, ...] | None = None  # of the files that the context was made of
         self._context: ssl.SSLContext | None = None
+        self._seen: tuple[object, ...] | None = None  # of the last look
         self._bad: tuple[object, ...] | None = None  # of files that were found unusable
 
     def context(self) -> ssl.SSLContext:
@@ -47,9 +48,13 @@ class Certificates:
         return self._context
 
     def renewed(self) -> bool:
-        """Tell whether the files changed since ``context`` read them, and can be used; they are read then."""
-        stamp = self._look()
-        if self._context is None or stamp in (self._stamp, self._bad):
+        """Tell whether the files changed since they were read, and can be used; they are read then.
+
+        A certificate and its key are two files: they are left alone until they have been the same for two calls.
+        """
+        stamp, seen = self._look(), self._seen
+        self._seen = stamp
+        if self._context is None or stamp != seen or stamp in (self._stamp, self._bad):
             return False
         try:
             self._load(stamp)

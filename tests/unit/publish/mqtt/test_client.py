@@ -68,7 +68,7 @@ def test_a_password_is_not_printed() -> None:
 
 def test_pauses_double_up_to_their_bound_and_start_again() -> None:
     backoff = Backoff()
-    assert [backoff.next() for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.5, 1.5]
+    assert [backoff.next() for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     backoff.reset()
     assert backoff.next() == 0.1
 
