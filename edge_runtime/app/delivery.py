@@ -178,10 +178,12 @@ class Delivery:
         return {
             "state": stats.state,
             "reason": stats.reason,
+            "broker": stats.broker,
             "connects": stats.connects,
             "acked": stats.acked,
             "refused": stats.refused,
             "noSubscribers": stats.no_subscribers,
+            "commandsRefused": stats.commands_refused,
         }
 
     def reasons(self) -> tuple[str, ...]:

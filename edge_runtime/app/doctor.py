@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FREE_MIN_MB = 1024
 LANDLOCK_NETWORK_ABI = 4
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "paho-mqtt", "PyYAML", "pydantic")
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "PyYAML", "pydantic")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 

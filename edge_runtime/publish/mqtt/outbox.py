@@ -73,6 +73,8 @@ class Outbox:
     def fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
         now_ns = self._clock.mono_ns()
+        if session.stalled(now_ns):
+            return _TURN_NS / _S
         if session.alone and not self._resend and now_ns - session.since_ns > ALONE_NS:
             session.alone = False
 
@@ -135,6 +137,7 @@ class Outbox:
         sent = session.sent.get(answer.mid)
         if sent is None:
             return  # a QoS 0 publish that left
+        session.heard(sent, self._clock.mono_ns())
         reason = words(answer.code)
         if answer.code in TRY_AGAIN_LATER:  # stays ours and is sent again on the next connection
             session.ended = session.ended or Ended(None, f"the broker is overloaded: {reason}")

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from edge_runtime.publish.spool.store import Row
 
 
+STALL_MIN_NS = 20_000_000
+STALL_MAX_NS = 1_000_000_000
+_STALL_RTTS = 4
+_SMOOTHING = 8  # as TCP smooths its round trips (RFC 6298, 2.3)
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """A QoS 1 publish that waits for its answer.
@@ -37,6 +43,8 @@ class Session:
             for a packet that is too large and did not say what it takes: so it is known which one that is.
         since_ns: when the broker let us in; 0 before.
         answered: rows that the broker took or refused.
+        rtt_ns: smoothed time from a publish to its answer; 0 before the first one.
+        heard_ns: when the last answer came.
         sent: what is in flight by message id, oldest first.
     """
 
@@ -48,12 +56,28 @@ class Session:
     ended: Ended | None = None
     since_ns: int = 0
     answered: int = 0
+    rtt_ns: float = 0.0
+    heard_ns: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
 
     @property
     def room(self) -> int:
         """How many QoS 1 publishes may be sent now."""
         return min(self.window, 1 if self.alone else self.opened) - len(self.sent)
+
+    def heard(self, sent: Sent, now_ns: int) -> None:
+        """An answer to ``sent`` came."""
+        sample_ns = now_ns - sent.mono_ns
+        self.heard_ns = now_ns
+        self.rtt_ns = self.rtt_ns + (sample_ns - self.rtt_ns) / _SMOOTHING if self.rtt_ns else sample_ns
+
+    def stalled(self, now_ns: int) -> bool:
+        """Tell whether the broker has fallen silent: what is sent to it now may have to be sent a second time."""
+        oldest = next(iter(self.sent.values()), None)
+        if oldest is None:
+            return False
+        patience_ns = min(max(STALL_MIN_NS, _STALL_RTTS * self.rtt_ns), STALL_MAX_NS)
+        return now_ns - max(oldest.mono_ns, self.heard_ns) > patience_ns
 
     def fits(self, message: Outgoing) -> bool:
         """Tell whether the broker takes a packet of that size, as far as it said; a larger one costs the connection."""

@@ -24,6 +24,7 @@ from edge_runtime.publish.spool.handout import PREFETCH, Handout
 from edge_runtime.publish.spool.ledger import Ledger
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits, SpoolStats
 from edge_runtime.publish.spool.losses import Losses
+from edge_runtime.publish.spool.pace import Pace
 from edge_runtime.publish.spool.syncer import Syncer
 from edge_runtime.publish.spool.trouble import Trouble
 from edge_runtime.system import files
@@ -93,6 +94,7 @@ class Spool:
         self._asked = False
         self._woken = False
         self._tidied_ns = 0
+        self._pace = Pace()
         self._closing = threading.Event()
         self._drained = threading.Event()
 
@@ -237,6 +239,7 @@ class Spool:
 
     def _work(self, stop: Stop, failed: Stop) -> None:
         while not failed.is_set():
+            self._closing.wait(self._pace.left_s(self._clock.mono_ns(), len(self._inbox)))
             self.step(self._patience())
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:
@@ -299,6 +302,7 @@ class Spool:
                 self._ledger.probe()
                 self._trouble.over()
             return
+        self._pace.began(self._clock.mono_ns())
         batch = self._ledger.commit(items, answers)
         self._trouble.over()
         self._settle(batch)
