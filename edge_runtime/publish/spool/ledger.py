@@ -226,6 +226,23 @@ class Ledger:
         self._apply(batch, Answers(), removed=rows)
         return batch.rows
 
+    def revive(self, ids: Sequence[int], source: str, size: int) -> None:
+        """Make rows owed again that are ``kept`` or ``dead`` (the ``source``) and have ``size`` bytes together.
+
+        Raises:
+            StorageError: nothing happened, or else the next ``open`` reads what did.
+        """
+        self.store.revive(ids, source)
+        tally = self.tally
+        tally.depth += len(ids)
+        tally.depth_bytes += size
+        tally.again += len(ids)
+        if source == "dead":
+            tally.dead -= len(ids)
+        else:
+            tally.kept -= len(ids)
+            tally.kept_bytes -= size
+
     def _number(self, items: Iterable[Result | Event]) -> Batch:
         return self._numbering.batch(items, self._streams, self._restated, self.last_id)
 
