@@ -92,6 +92,7 @@ class Spool:
         self._answers = Answers()  # the same for answers
         self._revivals = Revivals()
         self._trouble = Trouble()
+        self._damages = 0  # how often this file was called damaged while in use
         self._asked = False
         self._tidied_ns = 0
         self._untidy = False  # the last tidying up left something to do
@@ -112,7 +113,7 @@ class Spool:
         except (StorageError, PermissionDeniedError) as error:
             self._trouble.note(error)
             return
-        self._open(damaged=False)
+        self._open()
 
     def run(self, stop: Stop) -> None:
         """Write until ``stop``, then commit what was put while the stop leaves time, and close the file.
@@ -407,20 +408,22 @@ class Spool:
         self._syncer.forgive()
 
     def _reopen(self) -> bool:
-        damaged = self._trouble.error is not None and self._trouble.error.code == "storage.corrupt"
+        self._damages += self._trouble.error is not None and self._trouble.error.code == "storage.corrupt"
         try:
             self._lock.acquire()
         except (StorageError, PermissionDeniedError, BusyError) as error:
             self._trouble.note(error)
             return False
-        return self._open(damaged=damaged)
+        return self._open()
 
-    def _open(self, *, damaged: bool) -> bool:
+    def _open(self) -> bool:
         try:
-            opened = self._ledger.open(damaged=damaged)
+            opened = self._ledger.open(damages=self._damages)
         except (StorageError, PermissionDeniedError, BusyError) as error:
             self._trouble.note(error)
             return False
+        if self._damages > 1:
+            self._damages = 0  # the file is another one now
         if opened.landed is not None:
             self._settle(opened.landed)
             self._ledger.followers.offer(opened.landed.rows)
