@@ -69,8 +69,9 @@ class Rig:
             self.step()
         return rows
 
-    def events(self, rows: list[Row]) -> list[dict[str, Any]]:
-        return [document for row in rows if (document := self.document(row))["schema"] == "vision.event/1"]
+    def events(self, rows: list[Row], kind: str = "") -> list[dict[str, Any]]:
+        found = [document for row in rows if (document := self.document(row))["schema"] == "vision.event/1"]
+        return [document for document in found if not kind or document["kind"] == kind]
 
     def document(self, row: Row) -> dict[str, Any]:
         document = json.loads(row.body)
@@ -295,7 +296,7 @@ def test_beyond_its_bytes_the_oldest_results_are_evicted_with_a_declared_gap(
         stats = rig.spool.stats()
         assert stats.bytes <= 20_000
         rows = rig.take()
-        gaps = [event["fields"] for event in rig.events(rows)]
+        gaps = [event["fields"] for event in rig.events(rows, "spool.gap")]
         assert {gap["policy"] for gap in gaps} == {"max_bytes"}
         assert sum(gap["count"] for gap in gaps) == stats.evicted
         assert sorted(seqs(rows) + [n for g in gaps for n in range(g["from_seq"], g["to_seq"] + 1)]) == [*range(1, 101)]
@@ -406,7 +407,7 @@ def test_a_large_backlog_is_read_back_in_order_while_it_is_taken(
         rows: list[Row] = []
         while len(rows) < 1000:
             rows += rig.spool.take(64)
-            assert rig.spool._woken or not rig.spool._handout.wanted()
+            assert rig.spool._intake.woken or not rig.spool._handout.wanted()
             rig.step()
         assert seqs(rows) == [*range(1, 1001)]
 
@@ -760,20 +761,67 @@ def test_a_disk_that_refuses_at_the_end_is_told(
     assert "without knowing what is on the disk" in caplog.text
 
 
-def test_damage_found_while_running_starts_a_fresh_file_with_the_same_numbers(rig: Rig) -> None:
+def test_a_file_is_called_damaged_at_the_start_only_when_it_looks_so_twice(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Rig(tmp_path, clock).open()
+    first.put(3)
+    first.step()
+    first.spool.close()
+    real, looks = store.Store.found, []
+
+    def unreadable_once(self: store.Store) -> store.Found:
+        looks.append(self)
+        if len(looks) == 1:
+            raise StorageError("storage.corrupt", "database disk image is malformed")
+        return real(self)
+
+    monkeypatch.setattr(store.Store, "found", unreadable_once)
+    second = Rig(tmp_path, clock).open()
+    with closing(second.spool):
+        second.step(2)
+        assert seqs(second.take()) == [1, 2, 3]
+        assert [path.name for path in tmp_path.glob("*.corrupt-*")] == []
+
+
+def damage_twice(rig: Rig) -> None:
+    """Have SQLite call the file damaged, which passes, and once more."""
+    for _ in range(2):
+        rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
+        rig.put(1)
+        rig.step()
+        assert rig.spool.stats().reason == "storage.corrupt"
+        if rig.spool._damages == 0:
+            rig.step(2)
+            assert rig.spool.stats().state == "ok"
+
+
+def test_a_file_that_could_not_be_read_once_is_not_taken_for_a_damaged_one(rig: Rig) -> None:
+    """SQLite says "malformed" of a page that the disk did not return (EIO), too."""
     held = rig.put_and_take(2)
-    rig.put(1)
-    rig.step()
     rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
     rig.put(1)
     rig.step()
     assert rig.spool.stats().reason == "storage.corrupt"
+    rig.spool.acked(held)
+    rig.step(2)
+    assert rig.spool.stats().state == "ok"
+    assert seqs(rig.take()) == [3]
+    assert [path.name for path in rig.path.parent.glob("*.corrupt-*")] == []
+
+
+def test_damage_found_while_running_starts_a_fresh_file_with_the_same_numbers(rig: Rig) -> None:
+    held = rig.put_and_take(2)
+    rig.put(1)
+    rig.step()
+    damage_twice(rig)
+    assert rig.spool.stats().reason == "storage.corrupt"
     rig.spool.acked(held)  # answers for rows of the old file change nothing in the new one
     rig.step(3)
     rows = rig.take()
-    assert seqs(rows) == [4]
+    assert seqs(rows) == [5]
     told = {event["kind"]: event["fields"] for event in rig.events(rows)}
-    assert told["spool.gap"]["to_seq"] == 3
+    assert told["spool.gap"]["to_seq"] == 4
     assert "spool.quarantined" in told
     assert rig.spool.stats().depth == len(rows)
 
@@ -783,9 +831,14 @@ def test_damage_with_nothing_owed_declares_no_gap(rig: Rig) -> None:
     rig.step()
     rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
     rig.put(1)
+    rig.step(2)
+    rig.spool.acked(rig.take())
+    rig.step()
+    rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
+    rig.put(1)
     rig.step(3)
     rows = rig.take()
-    assert seqs(rows) == [3]
+    assert seqs(rows) == [4]
     assert [event["kind"] for event in rig.events(rows)] == ["spool.quarantined"]
 
 
