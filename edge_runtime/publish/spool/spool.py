@@ -97,6 +97,8 @@ class Spool:
         self._asked = False
         self._tidied_ns = 0
         self._pace = Pace()
+        self._reread = False
+        self.rereads = 0
         self._untidy = False  # the last tidying up left something to do
         self._closing = threading.Event()
         self._drained = threading.Event()
@@ -254,6 +256,11 @@ class Spool:
         """The sender ends without an answer for ``rows``; the next run sends them again."""
         self._handout.release(rows)
 
+    def reread(self) -> None:
+        """Offer every owed row that the sender does not hold again, from the disk; ``rereads`` tells when."""
+        self._reread = True
+        self._intake.wake()
+
     def is_historical(self, row: Row, after_s: float) -> bool:
         """Tell whether ``row`` is older than ``after_s``, of an earlier run, or owed once more."""
         if row.again or row.id <= self._ledger.carried_through:
@@ -317,6 +324,10 @@ class Spool:
             return
         if self._syncer.sync_failed and not self._checked(self._resync):
             return
+        if self._reread:
+            self._reread = False
+            self._rewind()
+            self.rereads += 1
         if not self._held:
             self._held = self._intake.next(timeout_s, ending=self._closing.is_set())
         acked, refused = self._handout.collect()
