@@ -32,6 +32,16 @@ class Address:
     host: str
     port: int
 
+    @staticmethod
+    def parse(text: str) -> Address:
+        """Read ``HOST:PORT``; an IPv6 address stands in brackets.
+
+        Raises:
+            ValueError: there is no port.
+        """
+        host, _, port = text.rpartition(":")
+        return Address(host.strip("[]"), int(port))
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -49,6 +59,8 @@ class MqttSettings:
             holds the Will back for no longer than that.
         will_delay_s: how long the broker waits before it says that we are offline.
         slow_retry_s: pause after the broker refused us, because only a person can mend that.
+        require_subscriber: a result that nobody subscribed to (reason code 16) counts as not delivered and is tried
+            again. Best effort, because a broker need not say so (MQTT 5.0, 3.4.2.1).
         historical_after_s: a document sent later than this after it happened is marked ``historical``.
     """
 
@@ -66,6 +78,7 @@ class MqttSettings:
     session_expiry_s: int = 3600
     will_delay_s: int = 2
     slow_retry_s: float = 10.0
+    require_subscriber: bool = False
     historical_after_s: float = 10.0
 
 

@@ -98,6 +98,7 @@ class Publisher:
             clock,
             self.stats,
             historical_after_s=dial.settings.historical_after_s,
+            require_subscriber=dial.settings.require_subscriber,
         )
         spool.set_listener(self._waker.poke)
 

@@ -9,11 +9,8 @@ if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Ended, Link, Outgoing
     from edge_runtime.publish.spool.store import Row
 
-
-STALL_MIN_NS = 20_000_000
-STALL_MAX_NS = 1_000_000_000
-_STALL_RTTS = 4
-_SMOOTHING = 8  # as TCP smooths its round trips (RFC 6298, 2.3)
+_PATIENCE_NS = 20_000_000  # an answer is not late before that
+_PATIENCE_MAX_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +40,9 @@ class Session:
             for a packet that is too large and did not say what it takes: so it is known which one that is.
         since_ns: when the broker let us in; 0 before.
         answered: rows that the broker took or refused.
-        rtt_ns: smoothed time from a publish to its answer; 0 before the first one.
-        heard_ns: when the last answer came.
         sent: what is in flight by message id, oldest first.
+        rtt_ns: how long an answer usually takes; 0 before the first one.
+        heard_ns: when the last answer came.
     """
 
     link: Link
@@ -56,9 +53,9 @@ class Session:
     ended: Ended | None = None
     since_ns: int = 0
     answered: int = 0
-    rtt_ns: float = 0.0
-    heard_ns: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
+    rtt_ns: int = 0
+    heard_ns: int = 0
 
     @property
     def room(self) -> int:
@@ -66,17 +63,21 @@ class Session:
         return min(self.window, 1 if self.alone else self.opened) - len(self.sent)
 
     def heard(self, sent: Sent, now_ns: int) -> None:
-        """An answer to ``sent`` came."""
-        sample_ns = now_ns - sent.mono_ns
+        """The broker answered ``sent``."""
+        took_ns = now_ns - sent.mono_ns
         self.heard_ns = now_ns
-        self.rtt_ns = self.rtt_ns + (sample_ns - self.rtt_ns) / _SMOOTHING if self.rtt_ns else sample_ns
+        self.rtt_ns += (took_ns - self.rtt_ns) // 8 if self.rtt_ns else took_ns
 
-    def stalled(self, now_ns: int) -> bool:
-        """Tell whether the broker has fallen silent: what is sent to it now may have to be sent a second time."""
+    def silent(self, now_ns: int) -> bool:
+        """Tell whether the broker is late with an answer.
+
+        What is sent into a network that was cut, or to a broker that hangs, has to be sent again: every row of it may
+        arrive twice.
+        """
         oldest = next(iter(self.sent.values()), None)
         if oldest is None:
             return False
-        patience_ns = min(max(STALL_MIN_NS, _STALL_RTTS * self.rtt_ns), STALL_MAX_NS)
+        patience_ns = min(max(_PATIENCE_NS, 4 * self.rtt_ns), _PATIENCE_MAX_NS)
         return now_ns - max(oldest.mono_ns, self.heard_ns) > patience_ns
 
     def fits(self, message: Outgoing) -> bool:
