@@ -207,7 +207,9 @@ class Trial:
         if new <= sent:
             cut.wrong.append(f"number {new} is used again, {sent} was handed out")
         gaps = [d["fields"] for _, _, d in rows if d.get("kind") == "spool.gap" and d["fields"]["topic"] == STREAM]
-        named = {seq for gap in gaps if gap["policy"] == "power_cut" for seq in range(gap["from_seq"], gap["to_seq"] + 1)}
+        named = {
+            seq for gap in gaps if gap["policy"] == "power_cut" for seq in range(gap["from_seq"], gap["to_seq"] + 1)
+        }
         if not set(range(last_on_disk + 1, new)) <= named:
             cut.wrong.append(f"numbers {last_on_disk + 1} to {new - 1} are missing and no gap names them: {gaps}")
         if list(self._disk.path.glob("*.corrupt-*")):
@@ -234,7 +236,11 @@ def run(cuts: int, durability: Durability, seed: int, place: Path) -> dict[str, 
         "cuts_with_loss": sum(bool(cut.lost_ages_ms) for cut in found),
         "oldest_lost_ms": round(ages[-1], 2) if ages else None,
         "older_than_window": sum(age > cut.window_ms for cut in found for age in cut.lost_ages_ms),
-        "flush_ms": {"p50": percentile(flushes, 0.5), "p99": percentile(flushes, 0.99), "max": max(flushes, default=None)},
+        "flush_ms": {
+            "p50": percentile(flushes, 0.5),
+            "p99": percentile(flushes, 0.99),
+            "max": max(flushes, default=None),
+        },
         "seconds": round(time.monotonic() - started, 1),
         "wrong": [wrong for cut in found for wrong in cut.wrong],
     }
