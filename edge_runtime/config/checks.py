@@ -231,14 +231,15 @@ def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
     if sparkplug.get("password") is not None and sparkplug.get("username") is None:
         message = "password has no username beside it"
         yield Mistake(("sparkplug", "password"), "config.conflict", message, "write both or none")
-    servers = sparkplug.get("servers")
-    for index, server in enumerate(servers if isinstance(servers, (list, tuple)) else ()):
+    written = sparkplug.get("servers")
+    servers = list(written) if isinstance(written, (list, tuple)) else []
+    for index, server in enumerate(servers):
         if server in servers[:index]:
             message = f'"{str(server)[:64]}" stands there twice'
             yield Mistake(("sparkplug", "servers", index), "config.conflict", message, "name each broker once")
     seen: dict[str, str] = {}
     for name in section(data, "inspections"):
-        if isinstance(name, str) and (other := seen.setdefault(name.lower(), name)) != name:
+        if (other := seen.setdefault(name.lower(), name)) != name:
             message = f'"{name[:64]}" and "{other[:64]}" differ only in case, which some Sparkplug hosts cannot tell'
             way_out = "give one of them another name"
             yield Mistake(("inspections", name), "config.case", message, way_out, warning=True)

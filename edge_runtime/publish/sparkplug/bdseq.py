@@ -13,6 +13,7 @@ from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageEr
 from edge_runtime.system.files import move_aside, read_limited, write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,7 @@ class BdSeq:
     def _read(self) -> int:
         """Return the last number that was used, or the one before the first."""
         try:
-            document = json.loads(read_limited(self._path, _FILE_BYTES_MAX))
-            last = document["bdSeq"]
-            if not isinstance(last, int) or isinstance(last, bool) or not 0 <= last < NUMBERS:
-                raise DataError("sparkplug.bdseq", f"bdSeq {last!r:.40}, expected 0 to {NUMBERS - 1}")
+            return _number(json.loads(read_limited(self._path, _FILE_BYTES_MAX)))
         except FileNotFoundError:
             logger.info("no Sparkplug bdSeq in %s yet, starting with 0", self._path)
         except (DataError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -59,8 +57,6 @@ class BdSeq:
             self._put_aside()
         except (PermissionDeniedError, StorageError) as error:
             logger.warning("starting with Sparkplug bdSeq 0: %s", error)
-        else:
-            return last
         return -1
 
     def _put_aside(self) -> None:
@@ -78,3 +74,10 @@ class BdSeq:
             self._failed = True
         else:
             self._failed = False
+
+
+def _number(document: Mapping[str, object]) -> int:
+    number = document["bdSeq"]
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < NUMBERS:
+        raise DataError("sparkplug.bdseq", f"bdSeq {number!r:.40}, expected 0 to {NUMBERS - 1}")
+    return number

@@ -1,4 +1,4 @@
-"""What a host asks of the node (NCMD) or of a device (DCMD), read from the metrics of one message (Sparkplug 3.0, 6.4.24).
+"""What a host asks of the node (NCMD) or of a device (DCMD), read from one message (Sparkplug 3.0, 6.4.24).
 
 Pure. A metric is written like a variable: ``true`` presses the button. Nothing is done halfway: one metric of a
 message that makes no sense refuses the whole message.
@@ -17,7 +17,8 @@ from edge_runtime.publish.sparkplug.payload import DataType, decode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_runtime.publish.sparkplug.payload import Payload, Value
+    from edge_runtime.publish.sparkplug.payload import Payload
+    from edge_runtime.publish.sparkplug.values import Value
 
 REBIRTH = "Node Control/Rebirth"
 NEXT_SERVER = "Node Control/Next Server"

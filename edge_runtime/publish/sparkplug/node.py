@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.command import Answer
     from edge_runtime.publish.sparkplug.commands import Order
     from edge_runtime.publish.sparkplug.spoken import Action, NodeSpec, Now
+    from edge_runtime.publish.sparkplug.values import Scalar
 
 BDSEQ = "bdSeq"
 REBIRTH_PAUSE_NS = 1_000_000_000  # one birth per second at most, however often it is asked for
@@ -114,7 +115,7 @@ class Node:
         self.phase = Phase.OFFLINE
 
     def leave(self, reason: str, now: Now) -> list[Action]:
-        """End the connection on purpose: NDEATH first (operational-behavior-edge-node-intentional-disconnect-ndeath)."""
+        """End the connection on purpose: NDEATH first (6.4.20)."""
         self.phase = Phase.LEFT
         return [self._death(now), Leave(reason)]
 
@@ -140,17 +141,19 @@ class Node:
             about = topics.parse(topic)
         except DataError as error:
             return [Refused(error.message)]
-        if retained:
-            return [Refused(f"{topic}: a retained command is an old wish and is not executed")]
-        if self.phase is not Phase.BORN:
-            return [Refused(f"{topic}: a command before the birth")]
+        if retained or self.phase is not Phase.BORN:
+            why = "a retained command is an old wish" if retained else "a command before the birth"
+            return [Refused(f"{topic}: {why} and is not executed")]
+        return self._command(about.device, topic, body, now)
+
+    def _command(self, device_id: str | None, topic: str, body: bytes, now: Now) -> list[Action]:
         try:
-            if about.device is None:
+            if device_id is None:
                 return self._node_command(body, now)
-            return self._device_command(about.device, topic, body, now)
+            return self._device_command(device_id, topic, body, now)
         except commands.RefusedError as error:
             command_id = commands.correlation_id(topic, body, now.mono_ns)
-            told = self._tell(about.device, command_id, error.status, error.message, now)
+            told = self._tell(device_id, command_id, error.status, error.message, now)
             return [Refused(f"{topic}: {error.message}"), *told]
 
     def _state(self, body: bytes, now: Now) -> list[Action]:
@@ -178,6 +181,8 @@ class Node:
 
     def _device_command(self, device_id: str, topic: str, body: bytes, now: Now) -> list[Action]:
         device = self._devices.get(device_id)
+        if not self.spec.commands:
+            raise commands.RefusedError(Status.FORBIDDEN, "devices take no commands here")
         if device is None:
             raise commands.RefusedError(Status.UNKNOWN, f"there is no device {device_id[:64]}")
         command_id = commands.correlation_id(topic, body, now.mono_ns)
@@ -259,7 +264,7 @@ class Node:
         self._born_ns = now.mono_ns
         self._seq = 0
         born = [_at(point, now).metric() for point in self._board.all()]
-        actions = [self._message(Kind.NBIRTH, None, born, now)]
+        actions: list[Action] = [self._message(Kind.NBIRTH, None, born, now)]
         for device in self._devices.values():
             device.dead = device.is_down(now.mono_ns)
             if not device.dead:
@@ -292,9 +297,13 @@ class Node:
     def _tell(self, device_id: str | None, command_id: str, status: int, message: str, now: Now) -> list[Action]:
         """Say how a command ended, on its device if that can speak, else on the node."""
         device = self._devices.get(device_id) if device_id is not None else None
-        own = device if device is not None and self.speaks(device.spec.id) else None
+        own = device if device is not None and LAST_ID in device.board and self.speaks(device.spec.id) else None
         board = self._board if own is None else own.board
-        values = {LAST_ID: command_id, LAST_STATUS: int(status), LAST_MESSAGE: message[:_MESSAGE_MAX]}
+        values: dict[str, Scalar] = {
+            LAST_ID: command_id,
+            LAST_STATUS: int(status),
+            LAST_MESSAGE: message[:_MESSAGE_MAX],
+        }
         changed = [point for name, value in values.items() for point in board.set(name, value, now.utc_ms)]
         if not changed or not self.speaks():
             return []

@@ -13,7 +13,7 @@ from edge_runtime.publish.sparkplug.payload import DataType, Metric, Quality, qu
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from edge_runtime.publish.sparkplug.payload import Scalar
+    from edge_runtime.publish.sparkplug.values import Scalar
 
 _METRIC_BYTES = 56  # what a metric costs beside its name and its text: tags, lengths, time, quality, a number
 
