@@ -64,7 +64,7 @@ def make_session(
             servers=max(1, len(sparkplug.servers)),
         )
     )
-    follower = spool.follow(FOLLOWER)  # type: ignore[attr-defined]  # lands with the spool's followers
+    follower = spool.follow(FOLLOWER)
     return SparkplugSession(
         [MqttDial(one) for one in connections(settings)],
         node,

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.publish.payload import Stamp, encode_result
-from edge_runtime.publish.spool.store import Row
+from edge_runtime.publish.spool.rows import Row
 from tests.fakes.results import BOOT, IDENTITY, make_result
 
 if TYPE_CHECKING:

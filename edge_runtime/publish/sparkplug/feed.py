@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_runtime.publish.sparkplug.points import Point
     from edge_runtime.publish.sparkplug.spoken import Action, Now
     from edge_runtime.publish.spool.follower import Follower
-    from edge_runtime.publish.spool.store import Row
+    from edge_runtime.publish.spool.rows import Row
 
 logger = logging.getLogger(__name__)
 

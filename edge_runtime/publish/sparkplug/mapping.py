@@ -18,7 +18,7 @@ RESULT_JSON_MAX = 32 * 1024  # bytes; a longer document is null there: it would 
 CAMERA_ONLINE = "Camera/Online"
 SEQUENCE = "Inspection/Sequence"
 _RESULT_JSON = "Inspection/ResultJson"
-_EVALUATIONS = {evaluation.text: evaluation for evaluation in Evaluation}
+_EVALUATIONS: dict[str, Evaluation] = {evaluation.text: evaluation for evaluation in Evaluation}
 _INT32_MAX = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

@@ -9,7 +9,7 @@ from edge_runtime.publish.sparkplug.feed import BATCH_PAUSE_NS, BATCH_ROWS, HELD
 from edge_runtime.publish.sparkplug.node import Node
 from edge_runtime.publish.sparkplug.payload import decode
 from edge_runtime.publish.sparkplug.spoken import DeviceSpec, NodeSpec, Now, Send
-from edge_runtime.publish.spool.store import Row
+from edge_runtime.publish.spool.rows import Row
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.results import BOOT, IDENTITY, make_event
 
