@@ -263,8 +263,7 @@ class Node:
         self._rebirth = False
         self._born_ns = now.mono_ns
         self._seq = 0
-        born = [_at(point, now).metric() for point in self._board.all()]
-        actions: list[Action] = [self._message(Kind.NBIRTH, None, born, now)]
+        actions: list[Action] = [self._message(Kind.NBIRTH, None, _told(self._board, now), now)]
         for device in self._devices.values():
             device.dead = device.is_down(now.mono_ns)
             if not device.dead:
@@ -272,8 +271,7 @@ class Node:
         return actions
 
     def _device_birth(self, device: Device, now: Now) -> list[Action]:
-        metrics = [_at(point, now).metric() for point in device.board.all()]
-        return [self._message(Kind.DBIRTH, device.spec.id, metrics, now)]
+        return [self._message(Kind.DBIRTH, device.spec.id, _told(device.board, now), now)]
 
     def _bury(self, device: Device, now: Now) -> list[Action]:
         device.dead = True
@@ -328,6 +326,10 @@ class Node:
         return Send(kind, topic, body)
 
 
-def _at(point: Point, now: Now) -> Point:
-    """A point that never changed has the time of its first birth."""
-    return point if point.timestamp_ms else replace(point, timestamp_ms=now.utc_ms)
+def _told(board: Board, now: Now) -> list[Metric]:
+    """Return everything on ``board`` in the order of its time (operational-behavior-data-publish-dbirth-order).
+
+    What never changed has the time of this birth.
+    """
+    points = [point if point.timestamp_ms else replace(point, timestamp_ms=now.utc_ms) for point in board.all()]
+    return [point.metric() for point in sorted(points, key=lambda point: point.timestamp_ms)]

@@ -42,7 +42,7 @@ class Point:
     @property
     def size(self) -> int:
         """Bytes of it in a message, an estimate from above."""
-        text = len(self.value.encode()) if isinstance(self.value, str) else 0
+        text = len(self.value.encode(errors="replace")) if isinstance(self.value, str) else 0
         return _METRIC_BYTES + len(self.name) + text
 
 

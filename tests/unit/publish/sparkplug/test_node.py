@@ -128,6 +128,16 @@ def test_a_birth_has_a_datatype_a_time_and_a_value_or_null_for_every_metric() ->
             assert metric.timestamp_ms
 
 
+def test_a_birth_tells_values_in_the_order_in_which_they_came_to_be() -> None:
+    """tck-id-operational-behavior-data-publish-dbirth-order, -nbirth-order."""
+    node = make()
+    node.camera("cam", "streaming", at(1))
+    node.result("top", points(1), at(2))
+    for action in joined(node):
+        times = [metric.timestamp_ms for metric in read(action).metrics]
+        assert times == sorted(times, key=lambda ms: ms or 0)
+
+
 def test_the_nbirth_offers_rebirth_as_false() -> None:
     """tck-id-topics-nbirth-rebirth-metric, tck-id-operational-behavior-data-commands-rebirth-value."""
     told = values(joined(make(properties={"Version": "1.0"}))[0])
