@@ -127,6 +127,7 @@ class RunningNode:
         self.session = session
         self.follower = follower
         self.asked = asked
+        self.fail = False  # whether whoever carries commands out raises
 
     def wait_state(self, state: str) -> None:
         wait_until(lambda: self.session.stats.state == state, what=f"state {state}")
@@ -143,6 +144,13 @@ def running_node(
     spec = NodeSpec(**({"group": "plant", "node": "box", "devices": DEVICES, "servers": len(ports)} | fields))
     follower = follower or MemoryFollower()
     asked: list[tuple[Command, Reply]] = []
+
+    def carry_out(command: Command, reply: Reply) -> None:
+        if running.fail:
+            msg = "nobody is here"
+            raise RuntimeError(msg)
+        asked.append((command, reply))
+
     with ServiceGroup() as group:
         session = SparkplugSession(
             [MqttDial(replace(settings, port=port)) for port in ports],
@@ -150,11 +158,13 @@ def running_node(
             follower,
             BdSeq(directory / "bdseq.json"),
             SystemClock(),
-            on_command=lambda command, reply: asked.append((command, reply)),
+            on_command=carry_out,
+            gauges=lambda: dict.fromkeys(spec.gauges, 0),
         )
+        running = RunningNode(session, follower, asked)
         group.start(session)
         try:
-            yield RunningNode(session, follower, asked)
+            yield running
         finally:
             assert group.failures == ()
 

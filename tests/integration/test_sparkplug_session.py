@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,15 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.core.command import Answer, Status
+from edge_runtime.publish.mqtt.client import MqttDial
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.sparkplug import commands
+from edge_runtime.publish.sparkplug.bdseq import BdSeq
+from edge_runtime.publish.sparkplug.node import Node
 from edge_runtime.publish.sparkplug.payload import DataType
+from edge_runtime.publish.sparkplug.session import SparkplugSession
+from edge_runtime.publish.sparkplug.spoken import NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.mqtt_client import send
-from tests.fakes.sparkplug import NODE, host_at, running_node, written
+from tests.fakes.publishing import wait_until
+from tests.fakes.sparkplug import NODE, host_at, pause, running_node, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,3 +254,92 @@ def test_the_position_moves_only_over_what_was_sent_long_enough_ago(tmp_path: Pa
         node.wait_state("online")
         follower.put(row(6, clock=CLOCK))
         host.wait(lambda: host.sequences() == [6], "the new one alone")
+
+
+# --- what goes wrong
+
+
+def test_a_broker_that_does_not_let_us_in_is_told_and_tried_again(tmp_path: Path) -> None:
+    with Broker(anonymous=False, persistent=False) as closed, running_node(tmp_path, [closed.port]) as node:
+        node.wait_state("refused")
+        assert node.session.stats.reason
+        assert node.session.stats.bd_seq is not None
+
+
+def test_a_broker_that_lets_us_in_is_taken_when_the_first_one_does_not(tmp_path: Path, broker: Broker) -> None:
+    with (
+        Broker(anonymous=False, persistent=False) as closed,
+        running_node(tmp_path, [closed.port, broker.port]) as node,
+    ):
+        node.wait_state("online")
+        assert node.session.stats.server == f"127.0.0.1:{broker.port}"
+        assert node.session.stats.bd_seq == 1
+
+
+def test_somebody_who_takes_the_connection_and_says_nothing_is_given_up(tmp_path: Path, broker: Broker) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        running_node(tmp_path, [mute.getsockname()[1], broker.port]) as node,
+    ):
+        node.wait_state("online")
+        assert node.session.stats.bd_seq == 1, "a CONNECT was sent"
+
+
+def test_a_broker_that_freezes_is_noticed_and_nothing_is_missing(tmp_path: Path, broker: Broker) -> None:
+    settings = replace(NODE, keepalive_s=1)
+    with running_node(tmp_path, [broker.port], settings=settings) as node:
+        node.wait_state("online")
+        broker.freeze()
+        number = 0
+        while node.session.stats.state == "online":  # who keeps writing at QoS 0 must notice, too
+            number += 1
+            assert number < 200, "the silence was not noticed"
+            node.follower.put(row(number, clock=CLOCK))
+            pause(0.1)
+        assert node.follower.position == 0
+        broker.thaw()
+        with host_at(broker.port) as host:
+            node.wait_state("online")
+            host.wait(lambda: set(range(1, number + 1)) <= set(host.sequences()), "everything")
+
+
+def test_whoever_carries_commands_out_may_fail(tmp_path: Path, broker: Broker) -> None:
+    with host_at(broker.port) as host, running_node(tmp_path, [broker.port]) as node:
+        node.fail = True
+        node.wait_state("online")
+        ask(broker.port, "spBv1.0/plant/DCMD/box/top", written((commands.PAUSE, DataType.BOOLEAN, True)))
+        host.wait(lambda: host.of(Kind.DDATA), "the answer")
+        assert host.of(Kind.DDATA)[0].values["Command/LastStatus"] == 500
+        assert node.session.stats.callback_errors == 1
+
+
+def test_a_result_that_is_too_large_for_the_broker_is_refused_and_the_next_one_arrives(tmp_path: Path) -> None:
+    with (
+        Broker(config="max_packet_size 6000", persistent=False) as small,
+        host_at(small.port) as host,
+        running_node(tmp_path, [small.port]) as node,
+    ):
+        node.wait_state("online")
+        node.follower.put(row(1, clock=CLOCK, reason="x" * 9000), row(2, clock=CLOCK))
+        host.wait(lambda: host.sequences() == [2], "the next one")
+        assert node.session.stats.refused == 1
+    assert host.gaps() == []
+
+
+def test_a_stop_in_the_middle_of_connecting_ends_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        started = time.monotonic()
+        with running_node(tmp_path, [mute.getsockname()[1]]) as node:
+            wait_until(lambda: node.session.stats.bd_seq is not None, what="the attempt")
+        assert time.monotonic() - started < 10
+
+
+def test_a_session_that_never_ran_gives_its_descriptor_back(tmp_path: Path) -> None:
+    follower = MemoryFollower()
+    node = Node(NodeSpec("plant", "box", ()))
+    session = SparkplugSession(
+        [MqttDial(NODE)], node, follower, BdSeq(tmp_path / "b"), CLOCK, on_command=lambda *_: None
+    )
+    session.close()
+    session.close()
+    follower.put(row(1))
