@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
+from edge_runtime.core.errors import InvariantError
 from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.sparkplug.bdseq import BdSeq
 from edge_runtime.publish.sparkplug.node import Node
@@ -41,10 +42,31 @@ def make_session(
     on_command: Callable[[Command, Reply], None],
 ) -> SparkplugSession | None:
     """Return the node's session, not started; ``None`` without Sparkplug. Its owner starts it or closes it."""
+    if settings.sparkplug is None:
+        return None
+    follower = spool.follow(FOLLOWER)
+    return SparkplugSession(
+        [MqttDial(one) for one in connections(settings)],
+        make_node(settings, boot_id, (DEPTH, BACKLOG)),
+        follower,
+        BdSeq(settings.state_dir / BDSEQ_FILE),
+        clock,
+        on_command=on_command,
+        gauges=lambda: {DEPTH: spool.stats().depth, BACKLOG: follower.backlog},
+        drained=lambda: spool.drained,
+    )
+
+
+def make_node(settings: Settings, boot_id: str, gauges: tuple[str, ...]) -> Node:
+    """Return the node of a box whose settings have Sparkplug.
+
+    Raises:
+        InvariantError: they have not.
+    """
     sparkplug = settings.sparkplug
     if sparkplug is None:
-        return None
-    node = Node(
+        raise InvariantError("sparkplug.unset", "a node without the sparkplug section")
+    return Node(
         NodeSpec(
             group=sparkplug.group,
             node=sparkplug.node or settings.edge,
@@ -57,23 +79,12 @@ def make_session(
                 "Line": settings.line,
                 "Edge": settings.edge,
             },
-            gauges=(DEPTH, BACKLOG),
+            gauges=gauges,
             commands=sparkplug.commands,
             datatypes=sparkplug.datatype_in_data,
             result_json=sparkplug.result_json,
             servers=max(1, len(sparkplug.servers)),
         )
-    )
-    follower = spool.follow(FOLLOWER)
-    return SparkplugSession(
-        [MqttDial(one) for one in connections(settings)],
-        node,
-        follower,
-        BdSeq(settings.state_dir / BDSEQ_FILE),
-        clock,
-        on_command=on_command,
-        gauges=lambda: {DEPTH: spool.stats().depth, BACKLOG: follower.backlog},
-        drained=lambda: spool.drained,
     )
 
 
