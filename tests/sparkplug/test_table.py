@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_runtime.config.yaml12 import parse
 from tests.sparkplug.not_applicable import NOT_APPLICABLE
-from tests.sparkplug.table import PAGE, ids, page, rules, named_by_tests
+from tests.sparkplug.table import PAGE, ids, named_by_tests, page, rules
 
 
 def test_every_id_is_met_or_does_not_apply_and_never_both() -> None:
