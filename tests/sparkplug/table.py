@@ -34,6 +34,23 @@ and a test fails when it is not what that prints.
 - *test*: a test that names the id.
 - *n/a*: does not apply, with the reason.
 
+## What independent implementations make of it
+
+`tests/sparkplug/test_interop.py` lets npm `sparkplug-payload` 1.0.3 and PyPI `pysparkplug` 0.6.1 read what our codec
+writes and the other way round: every scalar type, 64 bit extremes, NaN, null, empty and non-ASCII text. Where they
+disagree with each other or with the specification, the node stays away from what they disagree on:
+
+| type | disagreement | so the node |
+|---|---|---|
+| Int8, Int16 below 0 | npm reads two's complement of 32 bits (as we write), pysparkplug of the type's own width | sends Int32 |
+| UInt32 | the specification and pysparkplug use `int_value`, npm `long_value` | sends Int32, Int64 or UInt64 |
+| integers in a DataSet or a template parameter | npm refuses them | sends neither |
+| commands without timestamps or datatypes | hosts send them | takes them |
+
+What comes in is read in either form.
+
+## The ids
+
 {observed} by the observer, {tested} by tests, {absent} do not apply.
 
 | id (`tck-id-` left out) | how | shown by |
