@@ -26,6 +26,7 @@ from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.source import Source, parse_source
 
+PORT_MAX = 65_535
 BASE = "base"  # key of the validation context: the directory that relative paths start from
 
 
@@ -77,6 +78,14 @@ def check_pattern(value: str) -> str:
     return value
 
 
+def check_server(value: str) -> str:
+    """Refuse a port that there is none of."""
+    port = int(value.rpartition(":")[2])
+    if not 1 <= port <= PORT_MAX:
+        raise refuse("config.port", f"names port {port}, which does not exist", f"ports are 1 to {PORT_MAX}")
+    return value
+
+
 def refuse(code: str, problem: str, way_out: str = "") -> PydanticCustomError:
     """Make the error by which a validator refuses a value: ``problem`` is a sentence without the setting's name."""
     return PydanticCustomError("edge", "{problem}", {"code": code, "problem": problem, "way_out": way_out})
@@ -102,6 +111,17 @@ Listen = Annotated[
     str,
     StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
     Expect("HOST:PORT, for example 127.0.0.1:8080"),
+]
+Server = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
+    AfterValidator(check_server),
+    Expect("HOST:PORT, for example 10.0.0.5:1883"),
+]
+SparkplugId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^+#/$\x00-\x20\x7f]([^+#/\x00-\x1f\x7f]{0,62}[^+#/\x00-\x20\x7f])?$"),
+    Expect("a name of 1 to 64 characters without +, # and /"),
 ]
 TopicRoot = Annotated[
     str,
