@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
 from edge_runtime.core.errors import InvariantError
-from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.sparkplug.bdseq import BdSeq
 from edge_runtime.publish.sparkplug.node import Node
 from edge_runtime.publish.sparkplug.session import SparkplugSession
@@ -83,7 +83,7 @@ def make_node(settings: Settings, boot_id: str, gauges: tuple[str, ...]) -> Node
             commands=sparkplug.commands,
             datatypes=sparkplug.datatype_in_data,
             result_json=sparkplug.result_json,
-            servers=max(1, len(sparkplug.servers)),
+            servers=len(connections(settings)),
         )
     )
 
@@ -99,7 +99,7 @@ def connections(settings: Settings) -> list[MqttSettings]:
     own = sparkplug if sparkplug.username is not None else mqtt
     tls = sparkplug.tls or mqtt.tls
     first = MqttSettings(
-        host=mqtt.host,
+        host=mqtt.host.strip("[]"),
         port=mqtt.port,
         client_id=sparkplug.client_id or f"{settings.client_id}-sparkplug",
         username=own.username,
@@ -109,8 +109,9 @@ def connections(settings: Settings) -> list[MqttSettings]:
         session_expiry_s=0,
         will_delay_s=0,
     )
-    servers = [server.rpartition(":") for server in sparkplug.servers]
-    return [replace(first, host=host.strip("[]"), port=int(port)) for host, _, port in servers] or [first]
+    written = [Address.parse(server) for server in sparkplug.servers or mqtt.fallback]
+    found = [replace(first, host=address.host, port=address.port) for address in written]
+    return found if sparkplug.servers else [first, *found]
 
 
 def document(session: SparkplugSession) -> dict[str, object]:
