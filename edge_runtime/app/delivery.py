@@ -10,9 +10,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
+from edge_runtime.app import sparkplug
 from edge_runtime.app.triggers import NO_LINE, parse_trigger, refusal
+from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Event, Result
+from edge_runtime.pipeline.inspection import TriggerIds
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.delivery import Mqtt
     from edge_runtime.config.schema import Settings
+    from edge_runtime.core.command import Command, Reply
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import TriggerIds
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 SPOOL_FILE = "spool.db"
 NS_PER_MS = 1e6
 MB = 1 << 20
+CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
 STOP_S = 3.0
 STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
@@ -54,7 +58,8 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    return (settings.site, settings.line, settings.edge, settings.mqtt, settings.spool, settings.state_dir)
+    box = (settings.site, settings.line, settings.edge, settings.mqtt, settings.spool, settings.state_dir)
+    return (*box, *sparkplug.sparkplug_settings(settings))
 
 
 class Delivery:
@@ -99,6 +104,7 @@ class Delivery:
             on_command=self._command,
             on_acked=on_acked,
         )
+        self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self._asked)
         self._clock = clock
         self._flight = flight
         self._trigger: Callable[[str, TriggerIds], None] | None = None
@@ -117,12 +123,16 @@ class Delivery:
         """
         with ExitStack() as stack:
             stack.callback(self._publisher.close)
+            if self._sparkplug is not None:
+                stack.callback(self._sparkplug.close)
             self.spool.open()
             stack.callback(self.spool.close)
             stack.enter_context(self._group)
             self._publisher.set_status({"version": __version__})
             self._group.start(self.spool)
             self._group.start(self._publisher)
+            if self._sparkplug is not None:
+                self._group.start(self._sparkplug)
             self._stack = stack.pop_all()
         return self
 
@@ -158,6 +168,8 @@ class Delivery:
             self.latency(item.inspection).add(item.timings.total)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
+            if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
+                self._sparkplug.set_camera(item.scope, item.kind.removeprefix(CAMERA_EVENT))
         self.spool.put(item)
 
     def latency(self, inspection: str) -> Window:
@@ -186,6 +198,10 @@ class Delivery:
             "commandsRefused": stats.commands_refused,
         }
 
+    def sparkplug(self) -> dict[str, object] | None:
+        """How the Sparkplug node is, as JSON-able values; ``None`` without one."""
+        return None if self._sparkplug is None else sparkplug.document(self._sparkplug)
+
     def reasons(self) -> tuple[str, ...]:
         """Why delivery is not as it should be; results wait meanwhile, so this stops nothing."""
         stats = self.spool.stats()
@@ -213,6 +229,23 @@ class Delivery:
             self.put(refusal(inspection, NO_LINE, self._clock.utc_ns()))
         else:
             trigger(inspection, ids)
+
+    def _asked(self, command: Command, reply: Reply) -> None:
+        """Carry out what came over Sparkplug."""
+        trigger = self._trigger
+        if command.verb != "trigger":
+            reply(Answer(Status.UNKNOWN, f"{command.verb} is not known here"))
+        elif trigger is None:
+            reply(Answer(Status.UNAVAILABLE, NO_LINE))
+        else:
+            job, part = (command.arguments.get(name) for name in ("jobId", "partId"))
+            ids = TriggerIds(
+                None if job is None else str(job),
+                None if part is None else str(part),
+                correlation_id=command.correlation_id,
+            )
+            trigger(str(command.target), ids)
+            reply(Answer(Status.ACCEPTED, "a result will carry these ids"))
 
 
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:

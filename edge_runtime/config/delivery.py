@@ -11,9 +11,9 @@ from edge_runtime.config.types import (
     ClientId,
     Endpoint,
     Host,
-    Id,
     PathSetting,
     Shorthand,
+    SparkplugId,
     Text,
     TopicRoot,
 )
@@ -89,6 +89,30 @@ class Spool(Section):
 
 
 class Sparkplug(Section):
-    """Sparkplug B on a second connection."""
+    """Sparkplug B 3.0 on a second connection; what is left out is as in mqtt."""
 
-    group: Id = Field(description="Sparkplug group id")
+    group: SparkplugId = Field(description="Sparkplug group id")
+    node: SparkplugId | None = Field(default=None, description="Sparkplug edge node id; by default edge")
+    primary_host: SparkplugId | None = Field(
+        default=None, description="host id of the application without which nothing is sent, only kept"
+    )
+    servers: Annotated[tuple[Endpoint, ...], Field(max_length=16)] = Field(
+        default=(), description="HOST:PORT of each broker, tried in this order; by default those of mqtt"
+    )
+    tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true")] = Field(
+        default=None, description="as mqtt.tls, for a connection of its own kind"
+    )
+    username: Text | None = Field(default=None, description="user name at the brokers, if it is not that of mqtt")
+    password: SecretStr | None = Field(
+        default=None, min_length=1, max_length=1024, description="of username; better  !secret NAME"
+    )
+    client_id: ClientId | None = Field(
+        default=None, description="MQTT client id; by default that of mqtt with -sparkplug behind it"
+    )
+    commands: bool = Field(
+        default=True, description="whether devices take commands (DCMD): trigger, pause, resume and choice of recipe"
+    )
+    datatype_in_data: bool = Field(
+        default=False, description="repeat datatypes in every message, for hosts that cannot do without"
+    )
+    result_json: bool = Field(default=False, description="send the whole result as a metric, too")
