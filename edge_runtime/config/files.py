@@ -38,6 +38,8 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
     tls = section(section(data, "mqtt"), "tls")
     for name in ("ca_file", "cert_file", "key_file"):
         yield from _readable(("mqtt", "tls", name), tls.get(name), base)
+    for name, path in section(section(data, "commands"), "keys").items():
+        yield from _public_key(("commands", "keys", str(name)), path, base)
     for name, camera in entries(data, "cameras"):
         yield from _source(("cameras", name, "source"), camera.get("source"), base)
     for name, inspection in entries(data, "inspections"):
