@@ -100,8 +100,8 @@ class Desk:
         self._post = post
         self._tally = Tally(clock.mono_ns())
         self._clerk = Clerk(audit, self._tally, clock, tell)
-        self._handlers: Mapping[str, Handler] = {}
-        self._lock = threading.Lock()  # guards _running and the flags of what is in it
+        self._providers: dict[str, Mapping[str, Handler]] = {}
+        self._lock = threading.Lock()  # guards _running, the flags of what is in it, and _providers
         self._running: set[_Running] = set()
         self._tidied_ns = 0
         self._triggers: Lane[_Item] = Lane("commands/trigger", self._work, self._tick_triggers, self._end_triggers)
@@ -124,9 +124,13 @@ class Desk:
 
     # --- any thread
 
-    def serve(self, handlers: Mapping[str, Handler]) -> None:
-        """Have ``handlers`` carry out their verbs from now on; a verb without one is unavailable."""
-        self._handlers = dict(handlers)
+    def serve(self, provider: str, handlers: Mapping[str, Handler]) -> None:
+        """Have ``handlers`` carry out their verbs from now on, in the place of what ``provider`` served before.
+
+        A verb that nobody serves is unavailable; the line, for example, serves its verbs while it runs.
+        """
+        with self._lock:
+            self._providers[provider] = dict(handlers)
 
     def note(self, kind: str, fields: Mapping[str, object]) -> None:
         """Write something that is no command into the audit trail, for example that the configuration changed."""
@@ -193,7 +197,8 @@ class Desk:
             if known is not None:
                 self._repeat(letter, known)
                 return
-        handler = self._handlers.get(verb)
+        with self._lock:
+            handler = next((handlers[verb] for handlers in self._providers.values() if verb in handlers), None)
         if handler is None:
             raise RefusedError(Status.UNAVAILABLE, "no_handler", "no line runs at this moment; ask again")
         self._begin(letter, record, handler)

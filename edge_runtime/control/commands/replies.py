@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.ids import uuid7
-from edge_runtime.publish.contract.reply import REPLY_SCHEMA, Reply
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.payload import dumps, timestamp
 
 if TYPE_CHECKING:
     from edge_runtime.control.commands.letter import Address
     from edge_runtime.core.command import Answer
+    from edge_runtime.publish.contract.reply import Reply
     from edge_runtime.publish.payload import Identity
 
+REPLY_SCHEMA: Final = "vision.reply/1"
 _NS_PER_MS = 1_000_000
 _TEXT_MAX = 512
 _TEXTS = {
