@@ -138,7 +138,9 @@ class Letter:
             root = self._identity.topic("reply/")
             raise RefusedError(Status.FORBIDDEN, "reply_topic", f"the {what} must be a topic below {root}")
         self.reply_topic = topic
-        self.principal = suffix.split("/")[1]
+        level = suffix.split("/")[1]
+        # who writes out what would be the default is as anonymous as who leaves it out: a repeat may do either
+        self.principal = ANONYMOUS if level == self.id else level
 
     def _document(self) -> tuple[dict[str, object], bytes, Mapping[str, object]]:
         """Return the JSON object, the bytes that a signature is about, and where that signature stands."""

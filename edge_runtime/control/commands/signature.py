@@ -14,7 +14,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.core.command import Status
@@ -38,6 +38,11 @@ class Signature:
     ts: str
     value: bytes
     arguments_sha256: str
+
+    @classmethod
+    def of(cls, key: str, ts: str, value: bytes, arguments: bytes) -> Self:
+        """Make one for ``arguments`` as they are sent."""
+        return cls(key, ts, value, hashlib.sha256(arguments).hexdigest())
 
 
 def canonical(identity: Identity, verb: str, target: str | None, command_id: str, signature: Signature) -> bytes:
@@ -78,4 +83,4 @@ def signature_of(fields: Mapping[str, object], arguments: bytes) -> Signature | 
     if not key or not ts or "\n" in ts or len(value) != _SIGNATURE_BYTES:
         why = "a signature is three texts: key (its name), ts (RFC 3339), sig (base64 of 64 bytes)"
         raise RefusedError(Status.UNAUTHORIZED, "signature", why)
-    return Signature(key, ts, value, hashlib.sha256(arguments).hexdigest())
+    return Signature.of(key, ts, value, arguments)

@@ -177,6 +177,14 @@ def test_a_repeat_gets_the_same_bytes_and_nothing_is_carried_out_again(bench: De
     assert bench.desk.figures()["repeated"] == 1
 
 
+def test_a_repeat_that_writes_out_the_default_response_topic_is_one(bench: DeskBench) -> None:
+    first = bench.say("reset/top", {}, correlation=ID)
+    assert bench.say("reset/top", {}, correlation=ID, response_topic=f"{ROOT}/reply/7f00aa") == first
+    plc = bench.say("reset/top", {"correlationId": "plc-1"})
+    assert bench.say("reset/top", {"correlationId": "plc-1", "replyTo": f"{ROOT}/reply/plc-1"}) == plc
+    assert len(bench.line.done) == 2
+
+
 def test_a_repeat_while_the_first_runs_is_answered_when_that_ends(bench: DeskBench) -> None:
     bench.line.held = {"snapshot"}
     assert bench.say("snapshot/top", {}, **MINE) == []
