@@ -16,7 +16,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.control.commands.chain import START, TORN, Head, Proof, encode, torn_fields, verify
+from edge_runtime.control.commands.chain import TORN, Head, Proof, encode, torn_fields, verify
 from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.publish.payload import timestamp
 from edge_runtime.system import files
@@ -142,21 +142,24 @@ class Audit:
             self.trouble = None
 
     def _append(self, kind: str, fields: Mapping[str, object], *, before: bytes = b"") -> None:
-        """Write one line after the bytes ``before``; half a line that a full disk leaves is taken back."""
-        if self._descriptor is None:
-            raise StorageError("storage.io", f"{self._path} is not open")
+        """Write one line after the bytes ``before``."""
         fixed = {"ts": timestamp(self._clock.utc_ns()), "bootId": self._boot_id, "kind": kind}
         line, head = encode(self.head, {**fixed, **fields})
-        data = before + line + b"\n"
+        self._write(before + line + b"\n")
+        self.head = head
+
+    def _write(self, data: bytes) -> None:
+        """Write all of ``data``; the part of it that a full disk takes is our own and is taken back."""
+        if self._descriptor is None:
+            raise StorageError("storage.io", f"{self._path} is not open")
+        view = memoryview(data)
         try:
-            written = os.write(self._descriptor, data)
-            if written < len(data):
-                written += os.write(self._descriptor, data[written:])
+            while view:
+                view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             self._take_back()
             raise files.storage_error(error, self._path, "write") from error
         self._size += len(data)
-        self.head = head
 
     def _take_back(self) -> None:
         """Cut what the refused write left; where that fails too, opening again declares it torn."""
@@ -169,37 +172,42 @@ class Audit:
             self._descriptor = None
 
     def _open(self) -> None:
-        proof, size = self._look()
+        before, data = self._look()
+        proof = verify([data], start=before)
         moved = None
         if proof.broken is not None:
-            label = f"broken-{self._clock.utc_ns() // _NS_PER_S}"
-            moved = files.move_aside(self._path, label)
+            moved = files.move_aside(self._path, f"broken-{self._clock.utc_ns() // _NS_PER_S}")
             logger.error("the audit trail is broken after record %d: %s", proof.head.seq, proof.broken)
-            size = 0
-        self.head = proof.head
-        self._first = proof.first if size else proof.head.seq + 1
+            data = b""
+        self.head = proof.head if proof.records else before or proof.head
+        self._first = proof.first if data and proof.records else self.head.seq + 1
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
             self._descriptor = os.open(self._path, flags, 0o640)
         except OSError as error:
             raise files.storage_error(error, self._path, "open") from error
-        self._size = size
+        self._size = len(data)
         if proof.broken is not None:
             self._append("audit.broken", {"reason": proof.broken, "movedTo": moved.name if moved else None})
         elif proof.tail:
-            logger.warning("the last line of the audit trail was torn, as a power cut does; the next one says so")
-            self._append(TORN, torn_fields(proof.tail), before=b"\n")
+            self._mend(proof, data, before)
 
-    def _look(self) -> tuple[Proof, int]:
-        """Verify the present file, after the end of the newest older one."""
-        *older, present = [*sorted(self._directory.glob(_OLD)), self._path]
-        before = verify(contents(older[-1:])) if older else None
-        start = before.head if before is not None and before.broken is None and before.records else None
-        data = b"".join(contents([present]))
-        proof = verify([data], start=start)
-        if proof.records == 0 and start is None and before is None and not data:
-            return Proof(1, Head(0, START), 0, 0, b"", None), 0
-        return proof, len(data)
+    def _mend(self, proof: Proof, data: bytes, before: Head | None) -> None:
+        """End the half line at the end; the next record declares it, unless only its line feed was missing."""
+        whole = verify([data + b"\n"], start=before)
+        if whole.broken is None:
+            self._write(b"\n")
+            self.head = whole.head
+            return
+        logger.warning("the last line of the audit trail was torn, as a power cut does; the next one says so")
+        self._append(TORN, torn_fields(proof.tail), before=b"\n")
+
+    def _look(self) -> tuple[Head | None, bytes]:
+        """Return where the newest older file ends, if there is one, and the present file."""
+        older = sorted(self._directory.glob(_OLD))
+        before = verify(contents(older[-1:]))
+        data = b"".join(contents([self._path]))
+        return (before.head if before.records and before.broken is None else None), data
 
     def _rotate(self) -> None:
         if self._descriptor is None:
