@@ -86,6 +86,7 @@ class Overview:
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
             "sparkplug": self._delivery.sparkplug(),
+            "commands": self._delivery.desk.figures(),
         }
 
     def _inspection(self, name: str, figures: Figures) -> dict[str, object]:
