@@ -92,6 +92,11 @@ class CameraLink:
         self._settled_up_to = ring.frames_begun  # every id up to this one was announced
         self._ahead: set[int] = set()  # announced ids above it
 
+    @property
+    def last_begun(self) -> int:
+        """The id of the last frame that the camera began: exact, or, if it tells nonsense, one that can be."""
+        return min(max(self.ring.frames_begun, self._settled_up_to), self._settled_up_to + TORN_MAX)
+
     def hold(self, slot: SlotRef) -> None:
         """Keep a slot from being reused until a matching ``release``."""
         self._holds[slot] = self._holds.get(slot, 0) + 1
