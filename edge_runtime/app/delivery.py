@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.delivery import Mqtt
     from edge_runtime.config.schema import Settings
+    from edge_runtime.pipeline.attempt import TriggerIds
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import TriggerIds
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock

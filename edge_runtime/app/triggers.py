@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Event
-from edge_runtime.pipeline.inspection import TriggerIds
+from edge_runtime.pipeline.attempt import TriggerIds
 
 LIMIT_BYTES = 65_536
 LIMIT_TEXT = 256

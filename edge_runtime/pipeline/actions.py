@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.pipeline.attempt import Refusal
 from edge_runtime.pipeline.slot import SlotState
+from edge_runtime.pipeline.snapshots import SNAPSHOT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from edge_runtime.pipeline.inspection import TriggerIds
+    from edge_runtime.pipeline.attempt import TriggerIds
     from edge_runtime.pipeline.line import Line, Station
     from edge_runtime.pipeline.setup import Setup
+    from edge_runtime.pipeline.snapshots import Shot
 
 _STATUS: Final = {
     Refusal.NOT_TRIGGERED: Status.CONFLICT,
     Refusal.PAUSED: Status.CONFLICT,
     Refusal.TOO_MANY: Status.TOO_MANY,
 }
+_SHOWS: Final = ("streaming", "ended")
 NAMES_TOLD: Final = 20
 
 
@@ -82,6 +85,26 @@ class Actions:
         message = f"inspection {name} is judged by recipe {ref.id} version {ref.version} now"
         self._line.event(name, "recipe.selected", message, fields)
         return Answer(Status.DONE, message, fields)
+
+    def snapshot(self, target: str | None, done: Callable[[Shot | Answer], None]) -> None:
+        """Ask for the newest picture of a camera, or of the camera of an inspection; ``done`` gets it once."""
+        cameras, station = self._line.cameras, self._line.stations.get(target or "")
+        if target is None and len(cameras) == 1:
+            target = next(iter(cameras))
+        elif target not in cameras and station is not None:
+            target = station.inspection.spec.camera
+        if target is None:
+            done(Answer(Status.MALFORMED, f"name one camera in the topic: {_told(list(cameras))}"))
+            return
+        camera = cameras.get(target)
+        if camera is None:
+            done(Answer(Status.UNKNOWN, f"there is no camera {target}, there are: {_told(list(cameras))}"))
+        elif camera.state.state not in _SHOWS:
+            detail = f": {camera.state.detail}" if camera.state.detail else ""
+            text = f"camera {target} is {camera.state.state}{detail}"
+            done(Answer(Status.UNAVAILABLE, text))
+        else:
+            self._line.within(SNAPSHOT_S, lambda until_ns: camera.snapshot(until_ns, done))
 
     def reset(self, target: str) -> Answer:
         """End what triggers asked for and give a refused model another chance; pause, recipe and counters stay."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup
+
 if TYPE_CHECKING:
     from edge_runtime.core.frame import Frame
-    from edge_runtime.pipeline.inspection import Settled, TriggerIds
-    from edge_runtime.pipeline.setup import Setup
+    from edge_runtime.core.result import Drop, Failure, Prediction
 
 NS_PER_MS: Final = 1_000_000
 
@@ -20,6 +21,52 @@ class Refusal(Enum):
     NOT_TRIGGERED = "it is not triggered: its configuration says when it judges"
     PAUSED = "it is paused"
     TOO_MANY = "as many triggers as it takes are waiting for a frame"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerIds:
+    """Who asked for a triggered frame; copied into its result."""
+
+    job_id: str | None = None
+    part_id: str | None = None
+    meas_id: str | None = None
+    product_id: str | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the engine answered for one frame; milliseconds of its stages, and the device that really ran.
+
+    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`.
+    """
+
+    predictions: tuple[Prediction, ...]
+    preprocess_ms: float
+    infer_ms: float
+    postprocess_ms: float
+    queue_ms: float
+    device: str
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The one and only fate of a frame: exactly one of ``verdict``, ``failure`` and ``drop`` is set.
+
+    ``waited`` frames were kept by this inspection (see ``Inspection.keeps``) until now, so their pixels are free now.
+    Those of a dispatched frame are free when the engine answers or dies, which may be before or after this. A
+    triggered attempt for which no frame came has ``frame`` None. ``setup`` is what the frame is judged by.
+    """
+
+    frame: Frame | None
+    verdict: Verdict | None = None
+    failure: Failure | None = None
+    drop: Drop | None = None
+    message: str = ""
+    waited: bool = False
+    trigger: TriggerIds | None = None
+    setup: Setup = AS_CONFIGURED
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from edge_runtime.system.process import ExitKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_runtime.pipeline.inspection import Verdict
+    from edge_runtime.pipeline.attempt import Verdict
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.system.process import Child, ExitCause
 

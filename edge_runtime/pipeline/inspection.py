@@ -28,14 +28,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.result import Counters, Drop, Failure
-from edge_runtime.pipeline.attempt import NS_PER_MS, Asked, Attempt, Refusal, allowed
+from edge_runtime.pipeline.attempt import NS_PER_MS, Asked, Attempt, Refusal, Settled, TriggerIds, Verdict, allowed
 from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup, SetupHistory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_runtime.core.frame import Frame
-    from edge_runtime.core.result import Prediction
 
 
 class Capture(Enum):
@@ -43,17 +42,6 @@ class Capture(Enum):
 
     LATEST = "latest"
     EVERY = "every"
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerIds:
-    """Who asked for a triggered frame; copied into its result."""
-
-    job_id: str | None = None
-    part_id: str | None = None
-    meas_id: str | None = None
-    product_id: str | None = None
-    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +67,6 @@ class InspectionSpec:
     queue: int = 16
     interval_ms: int | None = None
     on_trigger: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the engine answered for one frame; milliseconds of its stages, and the device that really ran.
-
-    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`.
-    """
-
-    predictions: tuple[Prediction, ...]
-    preprocess_ms: float
-    infer_ms: float
-    postprocess_ms: float
-    queue_ms: float
-    device: str
-    partial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The one and only fate of a frame: exactly one of ``verdict``, ``failure`` and ``drop`` is set.
-
-    ``waited`` frames were kept by this inspection (see ``Inspection.keeps``) until now, so their pixels are free now.
-    Those of a dispatched frame are free when the engine answers or dies, which may be before or after this. A
-    triggered attempt for which no frame came has ``frame`` None. ``setup`` is what the frame is judged by.
-    """
-
-    frame: Frame | None
-    verdict: Verdict | None = None
-    failure: Failure | None = None
-    drop: Drop | None = None
-    message: str = ""
-    waited: bool = False
-    trigger: TriggerIds | None = None
-    setup: Setup = AS_CONFIGURED
 
 
 @dataclass(slots=True)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Drop, Result
-    from edge_runtime.pipeline.attempt import Refusal
+    from edge_runtime.pipeline.attempt import Refusal, Settled, TriggerIds, Verdict
     from edge_runtime.pipeline.camera_link import CameraLink, CameraState
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import Figures, Inspection, Settled, TriggerIds, Verdict
+    from edge_runtime.pipeline.inspection import Figures, Inspection
     from edge_runtime.pipeline.results import ModelFacts, ResultFactory
     from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import ModelSlot, Standing
@@ -112,6 +112,11 @@ class Line:
     def facts(self, station: Station) -> ModelFacts | None:
         """The model of an inspection, ``None`` while there is none."""
         return self.engine.slots[station.inspection.spec.slot].facts if self.engine else None
+
+    def within(self, seconds: float, begin: Callable[[int], Callable[[], None]]) -> None:
+        """Begin something that has to be over by the time it is told, and call what it returns at that time."""
+        until_ns = self._loop.clock.mono_ns() + round(seconds * 1e9)
+        self._loop.call_at(until_ns, begin(until_ns))
 
     def event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
         """Tell everybody."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.core.result import Evaluation, Failure, ModelRef, RecipeRef, Result, ResultState, Timings
-from edge_runtime.pipeline.attempt import NS_PER_MS
-from edge_runtime.pipeline.inspection import TriggerIds
+from edge_runtime.pipeline.attempt import NS_PER_MS, TriggerIds
 from edge_runtime.pipeline.recipe import ANY_LABEL, Judgement, Rule, judge
 
 if TYPE_CHECKING:
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Counters
-    from edge_runtime.pipeline.inspection import InspectionSpec, Settled, Verdict
+    from edge_runtime.pipeline.attempt import Settled, Verdict
+    from edge_runtime.pipeline.inspection import InspectionSpec
     from edge_runtime.pipeline.recipe import Recipe
     from edge_runtime.system.clock import Clock
 

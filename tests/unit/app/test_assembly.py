@@ -9,8 +9,8 @@ import pytest
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import plan_line
 from edge_runtime.core.result import Event
+from edge_runtime.pipeline.attempt import TriggerIds
 from edge_runtime.pipeline.flight import FlightRecorder
-from edge_runtime.pipeline.inspection import TriggerIds
 from edge_runtime.system import loop
 from tests.fakes.settings import make_settings
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_runtime.app.triggers import LIMIT_BYTES, parse_trigger
 from edge_runtime.core.errors import DataError
-from edge_runtime.pipeline.inspection import TriggerIds
+from edge_runtime.pipeline.attempt import TriggerIds
 
 NOW_NS = int(datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_runtime.core.result import Counters, Drop, Failure
-from edge_runtime.pipeline.attempt import NS_PER_MS, Refusal
-from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec, Settled, TriggerIds
+from edge_runtime.pipeline.attempt import NS_PER_MS, Refusal, Settled, TriggerIds
+from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec
 from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup
 from tests.fakes.values import make_frame, make_prediction, make_verdict
 
