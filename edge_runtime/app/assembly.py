@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.app.plan import LinePlan
-    from edge_runtime.core.result import Counters
+    from edge_runtime.core.result import Counters, RecipeRef
     from edge_runtime.pipeline.attempt import TriggerIds
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.line import Sink
@@ -189,6 +189,11 @@ class LineService:
     def counters(self) -> dict[str, Counters]:
         """Counters by inspection."""
         return {name: figures.counters for name, figures in self.line.picture.inspections.items()}
+
+    def recipe(self, inspection: str) -> RecipeRef:
+        """The recipe that judges the next frame of an inspection, as the line's picture has it."""
+        setup = self.line.picture.inspections[inspection].setup
+        return self.line.stations[inspection].factory.ref(setup.recipe)
 
     def models(self) -> dict[str, ModelFacts | None]:
         """What is loaded, by slot; ``None`` for a slot whose model was refused."""

@@ -28,6 +28,10 @@ DOCUMENTS: Final = {
         Document("metrics", "vision.metrics/1", metrics.Metrics),
         Document("reply", "vision.reply/1", reply.Reply),
         Document("command.trigger", "vision.command.trigger/1", command.Trigger),
+        Document("command.pause", "vision.command.pause/1", command.Pause),
+        Document("command.recipe.select", "vision.command.recipe.select/1", command.RecipeSelect),
+        Document("command.snapshot", "vision.command.snapshot/1", command.Snapshot),
+        Document("command.config.get", "vision.command.config.get/1", command.ConfigGet),
         Document("command.replay", "vision.command.replay/1", command.Replay),
     )
 }

@@ -24,6 +24,35 @@ class Trigger(Command):
     partId: NotRequired[Id]
     measId: NotRequired[Id]
     productId: NotRequired[Id]
+    recipe: NotRequired[
+        Annotated[str, Term("judges this part alone; by default the one that is selected", max_length=256)]
+    ]
+    timeoutMs: NotRequired[
+        Annotated[int, Term("milliseconds to the result, instead of deadline_ms", minimum=1, maximum=60_000)]
+    ]
+
+
+class Pause(Command):
+    """Judge no frames until resume; without a target no inspection does. The bodies of pause, resume and reset."""
+
+
+class RecipeSelect(Command):
+    """Judge by another recipe from the next frame on."""
+
+    recipe: Annotated[str, Term("id of a configured recipe", max_length=256)]
+    productId: NotRequired[Id]
+
+
+class Snapshot(Command):
+    """Make a picture of what a camera shows now."""
+
+    publish: NotRequired[Annotated[bool, Term("also send it to image/{camera}; by default it is only kept on the box")]]
+
+
+class ConfigGet(Command):
+    """Show the configuration in force, without secrets."""
+
+    section: NotRequired[Annotated[str, Term("only this one, for example cameras", max_length=256)]]
 
 
 class Replay(Command):
