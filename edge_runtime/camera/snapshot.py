@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 QUALITIES: Final = (90, 70, 40)
 BYTES_MAX: Final = 16 << 20
+BUSY: Final = "busy"
 NICENESS: Final = 10
 
 
@@ -66,7 +67,8 @@ class Snapshots:
         self._fresh_ns = round(fresh_s * 1e9)
         self._newest: Newest | None = None
         self._wish: _Wish | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._is_making = False  # a thread that has answered may live a moment longer, and is in nobody's way
 
     def ask(self, message: Mapping[str, object]) -> None:
         """Make the picture that ``message`` wants of the newest frame, if that is fresh, or of the next one."""
@@ -78,8 +80,8 @@ class Snapshots:
                 return
         if self._fd is None:
             self._refuse(request, "this process makes no pictures")
-        elif self._thread is not None and self._thread.is_alive():
-            self._refuse(request, "the one before is being made")
+        elif self._is_making:
+            self._refuse(request, BUSY)
         else:
             self._wish = wish
             if self._newest is not None and time.monotonic_ns() - self._newest.mono_ns <= self._fresh_ns:
@@ -93,8 +95,8 @@ class Snapshots:
 
     def close(self) -> None:
         """Wait for the picture that is being made."""
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _begin(self, newest: Newest) -> None:
         wish, self._wish = self._wish, None
@@ -109,21 +111,21 @@ class Snapshots:
             return
         image = pixels.reshape(shape.height, shape.width, shape.channels)
         name = f"snapshot/{wish.request}"
-        self._thread = threading.Thread(target=self._make, args=(wish.request, newest, image), name=name)
-        self._thread.start()
+        thread = threading.Thread(target=self._make, args=(wish.request, newest, image), name=name)
+        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+        self._is_making = True
+        thread.start()
 
     def _make(self, request: int, newest: Newest, image: Pixels) -> None:
         with contextlib.suppress(OSError):  # a right that may be missing
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        message: dict[str, object] = {"op": "snapshot", "request": request}
         try:
             size = _write(self._fd, image)
         except (cv2.error, OSError, ValueError) as error:
-            self._refuse(request, str(error)[:200])
-            return
-        self._send(
-            {
-                "op": "snapshot",
-                "request": request,
+            message["error"] = str(error)[:200]
+        else:
+            message |= {
                 "bytes": size,
                 "frame": newest.frame_id,
                 "utc_ns": newest.utc_ns,
@@ -131,7 +133,8 @@ class Snapshots:
                 "width": newest.shape.width,
                 "height": newest.shape.height,
             }
-        )
+        self._is_making = False
+        self._send(message)
 
     def _refuse(self, request: int, why: str) -> None:
         self._send({"op": "snapshot", "request": request, "error": why})

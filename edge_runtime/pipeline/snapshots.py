@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 JPEG_BYTES_MAX: Final = 16 << 20
 SNAPSHOT_S: Final = 2.0
 """How long a camera process may take; a picture that comes later is thrown away."""
+BUSY: Final = "busy"  # says a camera process that still makes a picture for which nobody waits any more
 _SOI, _EOI = b"\xff\xd8\xff", b"\xff\xd9"  # ITU-T T.81, B.1.1.3
 
 
@@ -58,7 +59,7 @@ class Snapshots:
         """Ask for the newest picture; ``done`` gets it, or why there is none. Return a number for ``expire``."""
         self._number += 1
         if self._done is not None:
-            done(Answer(Status.TOO_MANY, f"a picture of camera {self.camera} is being made; ask again in a second"))
+            done(self._busy())
             return 0
         self._done = done
         message = {"op": "snapshot", "request": self._number, "until_mono_ns": until_mono_ns}
@@ -79,7 +80,7 @@ class Snapshots:
         shot = None if error else self._shot(message, max_pixels)
         if number == self._number and self._done is not None:
             refused = Answer(Status.UNAVAILABLE, f"camera {self.camera} has no picture now: {error}")
-            self._finish(shot or refused)
+            self._finish(shot or (self._busy() if error == BUSY else refused))
         os.ftruncate(self.fd, 0)
 
     def on_exited(self) -> None:
@@ -109,6 +110,9 @@ class Snapshots:
             raise DataError("child.message", f"{size} bytes were announced as a picture and are none")
         frame_id, utc_ns = wire.integer(message, "frame"), wire.integer(message, "utc_ns")
         return Shot(self.camera, frame_id, utc_ns, wire.integer(message, "mono_ns"), width, height, jpeg)
+
+    def _busy(self) -> Answer:
+        return Answer(Status.TOO_MANY, f"a picture of camera {self.camera} is being made; ask again in a second")
 
     def _finish(self, outcome: Shot | Answer) -> None:
         done, self._done = self._done, None
