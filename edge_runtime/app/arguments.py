@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.command import Command
 
 TEXT_MAX: Final = 256
+WIDTHS: Final = (16, 16_384)  # pixels of a snapshot
 TIMEOUT_MS: Final = (1, 60_000)  # like deadline_ms in the configuration
 
 

@@ -7,8 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
-from edge_runtime.app.triggers import NO_LINE, refusal
-from edge_runtime.core.command import Status
+from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import BusyError
 from edge_runtime.pipeline.actions import Actions
 from edge_runtime.pipeline.camera_link import CameraLink
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.app.plan import LinePlan
+    from edge_runtime.core.command import Reply
     from edge_runtime.core.result import Counters, RecipeRef
-    from edge_runtime.pipeline.attempt import TriggerIds
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.line import Sink
     from edge_runtime.pipeline.results import ModelFacts
@@ -50,6 +49,7 @@ PRELOAD = (
 )
 ENGINE_NAME = "engine"
 BYTES_PER_PIXEL = 3
+NO_LINE = "no line runs at this moment; ask again"
 FINISH_S = 0.5  # at the end: for cameras to end and for the engine to answer what it has
 
 
@@ -136,38 +136,22 @@ class LineService:
             self._supervisor.spawn(spec, self.cameras[camera.id])
         self.loop.run(stop)
 
-    def act(self, run: Callable[[Actions], None], refuse: Callable[[str], None]) -> None:
-        """Have ``run`` called in the line's thread, or ``refuse`` with the reason; from any thread, does not block."""
+    def act(self, run: Callable[[Actions], None], reply: Reply) -> None:
+        """Have ``run`` called in the line's thread, or ``reply`` with why not; from any thread, does not block."""
 
         def turn() -> None:
             if self._over:
-                refuse(NO_LINE)
+                reply(Answer(Status.UNAVAILABLE, NO_LINE))
             else:
                 run(self.actions)
 
         try:
             taken = self.loop.post(turn)
         except BusyError as error:
-            refuse(str(error))
+            reply(Answer(Status.TOO_MANY, str(error)))
         else:
             if not taken:
-                refuse(NO_LINE)
-
-    def trigger(self, inspection: str, ids: TriggerIds) -> None:
-        """Ask for the next frame of a triggered inspection; from any thread, does not block.
-
-        Each trigger is answered: by a result, or by an event that says why there will be none.
-        """
-
-        def ask(actions: Actions) -> None:
-            answer = actions.trigger(inspection, ids)
-            if answer.status is not Status.ACCEPTED:
-                refuse(answer.message)
-
-        def refuse(why: str) -> None:
-            self._sink.put(refusal(inspection, why, self._clock.utc_ns()))
-
-        self.act(ask, refuse)
+                reply(Answer(Status.UNAVAILABLE, NO_LINE))
 
     def close(self) -> None:
         """Give rings and loop back, after the service ended (or was never started); refuse triggers that came late."""

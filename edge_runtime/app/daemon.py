@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
 from edge_runtime.app.assembly import LineService
+from edge_runtime.app.command_desk import LINE
 from edge_runtime.app.delivery import Delivery, delivery_settings
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
@@ -192,6 +193,7 @@ class Daemon:
             ) as delivery,
             self._line_commands(delivery) as commands,
         ):
+            delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
             if born is not None:
@@ -229,8 +231,6 @@ class Daemon:
             )
             stack.callback(line.close)
             overview = Overview(line, delivery)
-            delivery.on_trigger(line.trigger)
-            stack.callback(delivery.on_trigger, None)
             commands.attach(line, settings)
             stack.callback(commands.detach)
             watchdog_s = self._watchdog_s
@@ -305,6 +305,7 @@ class Daemon:
                 return
 
     def _event(self, delivery: Delivery, kind: str, message: str) -> None:
+        delivery.desk.note(kind, {"message": message})
         delivery.put(Event("system", kind, message, self._clock.utc_ns()))
 
 

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_runtime.app import arguments
+from edge_runtime.app.assembly import NO_LINE
 from edge_runtime.app.setups_file import SetupsFile
 from edge_runtime.app.snapshot_files import SnapshotFiles
-from edge_runtime.app.triggers import NO_LINE
 from edge_runtime.config.shown import digest, shown
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
@@ -209,22 +209,31 @@ class LineCommands:
         self._act(command, reply, run)
 
     def _pause(self, command: Command, reply: Reply) -> None:
-        self._act(command, reply, lambda actions: self._changed(actions, actions.pause(command.target), reply))
+        def run(actions: Actions) -> None:
+            self._changed(actions, actions.pause(command.target, arguments.text(command, "reason")), reply)
+
+        self._act(command, reply, run)
 
     def _resume(self, command: Command, reply: Reply) -> None:
-        self._act(command, reply, lambda actions: self._changed(actions, actions.resume(command.target), reply))
+        def run(actions: Actions) -> None:
+            self._changed(actions, actions.resume(command.target, arguments.text(command, "reason")), reply)
+
+        self._act(command, reply, run)
 
     def _select(self, command: Command, reply: Reply) -> None:
         def run(actions: Actions) -> None:
             recipe = arguments.text(command, "recipe", required=True) or ""
-            product_id = arguments.text(command, "productId")
-            self._changed(actions, actions.select(command.target, recipe, product_id), reply)
+            version, product_id = arguments.text(command, "version"), arguments.text(command, "productId")
+            reason = arguments.text(command, "reason")
+            answer = actions.select(command.target, recipe, product_id, version=version, reason=reason)
+            self._changed(actions, answer, reply)
 
         self._act(command, reply, run)
 
     def _snapshot(self, command: Command, reply: Reply) -> None:
         def run(actions: Actions) -> None:
             publish = arguments.flag(command, "publish")
+            max_width = arguments.whole(command, "maxWidth", *arguments.WIDTHS)
 
             def done(outcome: Shot | Answer) -> None:
                 if isinstance(outcome, Answer):
@@ -232,14 +241,14 @@ class LineCommands:
                 else:
                     self._later(lambda: reply(self._keep(outcome, publish=publish)), reply)
 
-            actions.snapshot(command.target, done)
+            actions.snapshot(command.target, max_width, done)
 
         self._act(command, reply, run)
 
     def _reset(self, command: Command, reply: Reply) -> None:
         target = command.target
         if target is not None:
-            self._act(command, reply, lambda actions: reply(actions.reset(target)))
+            self._act(command, reply, lambda actions: reply(actions.reset(target, arguments.text(command, "reason"))))
             return
         with self._lock:
             if self._line is None:
@@ -274,7 +283,7 @@ class LineCommands:
         if line is None:
             reply(Answer(Status.UNAVAILABLE, NO_LINE))
         else:
-            line.act(turn, lambda why: reply(Answer(Status.UNAVAILABLE, why)))
+            line.act(turn, reply)
 
     def _changed(self, actions: Actions, answer: Answer, reply: Reply) -> None:
         if answer.status is not Status.DONE:

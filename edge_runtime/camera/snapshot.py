@@ -54,6 +54,7 @@ class Newest:
 class _Wish:
     request: int
     until_mono_ns: int
+    max_width: int | None
 
 
 class Snapshots:
@@ -73,8 +74,8 @@ class Snapshots:
     def ask(self, message: Mapping[str, object]) -> None:
         """Make the picture that ``message`` wants of the newest frame, if that is fresh, or of the next one."""
         match message:
-            case {"request": int(request), "until_mono_ns": int(until_mono_ns)}:
-                wish = _Wish(request, until_mono_ns)
+            case {"request": int(request), "until_mono_ns": int(until_mono_ns), "max_width": int() | None as width}:
+                wish = _Wish(request, until_mono_ns, width)
             case _:
                 logger.warning("a wish for a picture is not understood: %r", message)
                 return
@@ -111,16 +112,17 @@ class Snapshots:
             return
         image = pixels.reshape(shape.height, shape.width, shape.channels)
         name = f"snapshot/{wish.request}"
-        thread = threading.Thread(target=self._make, args=(wish.request, newest, image), name=name)
+        thread = threading.Thread(target=self._make, args=(wish, newest, image), name=name)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         self._is_making = True
         thread.start()
 
-    def _make(self, request: int, newest: Newest, image: Pixels) -> None:
+    def _make(self, wish: _Wish, newest: Newest, image: Pixels) -> None:
         with contextlib.suppress(OSError):  # a right that may be missing
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        message: dict[str, object] = {"op": "snapshot", "request": request}
+        message: dict[str, object] = {"op": "snapshot", "request": wish.request}
         try:
+            image = _narrowed(image, wish.max_width)
             size = _write(self._fd, image)
         except (cv2.error, OSError, ValueError) as error:
             message["error"] = str(error)[:200]
@@ -130,8 +132,8 @@ class Snapshots:
                 "frame": newest.frame_id,
                 "utc_ns": newest.utc_ns,
                 "mono_ns": newest.mono_ns,
-                "width": newest.shape.width,
-                "height": newest.shape.height,
+                "width": image.shape[1],
+                "height": image.shape[0],
             }
         self._is_making = False
         self._send(message)
@@ -142,6 +144,14 @@ class Snapshots:
     def _send(self, message: Mapping[str, object]) -> None:
         with contextlib.suppress(PeerGone):  # the reader sees it, too
             self._socket.send(message)
+
+
+def _narrowed(image: Pixels, max_width: int | None) -> Pixels:
+    height, width = image.shape[:2]
+    if max_width is None or width <= max_width:
+        return image
+    size = max_width, max(1, round(height * max_width / width))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _write(fd: int | None, image: Pixels) -> int:

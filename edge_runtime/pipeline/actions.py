@@ -59,16 +59,27 @@ class Actions:
             return Answer(_STATUS[refusal], f"inspection {name} takes no trigger now: {refusal.value}")
         return Answer(Status.ACCEPTED, "the result follows", {"inspection": name, "jobId": ids.job_id})
 
-    def pause(self, target: str | None) -> Answer:
+    def pause(self, target: str | None, reason: str | None = None) -> Answer:
         """Drop the frames of an inspection, or of all, from the next one on; what is open is still settled."""
-        return self._set_paused(target, paused=True)
+        return self._set_paused(target, reason, paused=True)
 
-    def resume(self, target: str | None) -> Answer:
+    def resume(self, target: str | None, reason: str | None = None) -> Answer:
         """Undo ``pause``."""
-        return self._set_paused(target, paused=False)
+        return self._set_paused(target, reason, paused=False)
 
-    def select(self, target: str | None, recipe: str, product_id: str | None) -> Answer:
-        """Judge by another configured recipe from the next frame on, whatever is still in flight."""
+    def select(
+        self,
+        target: str | None,
+        recipe: str,
+        product_id: str | None,
+        *,
+        version: str | None = None,
+        reason: str | None = None,
+    ) -> Answer:
+        """Judge by another configured recipe from the next frame on, whatever is still in flight.
+
+        It is refused when the recipe is of another ``version`` here than the caller thinks.
+        """
         station = self._one(target)
         if isinstance(station, Answer):
             return station
@@ -77,17 +88,22 @@ class Actions:
             return refused
         name, before = station.inspection.spec.id, station.inspection.setup
         ref = station.factory.ref(recipe)
+        if version is not None and version != ref.version:
+            return Answer(Status.CONFLICT, f"recipe {recipe} has version {ref.version} on this box, not {version}")
         fields: dict[str, object] = {"inspection": name, "recipe": asdict(ref), "productId": product_id}
         wanted = replace(before, recipe=recipe, product_id=product_id)
         if (station.factory.ref(before.recipe), before.product_id) == (ref, product_id):
             return Answer(Status.DONE, f"inspection {name} is judged by recipe {ref.id} already", fields)
         fields["fromFrame"] = self._line.change(station, wanted)
         message = f"inspection {name} is judged by recipe {ref.id} version {ref.version} now"
-        self._line.event(name, "recipe.selected", message, fields)
+        self._line.event(name, "recipe.selected", message, fields | _because(reason))
         return Answer(Status.DONE, message, fields)
 
-    def snapshot(self, target: str | None, done: Callable[[Shot | Answer], None]) -> None:
-        """Ask for the newest picture of a camera, or of the camera of an inspection; ``done`` gets it once."""
+    def snapshot(self, target: str | None, max_width: int | None, done: Callable[[Shot | Answer], None]) -> None:
+        """Ask for the newest picture of a camera, or of the camera of an inspection; ``done`` gets it once.
+
+        It is made smaller than the frame when that is wider than ``max_width`` pixels.
+        """
         cameras, station = self._line.cameras, self._line.stations.get(target or "")
         if target is None and len(cameras) == 1:
             target = next(iter(cameras))
@@ -104,9 +120,9 @@ class Actions:
             text = f"camera {target} is {camera.state.state}{detail}"
             done(Answer(Status.UNAVAILABLE, text))
         else:
-            self._line.within(SNAPSHOT_S, lambda until_ns: camera.snapshot(until_ns, done))
+            self._line.within(SNAPSHOT_S, lambda until_ns: camera.snapshot(until_ns, max_width, done))
 
-    def reset(self, target: str) -> Answer:
+    def reset(self, target: str, reason: str | None = None) -> Answer:
         """End what triggers asked for and give a refused model another chance; pause, recipe and counters stay."""
         station = self._one(target)
         if isinstance(station, Answer):
@@ -120,10 +136,10 @@ class Actions:
             engine.retry(slot)
         fields: dict[str, object] = {"inspection": name, "aborted": aborted, "modelReloaded": again}
         message = f"inspection {name} was reset" + (", its model is loaded again" if again else "")
-        self._line.event(name, "inspection.reset", message, fields)
+        self._line.event(name, "inspection.reset", message, fields | _because(reason))
         return Answer(Status.DONE, message, fields)
 
-    def _set_paused(self, target: str | None, *, paused: bool) -> Answer:
+    def _set_paused(self, target: str | None, reason: str | None, *, paused: bool) -> Answer:
         stations = list(self._line.stations.values()) if target is None else [self._one(target)]
         changed: list[str] = []
         frames: dict[str, int] = {}
@@ -136,7 +152,7 @@ class Actions:
                 changed.append(name)
                 word = "paused" if paused else "resumed"
                 message = f"inspection {name} is {word}"
-                self._line.event(name, f"inspection.{word}", message, {"fromFrame": frames[name]})
+                self._line.event(name, f"inspection.{word}", message, {"fromFrame": frames[name]} | _because(reason))
         word = "paused" if paused else "running"
         who = "every inspection" if target is None else f"inspection {target}"
         message = f"{who} is {word}" + ("" if changed else " already")
@@ -160,6 +176,10 @@ class Actions:
         facts = self._line.facts(station)
         unmet = None if facts is None else station.factory.unmet(recipe, facts)
         return None if unmet is None else Answer(Status.CONFLICT, f"recipe {recipe} cannot judge {name}: {unmet}")
+
+
+def _because(reason: str | None) -> dict[str, object]:
+    return {} if reason is None else {"reason": reason}
 
 
 def _told(names: Sequence[str]) -> str:

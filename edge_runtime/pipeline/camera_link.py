@@ -117,13 +117,15 @@ class CameraLink:
             del self._holds[slot]
             self.ring.release(slot)
 
-    def snapshot(self, until_mono_ns: int, done: Callable[[Shot | Answer], None]) -> Callable[[], None]:
+    def snapshot(
+        self, until_mono_ns: int, max_width: int | None, done: Callable[[Shot | Answer], None]
+    ) -> Callable[[], None]:
         """Ask for the newest picture; ``done`` gets it once. Call what this returns when it takes too long."""
         snapshots = self._snapshots
         if snapshots is None:
             done(Answer(Status.UNAVAILABLE, f"camera {self.camera} makes no pictures"))
             return lambda: None
-        number = snapshots.ask(self._child, until_mono_ns, done)
+        number = snapshots.ask(self._child, until_mono_ns, max_width, done)
         return lambda: snapshots.expire(number)
 
     def on_started(self, child: Child) -> None:
