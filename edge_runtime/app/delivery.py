@@ -16,6 +16,7 @@ from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits
@@ -43,6 +44,7 @@ NS_PER_MS = 1e6
 MB = 1 << 20
 CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
+PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
 STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
 
@@ -79,7 +81,7 @@ class Delivery:
         ``left_s`` tells how many seconds there are for the drain when the block is left.
         """
         self.boot_id = boot_id
-        identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
+        self._identity = identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
             settings.state_dir / SPOOL_FILE,
             identity,
@@ -182,6 +184,12 @@ class Delivery:
     def publish_metrics(self, document: Mapping[str, object]) -> None:
         """Send figures to whoever subscribed to them."""
         self._publisher.put_metrics(document)
+
+    def show(self, camera: str, jpeg: bytes) -> bool:
+        """Send a picture to whoever subscribed to it, once; ``False`` when too much waits for the broker."""
+        topic = self._identity.topic(f"image/{camera}")
+        picture = Outgoing(topic, jpeg, qos=0, expiry_s=PICTURE_EXPIRY_S, content_type="image/jpeg")
+        return self._publisher.post(picture)
 
     def broker(self) -> dict[str, object]:
         """How the connection is, as JSON-able values."""
