@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import TriggerIds
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
@@ -103,6 +104,7 @@ class Delivery:
         self._flight = flight
         self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
+        self._status: StatusFields = {}
         self._left_s = left_s
         self._group = ServiceGroup(join_timeout_s=STOP_S)
         self._stack = ExitStack()
@@ -120,7 +122,7 @@ class Delivery:
             self.spool.open()
             stack.callback(self.spool.close)
             stack.enter_context(self._group)
-            self._publisher.set_status({"version": __version__})
+            self.tell_status()
             self._group.start(self.spool)
             self._group.start(self._publisher)
             self._stack = stack.pop_all()
@@ -163,6 +165,14 @@ class Delivery:
     def latency(self, inspection: str) -> Window:
         """Capture to evaluation of the newest results of one inspection, ms."""
         return self._windows.setdefault(inspection, Window())
+
+    def tell_status(self) -> None:
+        """Keep the retained ``status`` true: which version speaks, and whether what it puts is durable."""
+        stats = self.spool.stats()
+        status: StatusFields = {"version": __version__, "spool": {"state": stats.state, "reason": stats.reason}}
+        if status != self._status:
+            self._status = status
+            self._publisher.set_status(status)
 
     def set_info(self, fields: Mapping[str, object]) -> None:
         """Say what this box is made of, retained."""

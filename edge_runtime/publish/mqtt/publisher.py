@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge_runtime.publish import payload
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Dial, Happening
     from edge_runtime.publish.spool.spool import Spool
     from edge_runtime.publish.spool.store import Row
@@ -98,7 +99,7 @@ class Publisher:
 
     # --- any thread
 
-    def set_status(self, fields: Mapping[str, object]) -> None:
+    def set_status(self, fields: StatusFields) -> None:
         """Publish ``status`` with these fields beside our own, now and after every reconnect."""
         self._presence.set_status(fields)
         self._waker.poke()
