@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Inbound, Outgoing
 
 EVERY = 16
+CLOUDEVENTS = frozenset({"specversion", "type", "source", "subject", "dataschema", "time"})
 PROBLEMS_MAX = 20
 _ROWS = [(topic, topic.pattern) for topic in TOPICS]
 _WORD = re.compile(r"[A-Za-z.]{0,24}")  # may be one of a list
@@ -174,12 +175,31 @@ def _body_problems(message: Seen, row: Topic, name: str) -> list[str]:
     if len(headers) != len(message.headers):
         problems.append("a user property comes twice")
     problems += [f"user property {error.message}" for error in _headers_validator(row).iter_errors(headers)]
+    problems += _cloudevents_problems(message, headers)
     problems += [
         f"user property {key} is {value!r}, the document says {document[key]!r}"
         for key, value in headers.items()
         if key in document and document[key] != value
     ]
     return problems
+
+
+def _cloudevents_problems(message: Seen, headers: Mapping[str, str]) -> list[str]:
+    """All of CloudEvents or nothing; the MQTT binding says which properties there are."""
+    if not CLOUDEVENTS & headers.keys():
+        return []
+    schema = headers.get("schema", "")
+    expected = {
+        "specversion": "1.0",
+        "type": schema.replace("/", ".v"),
+        "dataschema": catalogue.schema(schema.split("/")[0].removeprefix("vision."))["$id"],
+        "time": headers.get("ts"),
+        "subject": message.topic.partition(headers.get("source", "//")[1:] + "/")[2],
+    }
+    found = [
+        f"CloudEvents {key} is {headers.get(key)!r}" for key, value in expected.items() if headers.get(key) != value
+    ]
+    return found + (["CloudEvents id is missing"] if not headers.get("id") else [])
 
 
 _known: dict[tuple[str, Any], int] = {}  # how often a shape was seen, in the whole run

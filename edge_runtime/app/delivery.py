@@ -235,5 +235,6 @@ def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = REA
         password=secret,
         tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
         keepalive_s=settings.keepalive_s,
+        cloudevents=settings.cloudevents,
         session_expiry_s=session_expiry_s,
     )

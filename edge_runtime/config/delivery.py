@@ -50,6 +50,9 @@ class Mqtt(Section):
     )
     password_file: PathSetting | None = Field(default=None, description="file that holds the password and nothing else")
     topic_root: TopicRoot = Field(default="vision", description="first level of every topic")
+    cloudevents: bool = Field(
+        default=False, description="add the attributes of CloudEvents 1.0 to each message, as MQTT user properties"
+    )
     keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
     client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
     session_expiry_s: int = Field(

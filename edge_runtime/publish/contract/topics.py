@@ -14,7 +14,7 @@ from edge_runtime.publish.contract.event import EventHeaders
 from edge_runtime.publish.contract.info import DocumentHeaders
 from edge_runtime.publish.contract.result import ResultHeaders
 from edge_runtime.publish.contract.status import StatusHeaders
-from edge_runtime.publish.contract.terms import Headers
+from edge_runtime.publish.contract.terms import OtherHeaders
 
 LEVEL: Final = "[A-Za-z0-9_.-]+"
 JSON: Final = "application/json"
@@ -47,7 +47,7 @@ class Topic:
     retain: bool = False
     expiry_s: int | str | None = None
     content_type: str | None = JSON
-    headers: type = Headers
+    headers: type = OtherHeaders
     rooted: bool = True
     optional: bool = False
 

@@ -38,6 +38,7 @@ class MqttSettings:
         will_delay_s: how long the broker waits before it says that we are offline.
         slow_retry_s: pause after the broker refused us, because only a person can mend that.
         historical_after_s: a document sent later than this after it happened is marked ``historical``.
+        cloudevents: say with each message what CloudEvents 1.0 says.
     """
 
     host: str
@@ -54,6 +55,7 @@ class MqttSettings:
     will_delay_s: int = 2
     slow_retry_s: float = 10.0
     historical_after_s: float = 10.0
+    cloudevents: bool = False
 
 
 @dataclass(frozen=True, slots=True)

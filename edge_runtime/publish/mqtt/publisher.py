@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from edge_runtime.core.errors import UnavailableError
+from edge_runtime.publish.mqtt.cloudevents import CloudEvents
 from edge_runtime.publish.mqtt.documents import Documents
 from edge_runtime.publish.mqtt.link import (
     FAILURE,
@@ -87,6 +89,7 @@ class Publisher:
         self._presence = Presence(identity, boot_id, clock, self._documents)
         self._backoff = Backoff()
         self.stats = LinkStats()
+        self._dress = CloudEvents(identity, lambda: uuid4().hex) if dial.settings.cloudevents else None
         self._outbox = Outbox(
             spool,
             self._documents,
@@ -94,6 +97,7 @@ class Publisher:
             clock,
             self.stats,
             historical_after_s=dial.settings.historical_after_s,
+            dress=self._dress,
         )
         spool.set_listener(self._waker.poke)
 
@@ -146,7 +150,8 @@ class Publisher:
 
     def _attempt(self, stop: Stop) -> float:
         """Live through one connection; return the pause before the next one."""
-        link = self._dial(self._presence.will())
+        will = self._presence.will()
+        link = self._dial(will if self._dress is None else self._dress(will))
         session = Session(link, self._outbox.alone)
         try:
             # a trigger that came while we were away is about a part that has gone by

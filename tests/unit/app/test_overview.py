@@ -33,6 +33,8 @@ class _Delivery:
 
     def put(self, _: object) -> None: ...
 
+    def tell_status(self) -> None: ...
+
     def set_info(self, fields: dict[str, object]) -> None:
         self.info = fields
 
