@@ -179,7 +179,7 @@ def _body_problems(message: Seen, row: Topic, name: str) -> list[str]:
     problems += [
         f"user property {key} is {value!r}, the document says {document[key]!r}"
         for key, value in headers.items()
-        if key in document and document[key] != value
+        if key in document and str(document[key]) != value
     ]
     return problems
 

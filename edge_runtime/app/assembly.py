@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
-from edge_runtime.app.triggers import NO_LINE, refusal
+from edge_runtime.app.triggers import NO_LINE, trigger_ids
+from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import BusyError
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.app.plan import LinePlan
+    from edge_runtime.core.command import Command, Reply
     from edge_runtime.core.result import Counters
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import TriggerIds
     from edge_runtime.pipeline.line import Sink
     from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.system.service import Stop
@@ -124,28 +125,28 @@ class LineService:
             self._supervisor.spawn(spec, self.cameras[camera.id])
         self.loop.run(stop)
 
-    def trigger(self, inspection: str, ids: TriggerIds) -> None:
-        """Ask for the next frame of a triggered inspection; from any thread, does not block.
+    def trigger(self, command: Command, reply: Reply) -> None:
+        """Ask for the next frame of a triggered inspection (``core.command.Handler``); from any thread.
 
-        Each trigger is answered: by a result, or by an event that says why there will be none.
+        Accepted means: a result with the ids follows.
         """
+        inspection, ids = command.target or "", trigger_ids(command, self._clock, os.urandom)
 
         def ask() -> None:
             if self._over:
-                refuse(NO_LINE)
+                reply(Answer(Status.UNAVAILABLE, NO_LINE))
             elif not self.line.trigger(inspection, ids):
-                refuse("there is no such inspection with trigger: mqtt")
-
-        def refuse(why: str) -> None:
-            self._sink.put(refusal(inspection, why, self._clock.utc_ns()))
+                reply(Answer(Status.UNKNOWN, "there is no such inspection with trigger: mqtt"))
+            else:
+                reply(Answer(Status.ACCEPTED, "the result follows", {"jobId": ids.job_id}))
 
         try:
             taken = self.loop.post(ask)
         except BusyError as error:
-            refuse(str(error))
+            reply(Answer(Status.TOO_MANY, str(error)))
         else:
             if not taken:
-                refuse(NO_LINE)
+                reply(Answer(Status.UNAVAILABLE, NO_LINE))
 
     def close(self) -> None:
         """Give rings and loop back, after the service ended (or was never started); refuse triggers that came late."""

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
 from edge_runtime.app.assembly import LineService
+from edge_runtime.app.command_desk import LINE
 from edge_runtime.app.delivery import Delivery, delivery_settings
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
+from edge_runtime.control.commands.verbs import TRIGGER
 from edge_runtime.control.health import Health
 from edge_runtime.core.errors import BusyError, ConfigError, EdgeError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
@@ -197,8 +199,8 @@ class Daemon:
             line = LineService(plan, delivery, flight, cache_dir=cache_dir, frames_begun=self._frames_begun)
             stack.callback(line.close)
             overview = Overview(line, delivery)
-            delivery.on_trigger(line.trigger)
-            stack.callback(delivery.on_trigger, None)
+            delivery.desk.serve(LINE, {TRIGGER: line.trigger})
+            stack.callback(delivery.desk.serve, LINE, {})
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
@@ -268,6 +270,7 @@ class Daemon:
                 return
 
     def _event(self, delivery: Delivery, kind: str, message: str) -> None:
+        delivery.desk.note(kind, {"message": message})
         delivery.put(Event("system", kind, message, self._clock.utc_ns()))
 
 

@@ -1,5 +1,7 @@
 """Delivery: spool and broker connection, which outlive every line of this process.
 
+Commands come in through the same connection and go to the ``desk``.
+
 Threads: ``put``, ``publish_metrics``, ``latency`` and the figures may be used by any thread.
 """
 
@@ -10,8 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
-from edge_runtime.app.triggers import NO_LINE, parse_trigger, refusal
-from edge_runtime.core.errors import DataError
+from edge_runtime.app.command_desk import make_desk
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.publisher import Publisher
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from edge_runtime.config.delivery import Mqtt
     from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import TriggerIds
     from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
+COMMANDS = ("cmd/#",)
 NS_PER_MS = 1e6
 MB = 1 << 20
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
@@ -55,7 +56,15 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    return (settings.site, settings.line, settings.edge, settings.mqtt, settings.spool, settings.state_dir)
+    return (
+        settings.site,
+        settings.line,
+        settings.edge,
+        settings.mqtt,
+        settings.spool,
+        settings.commands,
+        settings.state_dir,
+    )
 
 
 class Delivery:
@@ -99,10 +108,10 @@ class Delivery:
             clock,
             on_command=self._command,
             on_acked=on_acked,
+            commands=COMMANDS,
         )
-        self._clock = clock
+        self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
         self._flight = flight
-        self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
         self._status: StatusFields = {}
         self._left_s = left_s
@@ -121,10 +130,14 @@ class Delivery:
             stack.callback(self._publisher.close)
             self.spool.open()
             stack.callback(self.spool.close)
+            self.desk.open(__version__)
+            stack.callback(self.desk.close)
             stack.enter_context(self._group)
             self.tell_status()
             self._group.start(self.spool)
             self._group.start(self._publisher)
+            for service in self.desk.services:
+                self._group.start(service)
             self._stack = stack.pop_all()
         return self
 
@@ -149,10 +162,6 @@ class Delivery:
     def last_committed(self) -> Callable[[str], tuple[int, int] | None] | None:
         """Tells (seq, frame id) of the newest committed result; ``None`` while the spool cannot be read."""
         return self.spool.last_committed if self.spool.stats().state == "ok" else None
-
-    def on_trigger(self, trigger: Callable[[str, TriggerIds], None] | None) -> None:
-        """Name who takes triggers (inspection, ids); ``None`` when its line is over."""
-        self._trigger = trigger
 
     def put(self, item: Result | Event) -> None:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
@@ -199,28 +208,12 @@ class Delivery:
         stats = self.spool.stats()
         return () if stats.state == "ok" else (f"spool: {stats.detail}",)
 
+    def _command(self, message: Inbound) -> None:
+        self.desk.take(message)
+
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
-
-    def _command(self, message: Inbound) -> None:
-        """Take a trigger; anything else is refused by an event."""
-        inspection = message.topic.rpartition("/")[2]
-        try:
-            ids = parse_trigger(
-                message.payload,
-                retained=message.retain,
-                correlation=message.correlation,
-                utc_ns=self._clock.utc_ns(),
-            )
-        except DataError as error:
-            self.put(refusal(inspection, str(error), self._clock.utc_ns()))
-            return
-        trigger = self._trigger
-        if trigger is None:
-            self.put(refusal(inspection, NO_LINE, self._clock.utc_ns()))
-        else:
-            trigger(inspection, ids)
 
 
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:

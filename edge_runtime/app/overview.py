@@ -86,6 +86,7 @@ class Overview:
             "inspections": {name: self._inspection(name, figures) for name, figures in picture.inspections.items()},
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
+            "commands": self._delivery.desk.figures(),
         }
 
     def _inspection(self, name: str, figures: Figures) -> dict[str, object]:

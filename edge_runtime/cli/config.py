@@ -114,6 +114,7 @@ def _lines(values: Mapping[str, object], origins: Mapping[str, Origin], path: st
     lines = []
     for name, value in values.items():
         here = f"{path}.{name}" if path else name
+        name = json.dumps(name) if name == "*" else name  # noqa: PLW2901 - to YAML a bare * is an alias
         if isinstance(value, dict) and value:
             lines += [f"{indent}{name}:", *_lines(value, origins, here, indent + "  ")]
         else:

@@ -32,6 +32,11 @@ class Part:
     state_dir: Path
     settings: Settings
 
+    @property
+    def box(self) -> tuple[str, str, str]:
+        """Site, line, edge."""
+        return self.settings.site, self.settings.line, self.settings.edge
+
 
 def stand_in(root: Node, wanted: Sequence[Loc]) -> Node:
     """Return the tree with what ``wanted`` names, and the least that validates for all the rest."""

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edge_runtime.config.checks import cross_references
+from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
 from edge_runtime.config.section import Section, not_yet
@@ -252,6 +253,7 @@ class Settings(Section):
     edge: Id = Field(default="edge", description="this box, fourth level of every topic; by default its host name")
     mqtt: Mqtt = Field(default=Mqtt(), description="the broker that results go to")
     spool: Spool = Field(default=Spool(), description="the durable queue between results and the broker")
+    commands: Commands = Field(default=Commands(), description="who may ask for what over MQTT")
     defaults: CameraDefaults = Field(
         default=CameraDefaults(), description="what all cameras share unless they say otherwise"
     )

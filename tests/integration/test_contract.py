@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+ROOT = "vision/plant/line/box"
+COMMANDS = [topic for topic in TOPICS if topic.rooted and not topic.sent]
 MESSAGE = encode_result(make_result(1), IDENTITY, Stamp(1, BOOT))
 GOOD = Outgoing(IDENTITY.topic(MESSAGE.topic), MESSAGE.body, MESSAGE.headers)
 
@@ -129,7 +131,7 @@ def listing(port: int, path: Path) -> subprocess.Popen[bytes]:
 def test_the_asyncapi_document_lists_exactly_the_topics_that_a_daemon_uses(tmp_path: Path) -> None:
     config = line_config(0, tmp_path / "state")
     config["inspections"]["top"]["trigger"] = "mqtt"
-    topic = "vision/plant/line/box/cmd/trigger/top"
+    topic = f"{ROOT}/cmd/trigger/top"
     seen_path = tmp_path / "seen"
     with Broker() as broker:
         config["mqtt"]["port"] = broker.port
@@ -137,9 +139,13 @@ def test_the_asyncapi_document_lists_exactly_the_topics_that_a_daemon_uses(tmp_p
         try:
             with DaemonProcess(tmp_path, config) as daemon:
                 wait_until(lambda: daemon.status().get("ready", False), 40, "ready")
-                send(broker.port, Outgoing(topic, b'{"partId":"P-1"}'))
+                send(broker.port, Outgoing(topic, b'{"partId":"P-1","correlationId":"c-1"}'))
                 send(broker.port, Outgoing(topic, b"{not json"))
                 wait_until(lambda: daemon.counters().get("inferred"), 20, "a verdict")
+                for command in COMMANDS:
+                    send(broker.port, Outgoing(f"{ROOT}/{command.fixed}top", b"{}"))
+                ask_for_the_configuration(broker.port, f"{ROOT}/reply/scada/one")
+                wait_until(lambda: b"/reply/scada/one" in seen_path.read_bytes(), 20, "the answer")
                 os.kill(daemon.child("camera/top") or 0, signal.SIGKILL)
                 wait_until(lambda: b"camera.lost" in seen_path.read_bytes(), 20, "the event of the lost camera")
                 documents = {name: _last(seen_path, name) for name in ("info", "metrics", "status")}
@@ -153,13 +159,15 @@ def test_the_asyncapi_document_lists_exactly_the_topics_that_a_daemon_uses(tmp_p
     patterns = {name: _pattern(channel) for name, channel in listed.items()}
     used = {topic: [name for name, one in patterns.items() if one.fullmatch(topic)] for topic in seen}
     assert [topic for topic, names in used.items() if len(names) != 1] == []
-    expected = {topic.name for topic in TOPICS if not topic.optional} - NOT_ASKED
+    expected = {topic.name for topic in TOPICS if not topic.optional}
     assert {name for names in used.values() for name in names} == expected
     for name, document in documents.items():
         assert set(catalogue.schema(name)["properties"]) == set(document), name  # type: ignore[call-overload]
 
 
-NOT_ASKED = {"reply", "replay"}  # nothing in this run asks for them
+def ask_for_the_configuration(port: int, answer: str) -> None:
+    words = ["-t", f"{ROOT}/cmd/config.get", "-m", "{}", "-q", "1", "-D", "publish", "response-topic", answer]
+    subprocess.run(["mosquitto_pub", "-V", "5", "-h", "127.0.0.1", "-p", str(port), *words], check=True, timeout=10)
 
 
 def _pattern(channel: dict[str, Any]) -> re.Pattern[str]:
