@@ -1,7 +1,7 @@
 """Makes the n-th system call of a kind fail, or kills the process at it: a forked child that strace attaches to.
 
 The child is forked by a process without threads that has everything imported, and waits until strace holds it, so n
-counts the calls of ``work`` alone and a run costs some 50 ms. What the child wants to tell goes into a ``Diary``: memory
+counts the calls of ``work`` alone and a run costs 50 ms. What the child wants to tell goes into a ``Diary``: memory
 that both share, which costs no system call and survives ``kill -9``.
 """
 
