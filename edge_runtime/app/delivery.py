@@ -17,7 +17,7 @@ from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
-from edge_runtime.publish.spool.limits import Durability, SpoolLimits
+from edge_runtime.publish.spool.limits import Durability, Policy, SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import kernel_boot
 from edge_runtime.system.metrics import Window
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edge_runtime.config.delivery import Mqtt
+    from edge_runtime.config.delivery import Spool as SpoolSettings
     from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.publish.contract.status import StatusFields
@@ -91,11 +92,7 @@ class Delivery:
             identity,
             boot_id,
             clock,
-            limits=SpoolLimits(
-                max_bytes=settings.spool.max_mb * MB,
-                max_age_s=settings.spool.max_age_h * 3600,
-                keep_s=settings.spool.retention_min * 60,
-            ),
+            limits=spool_limits(settings.spool),
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
@@ -214,6 +211,18 @@ class Delivery:
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
+
+
+def spool_limits(settings: SpoolSettings) -> SpoolLimits:
+    """Translate the configuration's section; half of the room may be kept results, as long as it is not needed."""
+    return SpoolLimits(
+        max_bytes=settings.max_mb * MB,
+        max_age_s=settings.max_age_h * 3600,
+        keep_s=settings.retention_min * 60,
+        keep_bytes=settings.max_mb * MB // 2,
+        policy=Policy(settings.evict),
+        drain_per_s=settings.drain_per_s,
+    )
 
 
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.publish.mqtt import mutes, outbox
+from edge_runtime.publish.mqtt import mutes, outbox, session
 from edge_runtime.publish.mqtt import publisher as module
 from edge_runtime.publish.mqtt.client import MqttLink
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -31,8 +32,11 @@ def hold_results(message: Publish) -> int | None:
     return None if "/result/" in message.topic else 0
 
 
-def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(tmp_path: Path) -> None:
+def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """paho alone re-sends all 500 on the second connection (paho.mqtt.python#698)."""
+    monkeypatch.setattr(session, "_PATIENCE_NS", 60_000_000_000)  # the window is to be full before silence is noticed
     with PacketBroker(receive_maximum=10, answer=hold_results) as broker, running_box(tmp_path, broker.port) as box:
         box.wait_online()
         broker.answer = lambda _message: 0
@@ -51,6 +55,38 @@ def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(tmp
         assert max(peer.most_unacked for peer in broker.peers) == 10
         distinct = list(dict.fromkeys(seqs(broker)))
         assert distinct == [*range(1, 551)]
+
+
+def test_a_broker_that_falls_silent_is_given_no_more_until_it_answers(tmp_path: Path) -> None:
+    """All that was sent into a silence arrives twice if the connection does not come back."""
+    with PacketBroker(answer=lambda _message: 0) as broker, running_box(tmp_path, broker.port) as box:
+        box.put(100)
+        box.wait_acked(100)  # the window is wide open
+        broker.answer = hold_results
+        box.put(1)
+        broker.wait(lambda b: bool(b.peers[0].unacked))
+        threading.Event().wait(0.3)  # much longer than an answer takes here
+        box.put(50)
+        wait_until(lambda: box.spool.stats().depth == 51)
+        assert len(broker.peers[0].unacked) == 1
+        broker.answer = lambda _message: 0
+        (held,) = broker.peers[0].unacked
+        broker.ack(broker.peers[0], held, 0)
+        box.wait_acked(151)
+        assert seqs(broker) == [*range(1, 152)]
+
+
+def test_an_answer_is_late_when_it_takes_much_longer_than_usual() -> None:
+    one, ms = session.Session(link=None), 1_000_000  # type: ignore[arg-type]  # nothing is sent
+    assert not one.silent(0)
+    sent = session.Sent(Outgoing("t", b""), 0)
+    one.heard(sent, 100 * ms)
+    one.sent[1] = sent
+    assert one.rtt_ns == 100 * ms
+    assert not one.silent(400 * ms)
+    assert one.silent(401 * ms)
+    one.heard(sent, 20 * ms)
+    assert one.rtt_ns == 90 * ms
 
 
 def test_what_was_in_flight_is_sent_first_and_in_order_after_a_reconnect(tmp_path: Path) -> None:
