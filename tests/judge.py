@@ -3,8 +3,8 @@
 ``tests/conftest.py`` has it look at what leaves through ``MqttLink`` in the test's own process, ``Witness`` at what a
 broker gets from a daemon in another one. A message must be on a topic of the table, with its QoS, retain flag, expiry,
 content type and user properties, and its document must validate. Big streams: topic, properties and JSON of every
-message are checked, and the document of each one whose shape (keys, types, short texts, signs of numbers) is new, and
-of every 16th.
+message are checked, and the document of each one whose shape (keys, types, words, the pattern of other texts, signs of
+numbers) is new, and of every 16th.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Inbound, Outgoing
 
 EVERY = 16
+CLOUDEVENTS = frozenset({"specversion", "type", "source", "subject", "dataschema", "time"})
 PROBLEMS_MAX = 20
 _ROWS = [(topic, topic.pattern) for topic in TOPICS]
-_SHORT = re.compile(r"[A-Za-z.]{0,24}")  # may be one of a list: others are told by their patterns
+_WORD = re.compile(r"[A-Za-z.]{0,24}")  # may be one of a list
+_HEX, _LETTERS = re.compile(r"[0-9a-f]+"), re.compile(r"[A-Zg-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Witness:
     def __exit__(self, kind: object, *_: object) -> None:
         self._group.__exit__(None, None, None)
         if kind is None:
-            assert self.judge.problems == []
+            assert not self.judge.problems, "\n".join(self.judge.problems)
 
     def wait_subscribed(self, timeout_s: float = 10.0) -> None:
         """Wait until nothing is missed any more."""
@@ -173,12 +175,31 @@ def _body_problems(message: Seen, row: Topic, name: str) -> list[str]:
     if len(headers) != len(message.headers):
         problems.append("a user property comes twice")
     problems += [f"user property {error.message}" for error in _headers_validator(row).iter_errors(headers)]
+    problems += _cloudevents_problems(message, headers)
     problems += [
         f"user property {key} is {value!r}, the document says {document[key]!r}"
         for key, value in headers.items()
-        if key in document and document[key] != value
+        if key in document and str(document[key]) != value
     ]
     return problems
+
+
+def _cloudevents_problems(message: Seen, headers: Mapping[str, str]) -> list[str]:
+    """All of CloudEvents or nothing; the MQTT binding says which properties there are."""
+    if not CLOUDEVENTS & headers.keys():
+        return []
+    schema = headers.get("schema", "")
+    expected = {
+        "specversion": "1.0",
+        "type": schema.replace("/", ".v"),
+        "dataschema": catalogue.schema(schema.split("/")[0].removeprefix("vision."))["$id"],
+        "time": headers.get("ts"),
+        "subject": message.topic.partition(headers.get("source", "//")[1:] + "/")[2],
+    }
+    found = [
+        f"CloudEvents {key} is {headers.get(key)!r}" for key, value in expected.items() if headers.get(key) != value
+    ]
+    return found + (["CloudEvents id is missing"] if not headers.get("id") else [])
 
 
 _known: dict[tuple[str, Any], int] = {}  # how often a shape was seen, in the whole run
@@ -202,7 +223,7 @@ def _shape(value: Any) -> Any:
     if isinstance(value, list):
         return (min(len(value), 5), *sorted({repr(_shape(inside)) for inside in value}))
     if isinstance(value, str):
-        return value if _SHORT.fullmatch(value) else "#"
+        return value if _WORD.fullmatch(value) else _LETTERS.sub("x", _HEX.sub("0", value))[:80]
     if isinstance(value, bool) or value is None:
         return value
     return type(value).__name__, (value > 0) - (value < 0), value > 1
