@@ -721,7 +721,7 @@ def test_the_power_may_fail_before_the_first_flush_of_a_new_spool(tmp_path: Path
     first = Rig(tmp_path, clock, kernel_boot="kernel-1").open()
     assert seqs(first.put_and_take(3)) == [1, 2, 3]
     first.spool._ledger.close()
-    first.spool._lock.release()
+    first.spool._writer.lock.release()
     first.path.unlink()
     second = Rig(tmp_path, clock, kernel_boot="kernel-2").open()
     with closing(second.spool):
