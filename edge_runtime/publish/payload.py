@@ -24,6 +24,7 @@ EVENT_SCHEMA = "vision.event/1"
 STATUS_SCHEMA = "vision.status/1"
 INFO_SCHEMA = "vision.info/1"
 METRICS_SCHEMA = "vision.metrics/1"
+PLC_SCHEMA = "vision.plc/1"
 
 STATUS_TOPIC = "status"
 INFO_TOPIC = "info"
@@ -91,6 +92,11 @@ def latest_topic(inspection: str) -> str:
 def event_topic(scope: str) -> str:
     """Return the topic suffix of events about ``scope``; also the name of their ``seq`` stream."""
     return f"event/{_level(scope)}"
+
+
+def plc_topic(inspection: str) -> str:
+    """Return the topic suffix of an inspection's hand-shake with a controller (retained)."""
+    return f"plc/{_level(inspection)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,16 @@ def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mappin
         TypeError: a field has no JSON form.
     """
     return _document(METRICS_TOPIC, METRICS_SCHEMA, identity, boot_id, utc_ns, fields)
+
+
+def encode_plc(identity: Identity, boot_id: str, utc_ns: int, inspection: str, fields: Mapping[str, object]) -> Message:
+    """Return the ``plc`` document: the signals of one hand-shake.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        TypeError: a field has no JSON form.
+    """
+    return _document(plc_topic(inspection), PLC_SCHEMA, identity, boot_id, utc_ns, fields)
 
 
 def _document(
