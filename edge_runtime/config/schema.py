@@ -184,6 +184,29 @@ class Recipe(Section):
     )
 
 
+class Handshake(Section):
+    """How a controller (PLC) and an inspection agree on each part."""
+
+    heartbeat_ms: int = Field(
+        default=500, ge=100, le=10_000, description="milliseconds between two signs of life to the controller"
+    )
+    result_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=120_000,
+        description="milliseconds from trigger to answer, else it is NotDecidable; by default deadline_ms + 500",
+    )
+    ack_ms: int = Field(
+        default=5000, ge=10, le=3_600_000, description="milliseconds in which the controller acknowledges a result"
+    )
+
+
+def _handshake(value: object) -> object:
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
 class Inspection(Section):
     """A camera, a model and a recipe: what has results, topics and counters of its own."""
 
@@ -199,6 +222,10 @@ class Inspection(Section):
         default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
     )
     recipe: Recipe = Field(default=Recipe(), description="what makes a part not OK")
+    handshake: Annotated[Handshake | None, BeforeValidator(_handshake), Shorthand("true, false")] = Field(
+        default=None,
+        description="true, or a map: a controller triggers and acknowledges over MQTT; needs trigger: mqtt",
+    )
 
 
 class Engine(Section):

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Final, Literal
 
 PREDICTIONS_LIMIT: Final = 1000
 """Predictions about one frame; the message that brings them and the result that keeps them are bounded."""
 SHAPES_BYTES_LIMIT: Final = 320 << 10
 """Polygons, masks, keypoints and texts about one frame, as JSON; what is beyond is left out, the result partial."""
+
+
+EvaluationText = Literal["Undefined", "OK", "NotOK", "NotDecidable"]
 
 
 class Evaluation(IntEnum):
@@ -24,12 +27,12 @@ class Evaluation(IntEnum):
     NOT_DECIDABLE = 3
 
     @property
-    def text(self) -> str:
+    def text(self) -> EvaluationText:
         """The name in payloads: ``Undefined``, ``OK``, ``NotOK``, ``NotDecidable``."""
         return _EVALUATION_TEXT[self]
 
 
-_EVALUATION_TEXT = {
+_EVALUATION_TEXT: dict[Evaluation, EvaluationText] = {
     Evaluation.UNDEFINED: "Undefined",
     Evaluation.OK: "OK",
     Evaluation.NOT_OK: "NotOK",

@@ -1,4 +1,4 @@
-"""The wire form: the only place that knows topics and JSON field names (docs: contracts, ``schemas/*.json``).
+"""The wire form: the only place that knows topics and JSON field names; its forms are the types of ``contract``.
 
 Pure: bytes out of values, no clock, no files. Every document is one JSON object, UTF-8, without NaN.
 ``historical`` is always the last field of a result or event, so that ``mark_historical`` costs one slice.
@@ -10,30 +10,44 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import ConfigError
+from edge_runtime.core.result import ResultState
+from edge_runtime.publish.contract import topics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
+    from edge_runtime.publish.contract import event as event_form
+    from edge_runtime.publish.contract import plc as plc_form
+    from edge_runtime.publish.contract import result as result_form
 
-RESULT_SCHEMA = "vision.result/1"
-EVENT_SCHEMA = "vision.event/1"
-STATUS_SCHEMA = "vision.status/1"
-INFO_SCHEMA = "vision.info/1"
-METRICS_SCHEMA = "vision.metrics/1"
-PLC_SCHEMA = "vision.plc/1"
+RESULT_SCHEMA: Final = "vision.result/1"
+EVENT_SCHEMA: Final = "vision.event/1"
+STATUS_SCHEMA: Final = "vision.status/1"
+INFO_SCHEMA: Final = "vision.info/1"
+METRICS_SCHEMA: Final = "vision.metrics/1"
+PLC_SCHEMA: Final = "vision.plc/1"
 
-STATUS_TOPIC = "status"
-INFO_TOPIC = "info"
-METRICS_TOPIC = "metrics"
+STATUS_TOPIC: Final = topics.STATUS.address
+INFO_TOPIC: Final = topics.INFO.address
+METRICS_TOPIC: Final = topics.METRICS.address
+_RESULT: Final = topics.RESULT.fixed
+_LATEST: Final = topics.LATEST.fixed
+_EVENT: Final = topics.EVENT.fixed
+_PLC: Final = topics.PLC.fixed
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))  # dumps() makes one a call
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
 _NO_LEVEL = re.compile(r"[^A-Za-z0-9_.-]")
 _NS = 1_000_000_000
+_STATES: Final[dict[ResultState, result_form.StateText]] = {
+    ResultState.COMPLETED: "completed",
+    ResultState.FAILED: "failed",
+    ResultState.ABORTED: "aborted",
+}
 _LIVE_END = b'"historical":false}'
 _HISTORICAL_END = b'"historical":true}'
 
@@ -81,22 +95,17 @@ def _level(name: str) -> str:
 
 def result_topic(inspection: str) -> str:
     """Return the topic suffix of an inspection's results; also the name of its ``seq`` stream."""
-    return f"result/{_level(inspection)}"
+    return _RESULT + _level(inspection)
 
 
 def latest_topic(inspection: str) -> str:
     """Return the topic suffix of an inspection's newest result (retained)."""
-    return f"latest/{_level(inspection)}"
+    return _LATEST + _level(inspection)
 
 
 def event_topic(scope: str) -> str:
     """Return the topic suffix of events about ``scope``; also the name of their ``seq`` stream."""
-    return f"event/{_level(scope)}"
-
-
-def plc_topic(inspection: str) -> str:
-    """Return the topic suffix of an inspection's hand-shake with a controller (retained)."""
-    return f"plc/{_level(inspection)}"
+    return _EVENT + _level(scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         TypeError: a value has no JSON form, for example a numpy scalar.
     """
     ts = timestamp(result.captured_utc_ns)
-    document: dict[str, object] = {
+    document: result_form.Result = {
         "schema": RESULT_SCHEMA,
         "id": result.id,
         "seq": stamp.seq,
@@ -159,7 +168,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "measId": result.meas_id,
         "productId": result.product_id,
         "recipe": _recipe(result.recipe),
-        "resultState": result.state.value,
+        "resultState": _STATES[result.state],
         "evaluation": result.evaluation.text,
         "reason": result.reason,
         "score": result.score,
@@ -194,7 +203,7 @@ def encode_event(event: Event, identity: Identity, stamp: Stamp, event_id: str) 
         TypeError: a field has no JSON form.
     """
     ts = timestamp(event.utc_ns)
-    document: dict[str, object] = {
+    document: event_form.Event = {
         "schema": EVENT_SCHEMA,
         "id": event_id,
         "seq": stamp.seq,
@@ -220,7 +229,7 @@ def mark_historical(body: bytes) -> bytes:
     return body
 
 
-def encode_counters(counters: Counters) -> dict[str, int]:
+def encode_counters(counters: Counters) -> result_form.Counters:
     """Return the accounting of one inspection: captured = inferred + dropped + failed + inFlight."""
     return {
         "captured": counters.captured,
@@ -270,14 +279,14 @@ def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mappin
     return _document(METRICS_TOPIC, METRICS_SCHEMA, identity, boot_id, utc_ns, fields)
 
 
-def encode_plc(identity: Identity, boot_id: str, utc_ns: int, inspection: str, fields: Mapping[str, object]) -> Message:
-    """Return the ``plc`` document: the signals of one hand-shake.
+def encode_plc(identity: Identity, boot_id: str, utc_ns: int, fields: plc_form.Signals) -> Message:
+    """Return the retained ``plc`` document: the signals of one hand-shake.
 
     Raises:
-        ValueError: a number is NaN or infinite.
-        TypeError: a field has no JSON form.
+        ValueError: the time is not a date.
     """
-    return _document(plc_topic(inspection), PLC_SCHEMA, identity, boot_id, utc_ns, fields)
+    topic = _PLC + _level(fields["inspection"])
+    return _document(topic, PLC_SCHEMA, identity, boot_id, utc_ns, {**fields})
 
 
 def _document(
@@ -299,15 +308,15 @@ def _document(
 
 
 # Written out field by field: dataclasses.asdict copies deeply and would cost more than the rest of the encoding.
-def _recipe(recipe: RecipeRef | None) -> dict[str, object] | None:
+def _recipe(recipe: RecipeRef | None) -> result_form.Recipe | None:
     return None if recipe is None else {"id": recipe.id, "version": recipe.version, "hash": recipe.hash}
 
 
-def _model(model: ModelRef | None) -> dict[str, object] | None:
+def _model(model: ModelRef | None) -> result_form.Model | None:
     return None if model is None else {"name": model.name, "version": model.version, "digest": model.digest}
 
 
-def _timings(timings: Timings) -> dict[str, float]:
+def _timings(timings: Timings) -> result_form.Timings:
     return {
         "capture": round(timings.capture, 3),
         "queue": round(timings.queue, 3),
@@ -318,8 +327,8 @@ def _timings(timings: Timings) -> dict[str, float]:
     }
 
 
-def _prediction(prediction: Prediction, width: int, height: int) -> dict[str, object]:
-    document: dict[str, object] = {
+def _prediction(prediction: Prediction, width: int, height: int) -> result_form.Prediction:
+    document: result_form.Prediction = {
         "label": prediction.label,
         "score": prediction.score,
         "box": None if prediction.box is None else list(prediction.box),

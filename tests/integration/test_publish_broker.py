@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge_runtime.publish import schema
+from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.mqtt import mutes
 from edge_runtime.publish.mqtt.client import MqttDial
 from edge_runtime.publish.mqtt.link import Inbound, Outgoing, TlsSettings
@@ -42,7 +42,7 @@ def broker() -> Iterator[Broker]:
 
 def validated(message: Inbound) -> dict[str, Any]:
     document = json.loads(message.payload)
-    Draft202012Validator(schema.load(document["schema"].split(".")[1].split("/")[0])).validate(document)
+    Draft202012Validator(catalogue.schema(document["schema"].split(".")[1].split("/")[0])).validate(document)
     return dict(document)
 
 

@@ -9,13 +9,14 @@ from edge_runtime.core.result import Evaluation
 from edge_runtime.publish import payload
 
 if TYPE_CHECKING:
-    from edge_runtime.control.handshake.machine import Signals
+    from edge_runtime.control.handshake import machine
+    from edge_runtime.publish.contract.plc import Signals
     from edge_runtime.publish.payload import Identity, Message
 
 
 def encode(
     inspection: str,
-    signals: Signals,
+    signals: machine.Signals,
     identity: Identity,
     boot_id: str,
     utc_ns: int,
@@ -26,7 +27,7 @@ def encode(
     """Return the document; ``heartbeat`` counts from 0 to 65535 and begins anew."""
     outcome, trouble, job = signals.outcome, signals.trouble, signals.job
     evaluation = Evaluation.UNDEFINED if outcome is None else outcome.evaluation
-    fields: dict[str, object] = {
+    fields: Signals = {
         "inspection": inspection,
         "heartbeat": heartbeat,
         "heartbeatMs": heartbeat_ms,
@@ -47,4 +48,4 @@ def encode(
         "errorCode": int(Code.NONE if trouble is None else trouble.code),
         "errorText": None if trouble is None else trouble.text,
     }
-    return payload.encode_plc(identity, boot_id, utc_ns, inspection, fields)
+    return payload.encode_plc(identity, boot_id, utc_ns, fields)

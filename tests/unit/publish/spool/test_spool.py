@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_runtime.core.errors import BusyError, StorageError
-from edge_runtime.publish import schema
+from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.spool import floor, handout, ledger, store
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
@@ -74,7 +74,7 @@ class Rig:
 
     def document(self, row: Row) -> dict[str, Any]:
         document = json.loads(row.body)
-        Draft202012Validator(schema.load(document["schema"].split(".")[1].split("/")[0])).validate(document)
+        Draft202012Validator(catalogue.schema(document["schema"].split(".")[1].split("/")[0])).validate(document)
         return dict(document)
 
     def faulty(self, code: int = sqlite3.SQLITE_IOERR) -> FaultySql:

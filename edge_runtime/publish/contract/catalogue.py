@@ -1,0 +1,45 @@
+"""Every published document by name, and its JSON Schema. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from edge_runtime.publish.contract import command, event, info, metrics, plc, reply, result, status
+from edge_runtime.publish.contract.generate import schema_of
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One published document: ``id`` is what ``schema`` says in it, where it says so."""
+
+    name: str
+    id: str
+    type: type
+
+
+DOCUMENTS: Final = {
+    document.name: document
+    for document in (
+        Document("result", "vision.result/1", result.Result),
+        Document("event", "vision.event/1", event.Event),
+        Document("status", "vision.status/1", status.Status),
+        Document("info", "vision.info/1", info.Info),
+        Document("metrics", "vision.metrics/1", metrics.Metrics),
+        Document("plc", "vision.plc/1", plc.Plc),
+        Document("command.plc", "vision.command.plc/1", plc.Signal),
+        Document("reply", "vision.reply/1", reply.Reply),
+        Document("command.trigger", "vision.command.trigger/1", command.Trigger),
+        Document("command.replay", "vision.command.replay/1", command.Replay),
+    )
+}
+
+
+def schema(name: str) -> dict[str, object]:
+    """Return the JSON Schema (draft 2020-12) of the document called ``name``, for example ``result``.
+
+    Raises:
+        KeyError: there is no such document.
+    """
+    document = DOCUMENTS[name]
+    return schema_of(document.type, document.id)

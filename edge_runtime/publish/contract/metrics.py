@@ -1,0 +1,95 @@
+"""``vision.metrics/1``: figures of the moment. The status file of the box has the same."""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from edge_runtime.publish.contract.info import ModelInfo
+from edge_runtime.publish.contract.result import Counters
+from edge_runtime.publish.contract.terms import Box, Count, Term, Timestamp
+
+Seconds = Annotated[float, Term(minimum=0)]
+
+
+class CameraFigures(TypedDict):
+    """How one camera is."""
+
+    state: str
+    reason: str | None
+    detail: str | None
+    restarts: Count
+
+
+class EngineFigures(TypedDict):
+    """How the engine process is."""
+
+    alive: bool
+    restarts: Count
+
+
+class Latency(TypedDict):
+    """Capture to evaluation of the newest results, milliseconds."""
+
+    p50: float | None
+    p99: float | None
+
+
+class InspectionFigures(Counters):
+    """Accounting of one inspection, with the reasons behind it."""
+
+    droppedBy: Annotated[dict[str, Count], Term("dropped, by reason")]
+    failedBy: Annotated[dict[str, Count], Term("failed, by reason")]
+    latency_ms: Latency
+
+
+class SpoolFigures(TypedDict):
+    """The durable queue: totals are those of this run."""
+
+    depth: Annotated[int, Term("documents owed to the broker", minimum=0)]
+    bytes: Annotated[int, Term("of them", minimum=0)]
+    oldest_age_s: Seconds
+    queued: Annotated[int, Term("put and not committed yet", minimum=0)]
+    committed: Count
+    acked: Count
+    refused: Count
+    evicted: Count
+    lost: Annotated[int, Term("never reached the disk", minimum=0)]
+    dead: Annotated[int, Term("refused documents that are kept", minimum=0)]
+    kept_bytes: Annotated[int, Term("acknowledged documents kept for replay", minimum=0)]
+    state: Literal["ok", "degraded"]
+    reason: str | None
+    detail: str | None
+
+
+class BrokerFigures(TypedDict):
+    """The broker connection."""
+
+    state: str
+    reason: str | None
+    connects: Count
+    acked: Count
+    refused: Count
+    noSubscribers: Count
+
+
+class MetricsFields(TypedDict):
+    """Figures of the moment."""
+
+    version: NotRequired[str]
+    uptime_s: NotRequired[Seconds]
+    live: NotRequired[Annotated[bool, Term("the line's loop turned lately")]]
+    ready: NotRequired[Annotated[bool, Term("live, every model can judge and every camera streams")]]
+    reasons: NotRequired[Annotated[list[str], Term("why it is not ready, for people")]]
+    utc_ns: NotRequired[int]
+    mono_ns: NotRequired[int]
+    cameras: NotRequired[dict[str, CameraFigures]]
+    engine: NotRequired[EngineFigures]
+    models: NotRequired[dict[str, ModelInfo]]
+    inspections: NotRequired[dict[str, InspectionFigures]]
+    spool: NotRequired[SpoolFigures]
+    broker: NotRequired[BrokerFigures]
+
+
+class Metrics(Box, MetricsFields):
+    """Figures of the moment."""
+
+    schema: Literal["vision.metrics/1"]
+    ts: Timestamp

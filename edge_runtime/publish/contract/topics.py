@@ -1,0 +1,201 @@
+"""The table of topics: what is said where and how. AsyncAPI, the tests' judge and the topics of ``payload`` follow it.
+
+To add a topic, add a ``Topic`` to ``TOPICS`` and its row to docs/scada-integrator.md; a message on a topic that is not
+here fails the test that sends it. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edge_runtime.publish.contract.event import EventHeaders
+from edge_runtime.publish.contract.info import DocumentHeaders
+from edge_runtime.publish.contract.result import ResultHeaders
+from edge_runtime.publish.contract.status import StatusHeaders
+from edge_runtime.publish.contract.terms import Headers
+
+LEVEL: Final = "[A-Za-z0-9_.-]+"
+JSON: Final = "application/json"
+_PLACE = re.compile(r"\{(\w+)\}")
+_BOX_LEVELS: Final = "(?:" + LEVEL + "/){4,}"  # at least topic root, site, line, edge
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One row.
+
+    Attributes:
+        name: what it is called in AsyncAPI, and what ``contract list`` shows.
+        address: below the box's root, with ``{place}`` for a level; whole where ``rooted`` is false.
+        about: one sentence.
+        document: name of its document in ``catalogue``; ``None`` for a body that is not JSON.
+        sent: by the box; otherwise it is sent to it.
+        retain: whether it is retained; a command that is retained is refused.
+        expiry_s: the broker forgets it after so long; a text says what that depends on, ``None``: never.
+        headers: the type of its MQTT user properties.
+        optional: only said when something is configured.
+    """
+
+    name: str
+    address: str
+    about: str
+    document: str | None
+    sent: bool = True
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    expiry_s: int | str | None = None
+    content_type: str | None = JSON
+    headers: type = Headers
+    rooted: bool = True
+    optional: bool = False
+
+    @property
+    def fixed(self) -> str:
+        """What stands before the first place, for example ``result/``."""
+        return self.address.partition("{")[0]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The levels that vary, in order."""
+        return tuple(_PLACE.findall(self.address))
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches whole topics of this row."""
+        below = LEVEL.join(re.escape(part) for part in _PLACE.split(self.address)[::2])
+        return re.compile((_BOX_LEVELS if self.rooted else "") + below)
+
+
+STATUS = Topic(
+    "status",
+    "status",
+    "online or offline with reason; the Will says `connection-lost`, also for a moment when the box reconnects at once",
+    "status",
+    retain=True,
+    headers=StatusHeaders,
+)
+INFO = Topic("info", "info", "what the box is made of", "info", retain=True, headers=DocumentHeaders)
+RESULT = Topic(
+    "result",
+    "result/{inspection}",
+    "one message for each judged or undecidable frame, from a durable spool",
+    "result",
+    headers=ResultHeaders,
+)
+LATEST = Topic(
+    "latest",
+    "latest/{inspection}",
+    "the newest result, at most 5 a second, expires after an hour",
+    "result",
+    retain=True,
+    expiry_s=3600,
+    headers=ResultHeaders,
+)
+EVENT = Topic(
+    "event",
+    "event/{scope}",
+    "something somebody may have to act on, from the same spool; scope is an inspection, a camera or `system`",
+    "event",
+    headers=EventHeaders,
+)
+METRICS = Topic(
+    "metrics",
+    "metrics",
+    "counters, latencies, state of spool and broker, once a second",
+    "metrics",
+    qos=0,
+    expiry_s=60,
+    headers=DocumentHeaders,
+)
+REPLY = Topic(
+    "reply",
+    "reply/{correlationId}",
+    "the one answer to a command, unless its Response Topic names another topic below `reply/`",
+    "reply",
+    expiry_s="what is left of the time in which the command is answered",
+)
+TRIGGER = Topic(
+    "trigger",
+    "cmd/trigger/{inspection}",
+    "judge the next picture; a retained trigger is refused",
+    "command.trigger",
+    sent=False,
+    expiry_s="its deadline",
+)
+PLC = Topic(
+    "plc",
+    "plc/{inspection}",
+    "the signals of a hand-shake with a controller, with every change and every heartbeat",
+    "plc",
+    retain=True,
+    expiry_s="three heartbeats",
+    headers=DocumentHeaders,
+    optional=True,
+)
+PLC_SIGNAL = Topic(
+    "plc_signal",
+    "cmd/plc/{inspection}/{signal}",
+    "a level that a controller drives: `trigger`, `ack` or `reset`",
+    "command.plc",
+    sent=False,
+    optional=True,
+)
+REPLAY = Topic(
+    "replay",
+    "cmd/replay/{inspection}",
+    "send kept results again, from `fromSeq` to `toSeq`",
+    "command.replay",
+    sent=False,
+    expiry_s="its deadline",
+)
+
+
+def _sparkplug(kind: str, device: str, about: str, *, sent: bool = True, qos: Literal[0, 1] = 0) -> Topic:
+    """Return a row of Sparkplug B 3.0 (chapters 4 and 6), whose payloads are Protocol Buffers."""
+    return Topic(
+        kind.lower(),
+        f"spBv1.0/{{group}}/{kind}/{{node}}{device}",
+        about,
+        None,
+        sent=sent,
+        qos=qos,
+        content_type=None,
+        rooted=False,
+        optional=True,
+    )
+
+
+SPARKPLUG: Final = (
+    _sparkplug("NBIRTH", "", "everything the node will ever say, and that it is there"),
+    _sparkplug("NDATA", "", "what changed at the node"),
+    _sparkplug("NDEATH", "", "the node is gone; also its Will", qos=1),
+    _sparkplug("NCMD", "", "a wish to the node, for example Node Control/Rebirth", sent=False, qos=1),
+    _sparkplug("DBIRTH", "/{device}", "everything an inspection will ever say, and that its camera is there"),
+    _sparkplug("DDATA", "/{device}", "one inspected frame or part"),
+    _sparkplug("DDEATH", "/{device}", "the camera of an inspection is gone"),
+    _sparkplug("DCMD", "/{device}", "a wish to an inspection, for example Device Control/Trigger", sent=False, qos=1),
+    Topic(
+        "state",
+        "spBv1.0/STATE/{host}",
+        "whether the primary host is there",
+        None,
+        sent=False,
+        retain=True,
+        content_type=None,
+        rooted=False,
+        optional=True,
+    ),
+)
+TOPICS: Final = (STATUS, INFO, RESULT, LATEST, EVENT, METRICS, PLC, REPLY, TRIGGER, REPLAY, PLC_SIGNAL, *SPARKPLUG)
+PLACES: Final = {  # what a level stands for
+    "inspection": "a configured inspection",
+    "scope": "an inspection, a camera, or system",
+    "correlationId": "Correlation Data of the command, hex",
+    "signal": "trigger, ack or reset",
+    "group": "Sparkplug group",
+    "node": "Sparkplug edge node: this box",
+    "device": "Sparkplug device: an inspection",
+    "host": "Sparkplug primary host",
+}
