@@ -97,6 +97,18 @@ def from_fashion_mnist(target: Path) -> None:
         part.rename(target)
 
 
+def from_npm(*requirements: str) -> Callable[[Path], None]:
+    """Install packages of npm into a folder of their own; none of their scripts is run while they are installed."""
+
+    def make(target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--omit=optional", "--ignore-scripts"]
+        _run(["npm", "install", "--prefix", str(target), *quiet, *requirements], str(target))
+
+    return make
+
+
 def efficientnet(target: Path) -> None:
     """Convert the real classifier."""
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +142,7 @@ ASSETS = (
         "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
         from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
     ),
+    Asset("node-red", "npm node-red 4.1.15, Apache-2.0", from_npm("node-red@4.1.15")),
     Asset("fashion-mnist", "Debian dataset-fashion-mnist, MIT", from_fashion_mnist),
     Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),
     Asset(
