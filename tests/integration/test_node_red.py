@@ -54,7 +54,7 @@ def test_each_part_of_the_controller_has_the_verdict_that_its_result_has(tmp_pat
             "EDGE_INSPECTION": "top",
         }
         with NodeRed(FLOW, tmp_path / "node-red", environment):
-            with DaemonProcess(tmp_path, config(broker.port, tmp_path / "state")) as daemon:
+            with DaemonProcess(tmp_path, config(broker.port, tmp_path / "state"), strangers=("station/",)) as daemon:
                 wait_until(lambda: any(one["ready"] for one in documents(messages, "/plc/top")), 40, "ready")
                 wait_until(alive(messages), 10, "the controller sees that the box is alive")
                 for number in range(PARTS):
