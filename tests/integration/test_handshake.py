@@ -87,6 +87,7 @@ def test_a_controller_goes_through_cycles_refusals_and_a_reload(tmp_path: Path) 
         controller.wait(ready=True)  # the cycle went on over the reload
         controller.drive("trigger", b"perhaps")
         controller.wait(errorCode=14)
+        controller.drive("trigger", b"false")  # the next level that can be read ends that
         send(controller.broker.port, Outgoing(f"{ROOT}/cmd/pause/top", b'{"correlationId": "p1"}'))
         controller.wait(ready=False, errorCode=4)
         controller.drive("trigger")
