@@ -145,7 +145,11 @@ class Outbox:
         if not session.fits(sent.message):
             self._does_not_fit(sent, f"packet too large for the broker: more than {session.packet_max} bytes")
             return
-        mid = session.link.publish(sent.message)
+        try:
+            mid = session.link.publish(sent.message)
+        except ValueError as error:
+            self._does_not_fit(sent, str(error))
+            return
         self._stats.published += 1
         if sent.message.qos:
             session.sent[mid] = sent
