@@ -42,6 +42,7 @@ def test_results_are_read_by_a_foreign_client_in_order_and_with_their_properties
     assert headers == {name: document[name] for name in ("schema", "id", "evaluation", "camera", "ts")}
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_a_command_of_a_foreign_client_and_our_reply_keep_every_property(tmp_path: Path, broker: Broker) -> None:
     commands: list[Inbound] = []
     with (

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.publish.mqtt.link import Happening
 
+pytestmark = pytest.mark.other_messages  # it is about packets
+
 HELLO = b"\x20\x03\x00\x00\x00"  # CONNACK
 
 

@@ -262,6 +262,7 @@ def test_what_is_larger_than_the_brokers_packets_is_not_sent(tmp_path: Path, cap
     assert caplog.text.count("/info cannot be published: packet too large for the broker: more than 2000 bytes") == 1
 
 
+@pytest.mark.other_messages  # too long on purpose
 def test_what_mqtt_itself_cannot_say_costs_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
         box.put(1, camera="x" * 70_000)
