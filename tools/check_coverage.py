@@ -40,6 +40,7 @@ COMPLETE = (
     "edge_runtime/pipeline/wire.py",
     "edge_runtime/publish/mqtt/packets.py",
     "edge_runtime/publish/mqtt/parser.py",
+    "edge_runtime/publish/mqtt/unheard.py",
     "edge_runtime/publish/sparkplug/bdseq.py",
     "edge_runtime/publish/sparkplug/commands.py",
     "edge_runtime/publish/sparkplug/device.py",

@@ -65,8 +65,10 @@ class SpoolFigures(TypedDict):
 class BrokerFigures(TypedDict):
     """The broker connection."""
 
-    state: str
+    state: Annotated[str, Term("connecting, online, refused (until a person mends it) or stopped")]
     reason: str | None
+    broker: NotRequired[Annotated[str | None, Term("HOST:PORT of the broker that it is about: there may be several")]]
+    commandsRefused: NotRequired[Annotated[str | None, Term("why the broker brings no commands")]]
     connects: Count
     acked: Count
     refused: Count

@@ -148,7 +148,11 @@ class Outbox:
         if not session.fits(message):
             self._does_not_fit(sent, f"packet too large for the broker: more than {session.packet_max} bytes")
             return
-        mid = session.link.publish(message)
+        try:
+            mid = session.link.publish(message)
+        except ValueError as error:
+            self._does_not_fit(sent, str(error))
+            return
         self._stats.published += 1
         if sent.message.qos:
             session.sent[mid] = sent

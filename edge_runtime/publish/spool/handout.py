@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.publish.spool.throttle import Throttle
 
-FRESH_MAX = 1024  # rows in memory before the oldest of them are left to the disk
+FRESH_MAX = 4096  # rows in memory before the oldest of them are left to the disk
+FRESH_BYTES = 16 << 20  # the same by what they hold
+_FEW = 64  # rows that are not worth counting bytes for
 ORDERED_BACKLOG = 5000  # a backlog of at most this many rows is sent before newer ones: about a second
 
 
@@ -64,10 +66,19 @@ class Handout:
             self._fresh.extend(rows)
             for row in rows:
                 self._newest[row.stream] = row
-            while len(self._fresh) > FRESH_MAX:
-                self._backlog.add(self._backlog.through, self._fresh.popleft().id, 1)
+            self._leave_to_disk()
             if self._backlog.left > ORDERED_BACKLOG:
                 self._live_first = True
+
+    def _leave_to_disk(self) -> None:
+        fresh = self._fresh
+        size = sum(len(row.body) for row in fresh) if len(fresh) > _FEW else 0
+        left = last = 0
+        while len(fresh) > FRESH_MAX or size > FRESH_BYTES:
+            row = fresh.popleft()
+            left, last, size = left + 1, row.id, size - len(row.body)
+        if left:
+            self._backlog.add(self._backlog.through, last, left)
 
     def owe_again(self, after: int, through: int, count: int) -> None:
         """Add ``count`` rows with after < id <= through that are owed once more."""

@@ -262,6 +262,17 @@ def test_what_is_larger_than_the_brokers_packets_is_not_sent(tmp_path: Path, cap
     assert caplog.text.count("/info cannot be published: packet too large for the broker: more than 2000 bytes") == 1
 
 
+@pytest.mark.other_messages  # too long on purpose
+def test_what_mqtt_itself_cannot_say_costs_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
+        box.put(1, camera="x" * 70_000)
+        box.publisher.post(Outgoing(f"{ROOT}/reply/1", b"{}", correlation=b"x" * 70_000))
+        box.put(1)
+        box.wait_acked(2)  # with the event about the other one
+        wait_until(lambda: "/reply/1 cannot be published" in caplog.text)
+        assert box.spool.stats().dead == 1
+
+
 def test_a_result_that_exceeds_a_limit_which_the_broker_keeps_secret_is_the_only_dead_letter(tmp_path: Path) -> None:
     """So large a document is put aside for a while, or results would never have a turn."""
     with PacketBroker(packet_max=2000, announce_max=False) as broker, running_box(tmp_path, broker.port) as box:

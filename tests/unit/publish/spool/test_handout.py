@@ -147,3 +147,14 @@ def test_after_a_rewind_everything_that_waits_is_read_from_disk_again() -> None:
     handout.rewind(3, 3)
     read(handout, [1, 2, 3])
     assert ids(handout.take(9)) == [2, 3]
+
+
+def test_rows_in_memory_are_bounded_by_their_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_MAX", 1000)
+    monkeypatch.setattr(module, "FRESH_BYTES", 200)
+    handout = Handout()
+    handout.offer([row(number) for number in range(1, 131)])
+    assert len(handout._fresh) == 100
+    assert handout.wanted() == Range(0, 30, again=False, generation=0)
+    assert read(handout, [*range(1, 131)], 30) == [*range(1, 31)]
+    assert sorted(ids(handout.take(200))) == [*range(1, 131)]
