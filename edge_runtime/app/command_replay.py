@@ -55,8 +55,9 @@ def spool_handlers(spool: Spool) -> Mapping[str, Handler]:
             spool.requeue(stream, reason, done)
 
     def status(_command: Command, reply: Reply) -> None:
-        """Answer with the figures of the spool."""
-        reply(Answer(Status.DONE, "the spool as it is", asdict(spool.stats())))
+        """Answer with the figures of the spool, the last number of each stream and the followers' positions."""
+        fields = {**asdict(spool.stats()), "streams": spool.streams(), "followers": spool.positions()}
+        reply(Answer(Status.DONE, "the spool as it is", fields))
 
     return {"replay": replay, "spool.requeue": requeue, "spool.status": status}
 

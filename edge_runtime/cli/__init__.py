@@ -36,6 +36,7 @@ VERBS = {
     "check": ("check", "validate a configuration: every mistake at once, with its place"),
     "run": ("run", "the daemon"),
     "status": ("status", "what the daemon on this box is doing"),
+    "spool": ("spool", "status, export or requeue of results that wait, are kept or were refused"),
     "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
     "cameras": ("cameras", "list, probe or take a picture"),
     "models": ("models", "inspect, validate or pack a model"),

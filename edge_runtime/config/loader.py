@@ -116,7 +116,7 @@ def load_part(path: Path, *, environ: Mapping[str, str], wanted: Sequence[Loc]) 
     Args:
         path: the main file.
         environ: environment variables.
-        wanted: paths inside ``mqtt`` or ``state_dir``, for example ``[("mqtt", "host"), ("state_dir",)]``.
+        wanted: paths inside ``mqtt``, ``state_dir`` or ``spool``, for example ``[("mqtt", "host"), ("state_dir",)]``.
 
     Raises:
         InvalidConfigError: what is wanted is wrong, or the file is no YAML.
@@ -155,7 +155,9 @@ class _Load:
         password = self._password_file(root)
         settings = self._validated(root, lambda _data, _base: iter(()))
         mqtt = settings.mqtt
-        return Part(mqtt if password is None else mqtt.model_copy(update={"password": password[0]}), settings.state_dir)
+        if password is not None:
+            mqtt = mqtt.model_copy(update={"password": password[0]})
+        return Part(mqtt, settings.state_dir, settings.spool)
 
     # files
 

@@ -1,4 +1,4 @@
-"""A piece of a configuration for programs that look on from outside: ``watch``, ``status``, ``doctor``. Pure."""
+"""A piece of a configuration for programs that look on from outside: ``watch``, ``status``, ``spool``. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.config.checks import Loc
-    from edge_runtime.config.delivery import Mqtt
+    from edge_runtime.config.delivery import Mqtt, Spool
 
 _REST: Final = {"cameras": {"none": {"source": "sim:bars"}}, "models": {"none": {"path": "none"}}}
 
@@ -27,6 +27,7 @@ class Part:
 
     mqtt: Mqtt
     state_dir: Path
+    spool: Spool
 
 
 def stand_in(root: Node, wanted: Sequence[Loc]) -> Node:

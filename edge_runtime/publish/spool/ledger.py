@@ -346,6 +346,10 @@ class Ledger:
         """Return where ``stream`` stands, committed."""
         return self._streams.get(stream)
 
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last committed number of each stream; any thread."""
+        return {name: state.seq for name, state in self._streams.items()}
+
     def utc_now_ns(self) -> int:
         """UTC that does not step within this run: for ages across runs."""
         return self._clock.mono_ns() + self._utc_minus_mono_ns

@@ -158,6 +158,14 @@ class Spool:
             detail=None if trouble is None else str(trouble),
         )
 
+    def streams(self) -> dict[str, int]:
+        """Return the last committed number of each stream."""
+        return self._ledger.last_numbers()
+
+    def positions(self) -> dict[str, int]:
+        """Return the durable position of each follower: a row id."""
+        return dict(self._ledger.followers.durable)
+
     def follow(self, name: str) -> Follower:
         """Return a second reader of the results, whose position is kept under ``name``; before ``run``.
 

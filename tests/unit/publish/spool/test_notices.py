@@ -66,20 +66,20 @@ def test_a_refused_event_makes_no_event_and_does_not_wait() -> None:
 
 def test_losses_are_told_per_inspection_and_at_most_once_a_second() -> None:
     losses = Losses()
-    assert losses.due(0, 0, ending=False) == []
+    assert losses.due(0, 0, ending=False).events == []
     for item in (make_result(4), make_result(5), make_event()):
         losses.add(item)
-    told = {event.scope: event.fields for event in losses.due(0, 0, ending=False)}
+    told = {event.scope: event.fields for event in losses.due(0, 0, ending=False).events}
     assert told == {
         "top": {"count": 2, "firstFrame": 4, "lastFrame": 5},
         "system": {"count": 1, "firstFrame": None, "lastFrame": None},
     }
     losses.add(make_result(6))
-    assert losses.due(999_999_999, 0, ending=False) == []
-    (event,) = losses.due(1_000_000_000, 0, ending=False)
+    assert losses.due(999_999_999, 0, ending=False).events == []
+    (event,) = losses.due(1_000_000_000, 0, ending=False).events
     assert event.fields == {"count": 1, "firstFrame": 6, "lastFrame": 6}
     assert (losses.total, losses.untold) == (4, 0)
     losses.add(make_result(7))
     assert losses.untold == 1
-    (event,) = losses.due(1_000_000_001, 0, ending=True)
+    (event,) = losses.due(1_000_000_001, 0, ending=True).events
     assert event.fields["firstFrame"] == 7
