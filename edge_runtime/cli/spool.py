@@ -1,7 +1,7 @@
 """``edge-runtime spool``: what waits for the broker, what is kept and what was refused; take it out or try it again.
 
 ``export`` and ``requeue`` need the file for themselves: while the daemon runs, it has commands for the same
-(``replay``, ``spool.requeue``, ``spool.status``).
+(``replay``, ``spool.requeue``).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _settings(config: str | None) -> tuple[Path, Spool]:
     from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --help needs none of it
 
     part = load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",), ("spool",)])
-    return part.state_dir, part.spool
+    return part.state_dir, part.settings.spool
 
 
 def run_status(args: argparse.Namespace) -> int:

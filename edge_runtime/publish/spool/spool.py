@@ -158,14 +158,6 @@ class Spool:
             detail=None if trouble is None else str(trouble),
         )
 
-    def streams(self) -> dict[str, int]:
-        """Return the last committed number of each stream."""
-        return self._ledger.last_numbers()
-
-    def positions(self) -> dict[str, int]:
-        """Return the durable position of each follower: a row id."""
-        return dict(self._ledger.followers.durable)
-
     def follow(self, name: str) -> Follower:
         """Return a second reader of the results, whose position is kept under ``name``; before ``run``.
 
@@ -235,6 +227,15 @@ class Spool:
         """The sender ends without an answer for ``rows``; the next run sends them again."""
         self._writer.handout.release(rows)
 
+    def reread(self) -> None:
+        """Offer every owed row that the sender does not hold again, from the disk; ``rereads`` tells when."""
+        self._writer.reread()
+
+    @property
+    def rereads(self) -> int:
+        """How often that was done."""
+        return self._writer.rereads
+
     def is_historical(self, row: Row, after_s: float) -> bool:
         """Tell whether ``row`` is older than ``after_s``, of an earlier run, or owed once more."""
         if row.again or row.id <= self._ledger.carried_through:
@@ -255,6 +256,7 @@ class Spool:
 
     def _work(self, stop: Stop, failed: Stop) -> None:
         while not failed.is_set():
+            self._writer.gather()
             self.step(self._writer.patience())
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:
