@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_runtime.publish.spool.losses import Losses
 from edge_runtime.publish.spool.notices import (
     REFUSED_AT_ONCE,
@@ -12,6 +14,9 @@ from edge_runtime.publish.spool.notices import (
 )
 from edge_runtime.publish.spool.store import Row
 from tests.fakes.results import make_event, make_result
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def row(seq: int, stream: str = "result/top") -> Row:
@@ -83,3 +88,12 @@ def test_losses_are_told_per_inspection_and_at_most_once_a_second() -> None:
     assert losses.untold == 1
     (event,) = losses.due(1_000_000_001, 0, ending=True).events
     assert event.fields["firstFrame"] == 7
+
+
+def test_as_many_frames_of_what_is_lost_are_remembered_as_anybody_could_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.publish.spool.losses.FRAMES_MAX", 2)
+    losses = Losses()
+    for frame in (1, 2, 3):
+        losses.add(make_result(frame))
+    told = losses.due(0, 0, ending=False)
+    assert (told.events[0].fields["count"], told.frames) == (3, [("top", 1), ("top", 2)])
