@@ -1,4 +1,4 @@
-"""The commands about the spool: ``replay`` kept results, ``spool.requeue`` dead letters, ``spool.status``.
+"""The commands about the spool: ``replay`` kept results and ``spool.requeue`` dead letters.
 
 Handlers (``core.command``) for the desk to register; each asks the spool's writer and answers from its thread.
 """
@@ -6,7 +6,6 @@ Handlers (``core.command``) for the desk to register; each asks the spool's writ
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.command import Answer, Status
@@ -54,11 +53,7 @@ def spool_handlers(spool: Spool) -> Mapping[str, Handler]:
         with _refusing(reply):
             spool.requeue(stream, reason, done)
 
-    def status(_command: Command, reply: Reply) -> None:
-        """Answer with the figures of the spool."""
-        reply(Answer(Status.DONE, "the spool as it is", asdict(spool.stats())))
-
-    return {"replay": replay, "spool.requeue": requeue, "spool.status": status}
+    return {"replay": replay, "spool.requeue": requeue}
 
 
 def _whole(value: object) -> bool:

@@ -161,6 +161,7 @@ class Daemon:
         self.boot_id = uuid.uuid4().hex
         self.report: Report | None = None
         self._acked = 0
+        self._stays: Event | None = None  # what to tell in the next delivery about the one before
         self._frames_begun: dict[str, int] = {}
 
     def run(self) -> None:
@@ -198,8 +199,10 @@ class Daemon:
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
-            if born is not None:
-                delivery.put(born)
+            for told in (born, self._stays):
+                if told is not None:
+                    delivery.put(told)
+            self._stays = None
             running = self._run_line(delivery, commands, controllers, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
@@ -288,7 +291,10 @@ class Daemon:
             return False
         left, old = delivery.spool.stats().depth, self._settings.state_dir
         if left and self._moves_to(settings.state_dir):
-            logger.warning("%d results that no broker has acknowledged stay in %s; run with it to send them", left, old)
+            message = f"{left} results that no broker has acknowledged stay in {old}; run with it to send them"
+            logger.warning("%s", message)
+            fields: dict[str, object] = {"count": left, "stateDir": str(old)}
+            self._stays = Event("system", "spool.left_behind", message, self._clock.utc_ns(), fields)
         self._settings = settings
         logger.info("the new configuration is taken")
         self._event(delivery, "config.reloaded", "the new configuration is taken")

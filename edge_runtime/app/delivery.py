@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from edge_runtime import __version__
 from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
+from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.app.committed import Committed
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
+SPOOL = "spool"  # who carries out commands about it
 COMMANDS = ("cmd/#",)
 CONTROLLER = "plc"
 NS_PER_MS = 1e6
@@ -107,6 +109,7 @@ class Delivery:
             commands=COMMANDS,
         )
         self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
+        self.desk.serve(SPOOL, spool_handlers(self.spool))
         self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self.committed = Committed(lambda: self.spool.stats().state == "ok")
         self._on_signal: Callable[[Inbound, list[str]], None] | None = None

@@ -36,6 +36,7 @@ VERBS = {
     "check": ("check", "validate a configuration: every mistake at once, with its place"),
     "run": ("run", "the daemon"),
     "status": ("status", "what the daemon on this box is doing"),
+    "spool": ("spool", "status, export or requeue of results that wait, are kept or were refused"),
     "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
     "contract": ("contract", "topics, JSON Schemas and AsyncAPI of what is published"),
     "command": ("command", "ask a box for something over its broker, or make a key to sign with"),

@@ -1,4 +1,4 @@
-"""A piece of a configuration for programs that look on from outside: ``watch``, ``status``, ``doctor``. Pure."""
+"""A piece of a configuration for programs that look on from outside: ``watch``, ``status``, ``spool``. Pure."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace, place: Path) -> dict[str, object]:
                 due = int((time.monotonic() - started) * arguments.live)
                 for _ in range(due - put):
                     put += 1
-                    spool.put(result(total + put))
+                    spool.put(replace(result(total + put), captured_mono_ns=time.monotonic_ns()))
                 if len(watch.memory_mb) * SAMPLE_S <= time.monotonic() - started:
                     watch.memory_mb.append(resident_mb())
                 pause.wait(0.002)

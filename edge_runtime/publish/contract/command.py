@@ -84,9 +84,10 @@ class Replay(Command):
 
 
 class SpoolRequeue(Command):
-    """Make dead letters owed again."""
+    """Make dead letters owed again, of one inspection if the topic names it."""
 
-    ids: NotRequired[Annotated[list[int], Term("which; all without it", max_items=10_000)]]
+    stream: NotRequired[Annotated[str | None, Term("only of this topic: event/system", max_length=TEXT_MAX)]]
+    refusedFor: NotRequired[Annotated[str | None, Term("only with exactly this reason", max_length=TEXT_MAX)]]
     reason: NotRequired[Reason]
 
 

@@ -23,6 +23,7 @@ class Intake:
         self._queue: Channel[Result | Event | None] = Channel(capacity, Policy.REJECT)  # None only wakes the writer
         self.losses = Losses()
         self.woken = False
+        self._told: list[tuple[str, int]] = []
 
     def put(self, item: Result | Event) -> None:
         """Queue ``item``; never blocks. A full queue loses it."""
@@ -51,7 +52,13 @@ class Intake:
             found = []
         self.woken = False
         lost = self.losses.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=ending)
-        return [item for item in found if item is not None] + lost
+        self._told += lost.frames
+        return [item for item in found if item is not None] + lost.events
+
+    def told(self) -> list[tuple[str, int]]:
+        """Return (inspection, frame id) of lost results whose event is on disk: everything ``next`` returned is."""
+        told, self._told = self._told, []
+        return told
 
     def close(self) -> None:
         """Take nothing any more; what is in the queue can still be written."""

@@ -11,6 +11,7 @@ the position of each follower.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def prepare(connection: sqlite3.Connection, path: Path, *, strict: bool, check: 
         try:
             connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {LAYOUT}; COMMIT;")
         except sqlite3.Error:
-            if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself after most disk errors
                 connection.execute("ROLLBACK")
             raise
 

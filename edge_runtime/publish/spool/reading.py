@@ -175,6 +175,22 @@ class Reading:
         with mapped(self._path):
             return [Place(*values) for values in self._connection.execute(query, (stream, low, high))]
 
+    def read_all(self, after: int, limit: int) -> list[tuple[Row, str, str | None]]:
+        """Return up to ``limit`` rows with id > ``after`` in order, with their state and why they were refused.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        query = (
+            f"SELECT {_ROW}, CASE WHEN pending.id NOT NULL THEN 'owed' "  # noqa: S608 - a constant
+            "WHEN dead.id NOT NULL THEN 'dead' ELSE 'kept' END, reason FROM row NOT INDEXED "
+            "LEFT JOIN pending ON pending.id = row.id LEFT JOIN dead ON dead.id = row.id "
+            "WHERE row.id > ? ORDER BY row.id LIMIT ?"
+        )
+        with mapped(self._path):
+            found = self._connection.execute(query, (after, limit))
+            return [(Row.read(values[:7]), str(values[7]), values[8]) for values in found]
+
     def refused(self, after: int, limit: int, *, stream: str | None, reason: str | None) -> list[Held]:
         """Return up to ``limit`` dead letters with id > ``after``, oldest first, of one stream and reason if given.
 

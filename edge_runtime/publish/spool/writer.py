@@ -126,8 +126,9 @@ class Writer:
         """Everything held is on disk, as ``batch``."""
         answers, self.held, self._answers = self._answers, [], Answers()
         self.handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused])
-        if batch.frames and self.on_committed is not None:
-            self.on_committed(batch.frames)
+        frames = batch.frames + self.intake.told()
+        if frames and self.on_committed is not None:
+            self.on_committed(frames)
 
     def _serve(self) -> None:
         wanted = self.handout.wanted()

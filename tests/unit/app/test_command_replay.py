@@ -101,4 +101,4 @@ def test_dead_letters_get_another_chance(bench: Bench) -> None:
     assert (answer.status, answer.fields["willCome"]) == (Status.ACCEPTED, 1)
     assert seqs(bench.take(), "result/side") == [1]
     assert ask(bench, "spool.requeue").fields["willCome"] == 2
-    assert ask(bench, "spool.status").fields["dead"] == 0
+    assert bench.spool.stats().dead == 0

@@ -248,3 +248,23 @@ def test_a_large_backlog_and_a_replay_are_throttled_and_live_results_are_not(
         bench.put(1)
         bench.step()
         assert seqs(bench.spool.take(100)) == [51, 6, 7]
+
+
+def test_when_everything_is_in_the_senders_hands_nothing_goes(tmp_path: Path) -> None:
+    with bench_of(tmp_path, Policy.OLDEST) as bench:
+        found = eviction.Eviction(SpoolLimits(max_bytes=0))
+        tally = bench.spool._ledger.tally
+        tally.depth_bytes = 1
+        assert found.beyond_bytes(bench.spool._ledger.store, tally) == []
+
+
+def test_a_full_disk_is_relieved_a_bounded_number_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.publish.spool import housekeeping
+
+    monkeypatch.setattr(housekeeping, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(housekeeping, "_RELIEF_ROUNDS", 2)
+    with bench_of(tmp_path, Policy.OLDEST) as bench:
+        bench.put(5)
+        bench.deliver()
+        bench.spool._writer._housekeeping.relieve()
+        assert [row.seq for row in bench.spool._ledger.store.kept(9)] == [3, 4, 5]

@@ -440,3 +440,22 @@ def test_whatever_happens_a_follower_gets_each_result_once_since_its_rewind(
     monkeypatch.setattr(os, "fdatasync", lambda _fd: None)
     Model.directory = tmp_path
     run_state_machine_as_test(Model, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+
+
+def test_the_writer_does_not_sleep_while_a_follower_waits_for_its_backlog(bench: Bench) -> None:
+    with bench:
+        bench.put(1)
+        bench.step(2)
+        assert bench.spool._writer.patience() > 0
+        bench.followers["plant"].rewind(0)
+        assert bench.spool._writer.patience() == 0
+        bench.step()
+        assert bench.spool._writer.patience() > 0
+
+
+def test_before_the_first_round_no_position_is_written() -> None:
+    followers = following.Followers()
+    followers.opened({"old": 3}, 9)
+    assert followers.changes() == {}
+    followers.complete()
+    assert followers.changes() == {"old": None}

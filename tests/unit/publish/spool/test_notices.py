@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_runtime.publish.spool.losses import Losses
 from edge_runtime.publish.spool.notices import (
     REFUSED_AT_ONCE,
@@ -12,6 +14,9 @@ from edge_runtime.publish.spool.notices import (
 )
 from edge_runtime.publish.spool.store import Row
 from tests.fakes.results import make_event, make_result
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def row(seq: int, stream: str = "result/top") -> Row:
@@ -66,20 +71,29 @@ def test_a_refused_event_makes_no_event_and_does_not_wait() -> None:
 
 def test_losses_are_told_per_inspection_and_at_most_once_a_second() -> None:
     losses = Losses()
-    assert losses.due(0, 0, ending=False) == []
+    assert losses.due(0, 0, ending=False).events == []
     for item in (make_result(4), make_result(5), make_event()):
         losses.add(item)
-    told = {event.scope: event.fields for event in losses.due(0, 0, ending=False)}
+    told = {event.scope: event.fields for event in losses.due(0, 0, ending=False).events}
     assert told == {
         "top": {"count": 2, "firstFrame": 4, "lastFrame": 5},
         "system": {"count": 1, "firstFrame": None, "lastFrame": None},
     }
     losses.add(make_result(6))
-    assert losses.due(999_999_999, 0, ending=False) == []
-    (event,) = losses.due(1_000_000_000, 0, ending=False)
+    assert losses.due(999_999_999, 0, ending=False).events == []
+    (event,) = losses.due(1_000_000_000, 0, ending=False).events
     assert event.fields == {"count": 1, "firstFrame": 6, "lastFrame": 6}
     assert (losses.total, losses.untold) == (4, 0)
     losses.add(make_result(7))
     assert losses.untold == 1
-    (event,) = losses.due(1_000_000_001, 0, ending=True)
+    (event,) = losses.due(1_000_000_001, 0, ending=True).events
     assert event.fields["firstFrame"] == 7
+
+
+def test_as_many_frames_of_what_is_lost_are_remembered_as_anybody_could_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.publish.spool.losses.FRAMES_MAX", 2)
+    losses = Losses()
+    for frame in (1, 2, 3):
+        losses.add(make_result(frame))
+    told = losses.due(0, 0, ending=False)
+    assert (told.events[0].fields["count"], told.frames) == (3, [("top", 1), ("top", 2)])

@@ -270,6 +270,19 @@ def test_a_full_queue_loses_the_newest_counts_it_and_says_so(tmp_path: Path, clo
         assert seqs(rows) == [1, 2, 3]
         (event,) = rig.events(rows)
         assert (event["kind"], event["fields"]) == ("spool.lost", {"count": 2, "firstFrame": 4, "lastFrame": 5})
+        assert rig.committed == [("top", 1), ("top", 2), ("top", 3), ("top", 4), ("top", 5)]  # its fate is declared
+
+
+def test_a_lost_result_is_in_flight_until_its_loss_is_on_disk(tmp_path: Path, clock: ManualClock) -> None:
+    rig = Rig(tmp_path, clock, limits=SpoolLimits(queue=1)).open()
+    with closing(rig.spool):
+        rig.put(2)
+        faulty = rig.faulty()
+        faulty.arm(2)
+        rig.step()
+        assert (faulty.fired, rig.committed) == (1, [])
+        rig.step(2)
+        assert rig.committed == [("top", 1), ("top", 2)]
 
 
 @pytest.mark.parametrize("odd", [{"score": float("nan")}, {"part_id": "P-\ud800"}])
