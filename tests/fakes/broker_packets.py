@@ -61,6 +61,7 @@ class PacketBroker:
         packet_max: int | None = None,
         announce_max: bool = True,
         connack: int = 0,
+        port: int = 0,
         answer: Callable[[Publish], int | None] = accept,
     ) -> None:
         self.receive_maximum = receive_maximum
@@ -69,7 +70,7 @@ class PacketBroker:
         self.connack = connack
         self.answer = answer
         self.host = "127.0.0.1"
-        self._server = socket.create_server((self.host, 0))
+        self._server = socket.create_server((self.host, port))
         self.port = int(self._server.getsockname()[1])
         self._wake, self._waker = socket.socketpair()
         self._changed = threading.Condition()  # guards everything below
@@ -79,6 +80,10 @@ class PacketBroker:
         self.filters: list[str] = []
         self.raw: bytes | None = None  # sent instead of the next answer
         self.refuse_subscriptions = False
+        self.welcome = b""  # more properties of the next CONNACKs
+        self.flaps = 0  # so many connections are cut as soon as they were welcomed
+        self.pings = 0
+        self.acks_from_us = 0  # PUBACKs that clients sent
         self._drop = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="packet broker")
@@ -154,7 +159,10 @@ class PacketBroker:
             self._publish(peer, head, body)
         elif kind == SUBSCRIBE:
             self._subscribe(peer, body)
+        elif kind == PUBACK:
+            self.acks_from_us += 1
         elif kind == PINGREQ:
+            self.pings += 1
             peer.sock.sendall(bytes([PINGRESP << 4, 0]))
         elif kind == DISCONNECT:
             peer.said_goodbye = True
@@ -167,8 +175,12 @@ class PacketBroker:
             limits += b"\x21" + struct.pack("!H", self.receive_maximum)
         if self.packet_max is not None and self.announce_max:
             limits += b"\x27" + struct.pack("!I", self.packet_max)
+        limits += self.welcome
         payload = bytes([0, self.connack, len(limits)]) + limits
         peer.sock.sendall(bytes([CONNACK << 4, len(payload)]) + payload)
+        if self.flaps:
+            self.flaps -= 1
+            peer.sock.close()
 
     def _publish(self, peer: Peer, head: int, body: bytes) -> None:
         qos = head >> 1 & 3

@@ -12,22 +12,25 @@ results) -> stop.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import BusyError, PermissionDeniedError, StorageError
+from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError, StorageError
 from edge_runtime.publish import payload
+from edge_runtime.publish.spool.backlog import PREFETCH
 from edge_runtime.publish.spool.batch import Answers
-from edge_runtime.publish.spool.handout import PREFETCH, Handout
+from edge_runtime.publish.spool.handout import Handout
+from edge_runtime.publish.spool.housekeeping import Housekeeping
+from edge_runtime.publish.spool.intake import Intake
 from edge_runtime.publish.spool.ledger import Ledger
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits, SpoolStats
-from edge_runtime.publish.spool.losses import Losses
+from edge_runtime.publish.spool.pace import Pace
+from edge_runtime.publish.spool.revival import Replay, Requeue, Revivals
 from edge_runtime.publish.spool.syncer import Syncer
+from edge_runtime.publish.spool.throttle import Throttle
 from edge_runtime.publish.spool.trouble import Trouble
 from edge_runtime.system import files
-from edge_runtime.system.channel import Channel, Closed, Policy
 from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.result import Event, Result
     from edge_runtime.publish.spool.batch import Batch
+    from edge_runtime.publish.spool.follower import Follower
+    from edge_runtime.publish.spool.revival import Revived
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
@@ -43,7 +48,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _S = 1_000_000_000
-_BATCH = 256  # items in one transaction
 _IDLE_S = 0.2  # longest sleep of the writer
 _ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
 _TIDY_NS = _S
@@ -77,23 +81,25 @@ class Spool:
         self._limits = limits or SpoolLimits()
         self._clock = clock
         self._strict = durability is Durability.STRICT
-        self._ledger = Ledger(
-            path, identity, boot_id, clock, self._limits, strict=self._strict, kernel_boot=kernel_boot
-        )
+        self._ledger = Ledger(path, identity, boot_id, clock, strict=self._strict, kernel_boot=kernel_boot)
+        self._housekeeping = Housekeeping(self._ledger, self._limits, clock)
         self._lock = files.LockFile(path.with_name(path.name + ".lock"))
-        self._inbox: Channel[Result | Event | None] = Channel(self._limits.queue, Policy.REJECT)
-        self._handout = Handout()
-        self._losses = Losses()
+        self._intake = Intake(clock, self._limits.queue)
+        self._handout = Handout(Throttle(clock, self._limits.drain_per_s))
         self._on_committed = on_committed
         self._on_ready: Callable[[], None] | None = None
         self._syncer = Syncer(self._ledger, sync=not self._strict)
         self._held: list[Result | Event] = []  # taken from the queue, not committed yet
         self._answers = Answers()  # the same for answers
+        self._revivals = Revivals()
         self._trouble = Trouble()
         self._damages = 0  # how often this file was called damaged while in use
         self._asked = False
-        self._woken = False
         self._tidied_ns = 0
+        self._pace = Pace()
+        self._reread = False
+        self.rereads = 0
+        self._untidy = False  # the last tidying up left something to do
         self._closing = threading.Event()
         self._drained = threading.Event()
 
@@ -130,11 +136,11 @@ class Spool:
 
     def close(self) -> None:
         """Close the file and give the lock back; idempotent. For a spool that was opened and never run."""
-        self._inbox.close()
+        self._intake.close()
+        self._revivals.close()
         self._drained.set()
-        with contextlib.suppress(Closed):
-            self._held += filter(None, self._inbox.get_batch(len(self._inbox), 0.0))
-        left = len(self._held) + self._losses.untold
+        self._held += self._intake.rest()
+        left = len(self._held) + self._intake.losses.untold
         if left:
             logger.error("spool ends with %d documents that never reached the disk", left)
         if not self._syncer.sync_failed:  # otherwise a sync that succeeds proves nothing
@@ -148,18 +154,13 @@ class Spool:
         What comes all the same until then, such as the refusal of a command, is still taken.
         """
         self._closing.set()
-        self._wake()
+        self._intake.wake()
 
     # --- the line's side; any thread
 
     def put(self, item: Result | Event) -> None:
         """Queue ``item`` for the next transaction; never blocks. A full queue loses it: counted and published."""
-        try:
-            taken = self._inbox.put(item)
-        except Closed:
-            taken = False
-        if not taken:
-            self._losses.add(item)
+        self._intake.put(item)
 
     def last_committed(self, inspection: str) -> tuple[int, int] | None:
         """Return (seq, frame id) of the newest committed result of ``inspection``, also of earlier runs."""
@@ -176,18 +177,55 @@ class Spool:
             depth=tally.depth,
             bytes=tally.depth_bytes,
             oldest_age_s=age_ns / _S,
-            queued=len(self._inbox) + len(self._held),
+            queued=len(self._intake) + len(self._held),
             committed=tally.committed,
             acked=tally.acked,
             refused=tally.refused,
             evicted=tally.evicted,
-            lost=self._losses.total + tally.unencodable,
+            lost=self._intake.losses.total + tally.unencodable,
             dead=tally.dead,
-            kept_bytes=self._ledger.kept_bytes,
+            kept_bytes=tally.kept_bytes,
             state="ok" if trouble is None else "degraded",
             reason=None if trouble is None else trouble.code,
             detail=None if trouble is None else str(trouble),
         )
+
+    def follow(self, name: str) -> Follower:
+        """Return a second reader of the results, whose position is kept under ``name``; before ``run``.
+
+        Positions of names that nobody follows in this run are given up.
+
+        Raises:
+            InvariantError: the spool runs already, or somebody follows with that name.
+        """
+        return self._ledger.followers.follow(name, self._intake.wake)
+
+    def replay(self, stream: str, from_seq: int, to_seq: int, done: Callable[[Revived], None]) -> None:
+        """Make kept rows of ``stream`` (``result/top``) owed again; they come after live data, ``historical``.
+
+        ``done`` is called by the writer's thread with what will come and what is not there any more; it must be quick
+        and must not raise. Numbers above the newest one of the stream are not used yet and left out.
+
+        Raises:
+            DataError: no such stream, from above to, or too many numbers.
+            BusyError: too many wait already.
+        """
+        state = self._ledger.state(stream)
+        if state is None:
+            code, msg = "replay.stream", f"nothing was ever sent on {stream}"
+            raise DataError(code, msg, help="name an inspection that has results")
+        Replay(stream, from_seq, to_seq, done)  # refuses nonsense as it was asked for
+        self._revivals.ask(Replay(stream, from_seq, max(from_seq, min(to_seq, state.seq)), done))
+        self._intake.wake()
+
+    def requeue(self, stream: str | None, reason: str | None, done: Callable[[Revived], None]) -> None:
+        """Make dead letters owed again, of one stream and one reason if given; ``done`` as for ``replay``.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        self._revivals.ask(Requeue(stream, reason, done))
+        self._intake.wake()
 
     # --- the sender's side; one thread
 
@@ -199,7 +237,7 @@ class Spool:
         """Return up to ``limit`` rows to send, in order; the sender answers each with ``acked`` or ``refused``."""
         rows = self._handout.take(limit)
         if self._handout.wanted() is not None:
-            self._wake()
+            self._intake.wake()
         return rows
 
     def take_newest(self) -> dict[str, Row]:
@@ -218,9 +256,14 @@ class Spool:
         """The sender ends without an answer for ``rows``; the next run sends them again."""
         self._handout.release(rows)
 
+    def reread(self) -> None:
+        """Offer every owed row that the sender does not hold again, from the disk; ``rereads`` tells when."""
+        self._reread = True
+        self._intake.wake()
+
     def is_historical(self, row: Row, after_s: float) -> bool:
-        """Tell whether ``row`` is older than ``after_s`` or was committed by an earlier run."""
-        if row.id <= self._ledger.carried_through:
+        """Tell whether ``row`` is older than ``after_s``, of an earlier run, or owed once more."""
+        if row.again or row.id <= self._ledger.carried_through:
             return True
         return self._clock.mono_ns() - row.mono_ns > after_s * _S
 
@@ -238,12 +281,13 @@ class Spool:
 
     def _work(self, stop: Stop, failed: Stop) -> None:
         while not failed.is_set():
+            self._closing.wait(self._pace.left_s(self._clock.mono_ns(), len(self._intake)))
             self.step(self._patience())
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:
                     self.finish()
                 if stop.left_s < _END_S or self._done():
-                    self._inbox.close()
+                    self._intake.close()
                     self.step(0.0)  # what came since the last one
                     return
             if self._trouble.error is not None:
@@ -254,7 +298,7 @@ class Spool:
     def _done(self) -> bool:
         """Tell whether all is on disk: what was put, what was lost, and, when the sender has gone, what it answered."""
         sending = self._on_ready is not None or self._handout.owned
-        return self._drained.is_set() and not sending and not self._losses.untold
+        return self._drained.is_set() and not sending and not self._intake.losses.untold
 
     def _rest(self, stop: Stop, failed: Stop) -> None:
         """Leave the disk alone for a pause, but not when there is no time left for one."""
@@ -263,43 +307,46 @@ class Spool:
             continue
 
     def _patience(self) -> float:
-        if self._handout.wanted() is not None or self._trouble.error is not None or self._closing.is_set():
+        busy = (
+            self._untidy
+            or self._revivals.waiting
+            or self._handout.wanted() is not None
+            or self._ledger.followers.wanting
+        )
+        if busy or self._trouble.error is not None or self._closing.is_set():
             return 0.0
         return _ANSWERS_S if self._handout.owned else _IDLE_S
 
     def step(self, timeout_s: float) -> None:
         """Do one round of the writer: wait for something to write, write it, hand it out, tidy up."""
+        self._ledger.followers.complete()
         if self._trouble.error is not None and not self._reopen():
             return
         if self._syncer.sync_failed and not self._checked(self._resync):
             return
+        if self._reread:
+            self._reread = False
+            self._rewind()
+            self.rereads += 1
         if not self._held:
-            self._held = self._next(timeout_s)
+            self._held = self._intake.next(timeout_s, ending=self._closing.is_set())
         acked, refused = self._handout.collect()
         declared = self._ledger.refuse(refused, ending=self._closing.is_set())
         self._held += declared.events  # in the same transaction as the rows they are about
         self._answers = Answers([*self._answers.acked, *acked], [*self._answers.refused, *declared.rows])
         if not self._checked(self._write) or not self._checked(self._serve):
             return
-        if self._closing.is_set() and not len(self._inbox):
+        if self._closing.is_set() and not len(self._intake):
             self._drained.set()
-
-    def _next(self, timeout_s: float) -> list[Result | Event]:
-        try:
-            found = self._inbox.get_batch(_BATCH, timeout_s)
-        except Closed:
-            found = []
-        self._woken = False
-        lost = self._losses.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=self._closing.is_set())
-        return [item for item in found if item is not None] + lost
 
     def _write(self) -> None:
         items, answers = self._held, self._answers
-        if not items and not answers.acked and not answers.refused:
+        if not items and not answers.acked and not answers.refused and not self._moved:
             if self._trouble.error is not None:
                 self._ledger.probe()
                 self._trouble.over()
             return
+        self._pace.began(self._clock.mono_ns())
         batch = self._ledger.commit(items, answers)
         self._trouble.over()
         self._settle(batch)
@@ -317,30 +364,36 @@ class Spool:
         if wanted is not None:
             self._handout.supply(wanted, self._ledger.read(wanted, PREFETCH), limit=PREFETCH)
             self._ready()
+        self._ledger.serve_followers()
+        if self._revivals.waiting:
+            self._held += self._revivals.work(self._ledger, self._handout, self._clock.utc_ns())
+            self._housekeeping.rows_came_back()
+            self._ready()
         now_ns = self._clock.mono_ns()
-        tally = self._ledger.tally
-        if now_ns - self._tidied_ns >= _TIDY_NS or tally.depth_bytes > self._limits.max_bytes:
+        full = self._ledger.tally.depth_bytes > self._limits.max_bytes
+        if self._untidy or full or now_ns - self._tidied_ns >= _TIDY_NS:
             self._tidied_ns = now_ns
-            self._offer(self._ledger.tidy(self._handout))
+            tidied = self._housekeeping.tidy(self._handout)
+            self._untidy = tidied.more
+            self._held += tidied.told
+            self._offer(tidied.rows)
+
+    @property
+    def _moved(self) -> bool:
+        """Whether a position waits to be written that found no other transaction for a while."""
+        due = self._closing.is_set() or self._clock.mono_ns() - self._tidied_ns >= _TIDY_NS
+        return due and bool(self._ledger.followers.changes())
 
     def _offer(self, rows: Sequence[Row]) -> None:
         self._syncer.kick()
         if rows:
             self._handout.offer(rows)
+            self._ledger.followers.offer(rows)
             self._ready()
 
     def _ready(self) -> None:
         if self._on_ready is not None:
             self._on_ready()
-
-    def _wake(self) -> None:
-        if self._woken:
-            return
-        self._woken = True
-        try:
-            self._inbox.put(None)  # a full queue keeps the writer awake anyway
-        except Closed:
-            return
 
     # --- trouble
 
@@ -352,14 +405,14 @@ class Spool:
             if error.code == "storage.full" and self._relieved(work):
                 return True
             self._trouble.note(error)
-            self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
+            self._rewind()
             return False
         return True
 
     def _relieved(self, work: Callable[[], None]) -> bool:
         try:
-            self._ledger.relieve()
-            self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
+            self._housekeeping.relieve()
+            self._rewind()
             work()
         except (StorageError, BusyError):
             return False
@@ -388,6 +441,13 @@ class Spool:
             self._damages = 0  # the file is another one now
         if opened.landed is not None:
             self._settle(opened.landed)
+            self._ledger.followers.offer(opened.landed.rows)
         self._held += opened.notices
-        self._handout.rewind(self._ledger.last_id, self._ledger.tally.depth)
+        self._housekeeping.rows_came_back()
+        self._rewind()
         return True
+
+    def _rewind(self) -> None:
+        """Leave all that waits to the disk."""
+        tally = self._ledger.tally
+        self._handout.rewind(self._ledger.last_id, tally.depth, again=tally.again)

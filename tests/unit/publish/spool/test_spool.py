@@ -69,8 +69,9 @@ class Rig:
             self.step()
         return rows
 
-    def events(self, rows: list[Row]) -> list[dict[str, Any]]:
-        return [document for row in rows if (document := self.document(row))["schema"] == "vision.event/1"]
+    def events(self, rows: list[Row], kind: str = "") -> list[dict[str, Any]]:
+        found = [document for row in rows if (document := self.document(row))["schema"] == "vision.event/1"]
+        return [document for document in found if not kind or document["kind"] == kind]
 
     def document(self, row: Row) -> dict[str, Any]:
         document = json.loads(row.body)
@@ -295,7 +296,7 @@ def test_beyond_its_bytes_the_oldest_results_are_evicted_with_a_declared_gap(
         stats = rig.spool.stats()
         assert stats.bytes <= 20_000
         rows = rig.take()
-        gaps = [event["fields"] for event in rig.events(rows)]
+        gaps = [event["fields"] for event in rig.events(rows, "spool.gap")]
         assert {gap["policy"] for gap in gaps} == {"max_bytes"}
         assert sum(gap["count"] for gap in gaps) == stats.evicted
         assert sorted(seqs(rows) + [n for g in gaps for n in range(g["from_seq"], g["to_seq"] + 1)]) == [*range(1, 101)]
@@ -406,7 +407,7 @@ def test_a_large_backlog_is_read_back_in_order_while_it_is_taken(
         rows: list[Row] = []
         while len(rows) < 1000:
             rows += rig.spool.take(64)
-            assert rig.spool._woken or not rig.spool._handout.wanted()
+            assert rig.spool._intake.woken or not rig.spool._handout.wanted()
             rig.step()
         assert seqs(rows) == [*range(1, 1001)]
 
