@@ -111,6 +111,11 @@ Endpoint = Annotated[
     ),
     Expect("HOST:PORT, for example broker-2.plant:8883"),
 ]
+SparkplugId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^+#/$\x00-\x20\x7f]([^+#/\x00-\x1f\x7f]{0,62}[^+#/\x00-\x20\x7f])?$"),
+    Expect("a name of 1 to 64 characters without +, # and /"),
+]
 TopicRoot = Annotated[
     str,
     StringConstraints(pattern=r"^[^+#$/\x00-\x20][^+#/\x00-\x1f]*(/[^+#/\x00-\x1f]+)*$", max_length=128),

@@ -122,6 +122,7 @@ def test_the_newest_result_is_retained_and_expires(tmp_path: Path, broker: Broke
             assert messages[0].retain
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_info_metrics_and_posted_messages_are_published(tmp_path: Path, broker: Broker) -> None:
     with listening(broker.port, f"{ROOT}/#") as messages, running_box(tmp_path, broker.port) as box:
         box.publisher.set_info({"cameras": ["top"]})

@@ -18,7 +18,7 @@ from edge_runtime.publish.mqtt.unheard import Unheard
 from edge_runtime.publish.spool.notices import is_result, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_runtime.publish.mqtt.documents import Documents
     from edge_runtime.publish.mqtt.link import Answered, LinkStats
@@ -50,14 +50,16 @@ class Outbox:
         *,
         historical_after_s: float,
         require_subscriber: bool = False,
+        dress: Callable[[Outgoing], Outgoing] | None = None,
     ) -> None:
-        """Send what ``spool`` and ``documents`` hold; count in ``stats``."""
+        """Send what ``spool`` and ``documents`` hold, each as ``dress`` returns it; count in ``stats``."""
         self._spool = spool
         self._documents = documents
         self._identity = identity
         self._clock = clock
         self._stats = stats
         self._historical_after_s = historical_after_s
+        self._dress = dress
         self._resend: deque[Row] = deque()
         self._latest = Latest()
         self._mutes = Mutes()
@@ -142,10 +144,11 @@ class Outbox:
             self._send(session, Sent(message, now_ns, row))
 
     def _send(self, session: Session, sent: Sent) -> None:
-        if not session.fits(sent.message):
+        message = sent.message if self._dress is None else self._dress(sent.message)
+        if not session.fits(message):
             self._does_not_fit(sent, f"packet too large for the broker: more than {session.packet_max} bytes")
             return
-        mid = session.link.publish(sent.message)
+        mid = session.link.publish(message)
         self._stats.published += 1
         if sent.message.qos:
             session.sent[mid] = sent

@@ -36,10 +36,8 @@ def mapped(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, path) from error
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # SQLite has no sums of its pages: what it returns need not be what we wrote
+    except (ValueError, TypeError) as error:
+        # SQLite's pages have no checksums: what it returns need not be what we wrote
         code, msg = "storage.corrupt", f"{path} holds what was not written: {error}"
         raise StorageError(code, msg, help=_CODES[sqlite3.SQLITE_CORRUPT][1]) from error
 

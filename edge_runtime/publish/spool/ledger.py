@@ -260,6 +260,7 @@ class Ledger:
         gone = [row.id for row in removed]
         positions = self.followers.changes()
         at_s = self.utc_now_ns() // _S
+        self._floor.lead({name: state.seq for name, state in batch.streams.items()})
         store.commit(Changes(batch.rows, batch.streams, acked, dead, gone, positions, at_s))
         self._streams = {**self._streams, **batch.streams}
         self._restated = {}

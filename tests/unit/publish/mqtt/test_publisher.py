@@ -352,6 +352,7 @@ def test_a_retained_document_that_was_refused_is_sent_again(
         assert len(broker.peers) == 1
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_a_reply_that_was_refused_is_only_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reply = Outgoing(f"{ROOT}/reply/1", b"{}")
     with (
@@ -429,6 +430,7 @@ def test_documents_put_before_the_connection_are_published_with_it(tmp_path: Pat
         broker.wait(lambda b: len(b.bodies("/info")) == 1 and len(b.bodies("/metrics")) == 1)
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_without_commands_nothing_is_subscribed_and_without_a_callback_they_are_counted(tmp_path: Path) -> None:
     with PacketBroker() as broker:
         with running_box(tmp_path, broker.port, commands=()) as box:
