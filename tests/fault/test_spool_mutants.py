@@ -105,7 +105,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
             rows = _rows(spool)
             spool.acked(rows[:ACKED])
             spool.step(0.0)
-            spool._syncer._flush()
+            spool._writer.syncer._flush()
             bodies[killed] = {row.seq: row.body for row in rows}
             if killed:
                 shutil.copytree(place, directory / "copy")
@@ -133,7 +133,7 @@ def test_a_damaged_spool_goes_on(template: Template, tmp_path: Path, seed: int) 
         spool.put(make_result(COUNT + 2, clock))  # the first one may have gone with a file that was found damaged later
         rows += _rows(spool)
         assert spool.stats().state == "ok"
-        spool._syncer._flush()
+        spool._writer.syncer._flush()
         assert spool.stats().lost == 0
     changed = _judge(rows, template.bodies[killed])
     assert not changed or name == "spool.db", "the log has checksums: what is changed in it cannot be sent"
