@@ -181,7 +181,7 @@ class Trial:
                 cut.wrong.append(f"does not open: {spool.stats().detail}")
                 return
             query = "SELECT seq, body FROM row WHERE stream = ?"
-            on_disk = spool._ledger._opened()._connection.execute(query, (STREAM,)).fetchall()
+            on_disk = spool._ledger.store._connection.execute(query, (STREAM,)).fetchall()
             frame = (spool.last_committed("top") or (0, 0))[1]
             spool.put(make_result(frame + 1, SystemClock()))
             rows: list[Row] = []
