@@ -24,12 +24,14 @@ PAGE = 4096
 
 
 @contextmanager
-def small_disk(directory: Path, size: int) -> Iterator[Path]:
-    """A tmpfs of ``size`` bytes; needs root."""
+def small_disk(directory: Path, size: int, inodes: int = 0) -> Iterator[Path]:
+    """A tmpfs of ``size`` bytes, and so many inodes (0: any number); needs root."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes={inodes}", "tmpfs", str(directory)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"this machine does not let us mount a tmpfs: {mounted.stderr.decode()}")
@@ -130,3 +132,81 @@ def test_a_read_only_disk_degrades_and_recovers(tmp_path: Path) -> None:
             spool.step(0.0)
             assert spool.stats().state == "ok"
             assert [row.seq for row in spool.take(10)] == [1, 2]
+
+
+@pytest.mark.parametrize("inodes", range(2, 8))
+def test_a_disk_without_inodes_loses_nothing_and_the_spool_goes_on_when_there_are_some(
+    tmp_path: Path, inodes: int
+) -> None:
+    """The directory takes one; then there is none for the file, the log, the floors or the floors' temporary file."""
+    with small_disk(tmp_path, 8 << 20, inodes) as disk:
+        clock = ManualClock()
+        spool = Spool(disk / "spool.db", IDENTITY, BOOT, clock)
+        spool.open()
+        with closing(spool):
+            taken = []
+            for frame in range(1, 6):
+                spool.put(make_result(frame, clock))
+                spool.step(0.0)
+                spool._writer.syncer._flush()
+                taken += spool.take(10)
+            assert (spool.stats().state == "degraded") == (inodes < 5)
+            subprocess.run(["mount", "-o", "remount,nr_inodes=100", str(disk)], check=True)
+            for _ in range(4):
+                spool.step(0.0)
+                spool._writer.syncer.kick()
+                spool._writer.syncer._flush()
+                taken += spool.take(10)
+            assert spool.stats().state == "ok"
+            assert [row.seq for row in taken] == [1, 2, 3, 4, 5]
+
+
+class SteppingClock(ManualClock):
+    """UTC may step; the monotonic clock does not know of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step_ns = 0
+
+    def utc_ns(self) -> int:
+        return super().utc_ns() + self.step_ns
+
+
+HOUR_NS = 3600 * 1_000_000_000
+
+
+def test_steps_of_the_clock_evict_nothing_prune_nothing_and_skip_no_number(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    limits = SpoolLimits(max_age_s=1800.0, keep_s=1800.0)
+    steps = {"right": 0, "behind": -HOUR_NS, "ahead": 3 * HOUR_NS, "1970": -clock.utc_ns() + 1_000_000_000}
+    frame, kept = 0, 0
+    for boot_at in ("right", "1970", "right", "1970", "right"):
+        clock.step_ns = steps[boot_at]
+        spool = Spool(tmp_path / "spool.db", IDENTITY, f"{BOOT}-{frame}", clock, limits=limits)
+        spool.open()
+        with closing(spool):
+            spool.step(0.0)
+            for name in (boot_at, "behind", "ahead", "1970", "right"):
+                clock.step_ns = steps[name]
+                clock.advance_ms(1100)
+                for _ in range(10):
+                    frame += 1
+                    spool.put(make_result(frame, clock))
+                for _ in range(3):
+                    spool.step(0.0)
+                assert spool.stats().evicted == 0
+                assert spool.stats().kept_bytes >= kept
+                kept = spool.stats().kept_bytes
+            assert spool.last_committed("top") == (frame, frame)
+            spool.acked(spool.take(10))
+            spool.step(0.0)
+            kept = spool.stats().kept_bytes
+            assert kept > 0
+        with closing(spool_on(tmp_path, clock)) as again:
+            assert again.stats().depth == frame - 10 * (frame // 50)
+
+
+def spool_on(directory: Path, clock: ManualClock) -> Spool:
+    spool = Spool(directory / "spool.db", IDENTITY, BOOT, clock)
+    spool.open()
+    return spool

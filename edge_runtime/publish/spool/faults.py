@@ -20,6 +20,8 @@ _CODES = {
     sqlite3.SQLITE_NOTADB: ("storage.corrupt", "it is kept beside the new one; look at the disk"),
     sqlite3.SQLITE_CANTOPEN: ("storage.io", "make the directory and give the daemon's user the right to write it"),
 }
+# Without a code of its own: a table or column is missing although the layout number is ours; a text is not UTF-8.
+_DAMAGE = ("no such", "Could not decode")
 
 
 @contextlib.contextmanager
@@ -34,6 +36,10 @@ def mapped(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, path) from error
+    except (ValueError, TypeError) as error:
+        # SQLite's pages have no checksums: what it returns need not be what we wrote
+        code, msg = "storage.corrupt", f"{path} holds what was not written: {error}"
+        raise StorageError(code, msg, help=_CODES[sqlite3.SQLITE_CORRUPT][1]) from error
 
 
 def _translated(error: sqlite3.Error, path: Path) -> StorageError | BusyError:
@@ -41,7 +47,7 @@ def _translated(error: sqlite3.Error, path: Path) -> StorageError | BusyError:
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         code, msg = "storage.locked", f"{path} is open in another process"
         return BusyError(code, msg, help="stop that process or use another state directory")
-    if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
-        primary = sqlite3.SQLITE_CORRUPT  # a table or column is missing although the layout number is ours
+    if primary == sqlite3.SQLITE_ERROR and any(text in str(error) for text in _DAMAGE):
+        primary = sqlite3.SQLITE_CORRUPT
     code, way_out = _CODES.get(primary, ("storage.io", "look at the kernel log for errors of this disk"))
     return StorageError(code, f"cannot use {path}: {error}", help=way_out)

@@ -62,7 +62,7 @@ class Reading:
             "WHERE pending.id > ? AND pending.id <= ? AND again = ? ORDER BY pending.id LIMIT ?"
         )
         with mapped(self._path):
-            found = self._connection.execute(query, (after, through, int(again), limit))
+            found = self._connection.execute(query, (after, through, int(again), limit)).fetchall()
             return [Row.read(values, again=again) for values in found]
 
     def read_results(self, after: int, through: int, limit: int) -> list[Row]:
@@ -76,7 +76,7 @@ class Reading:
             "WHERE id > ? AND id <= ? AND stream LIKE 'result/%' ORDER BY id LIMIT ?"
         )
         with mapped(self._path):
-            return [Row.read(values) for values in self._connection.execute(query, (after, through, limit))]
+            return [Row.read(values) for values in self._connection.execute(query, (after, through, limit)).fetchall()]
 
     def count(self, after: int, through: int) -> int:
         """Return how many rows there are with after < id <= through; reads no documents.
@@ -122,7 +122,7 @@ class Reading:
             f"ORDER BY pending.id {'DESC' if newest else ''} LIMIT ?"
         )
         with mapped(self._path):
-            found = self._connection.execute(query, (after, *classes, int(again), limit))
+            found = self._connection.execute(query, (after, *classes, int(again), limit)).fetchall()
             return [Held(*values) for values in found]
 
     def oldest_utc_ns(self) -> int | None:
@@ -145,7 +145,7 @@ class Reading:
             "WHERE kept.id > ? ORDER BY kept.id LIMIT ?"
         )
         with mapped(self._path):
-            return [Held(*values) for values in self._connection.execute(query, (after, limit))]
+            return [Held(*values) for values in self._connection.execute(query, (after, limit)).fetchall()]
 
     def dead_beyond(self, keep: int, limit: int) -> list[Held]:
         """Return up to ``limit`` of the oldest refused rows, as many as there are more than ``keep``.
@@ -158,7 +158,7 @@ class Reading:
             "ORDER BY dead.id LIMIT min(?, max(0, (SELECT count(*) FROM dead) - ?))"
         )
         with mapped(self._path):
-            return [Held(*values) for values in self._connection.execute(query, (limit, keep))]
+            return [Held(*values) for values in self._connection.execute(query, (limit, keep)).fetchall()]
 
     def places(self, stream: str, low: int, high: int) -> list[Place]:
         """Return where the numbers from ``low`` to ``high`` of ``stream`` are, in their order.
@@ -173,7 +173,7 @@ class Reading:
             "WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq"
         )
         with mapped(self._path):
-            return [Place(*values) for values in self._connection.execute(query, (stream, low, high))]
+            return [Place(*values) for values in self._connection.execute(query, (stream, low, high)).fetchall()]
 
     def read_all(self, after: int, limit: int) -> list[tuple[Row, str, str | None]]:
         """Return up to ``limit`` rows with id > ``after`` in order, with their state and why they were refused.
@@ -204,7 +204,7 @@ class Reading:
         )
         values = {"after": after, "stream": stream, "reason": reason, "limit": limit}
         with mapped(self._path):
-            return [Held(*found) for found in self._connection.execute(query, values)]
+            return [Held(*found) for found in self._connection.execute(query, values).fetchall()]
 
     def reasons(self) -> dict[str, int]:
         """Return how many dead letters there are by reason, most first.

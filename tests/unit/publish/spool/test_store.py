@@ -147,6 +147,19 @@ def test_an_error_without_a_code_is_an_error_of_the_disk(store: Store, monkeypat
         store.oldest_utc_ns()
 
 
+@pytest.mark.parametrize("damage", ["headers = '[[\"id\"'", "headers = '5'", "stream = CAST(x'ff' AS TEXT)"])
+def test_a_row_that_is_not_what_was_written_is_damage_and_the_file_can_be_opened_again(path: Path, damage: str) -> None:
+    """A flipped bit ended the writer's thread, and the half-read query kept the file locked for ourselves."""
+    with closing(opened(path)) as store:
+        store.commit(Changes(rows=[row(1), row(2)]))
+        store._connection.execute(f"UPDATE row SET {damage} WHERE id = 1")
+        with pytest.raises(StorageError) as caught:
+            store.read_pending(0, 2, 10)
+    assert caught.value.code == "storage.corrupt"
+    with closing(opened(path)) as again:  # while the error and its traceback are alive
+        assert again.found().pending == 2
+
+
 def test_a_second_process_is_kept_out(path: Path, store: Store) -> None:
     store.commit(Changes(rows=[row(1)]))
     with pytest.raises(BusyError, match="open in another process"):
