@@ -123,6 +123,29 @@ def test_a_file_that_is_damaged_in_use_is_put_aside_and_the_next_one_knows_it_al
     again.close()
 
 
+def test_a_file_that_cannot_be_read_at_first_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = a_memory(tmp_path)
+    first.begin(record(), must_last=True)
+    first.finish(answered(record(), 200, b"done"))
+    first.close()
+
+    def eio(_: Journal) -> list[Record]:
+        raise StorageError("storage.io", "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "records", eio)
+        memory = a_memory(tmp_path)
+    assert memory.trouble is not None
+    memory.begin(record(2), must_last=False)
+    memory._retry_ns = 0
+    memory.tick()
+    assert [memory.find("claim:scada", n) is not None for n in ("1", "2")] == [True, True]
+    memory.close()
+    memory.tick()  # opens the file again, which knows nothing that memory does not
+    assert (len(memory), memory.trouble) == (2, None)
+    memory.close()
+
+
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     a_memory(tmp_path).close()
     with sqlite3.connect(tmp_path / "commands.db") as connection:
