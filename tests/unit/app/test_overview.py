@@ -34,6 +34,8 @@ class _Delivery:
 
     def put(self, _: object) -> None: ...
 
+    def tell_status(self) -> None: ...
+
     def set_info(self, fields: dict[str, object]) -> None:
         self.info = fields
 
@@ -42,6 +44,8 @@ class _Delivery:
 
     def broker(self) -> dict[str, object]:
         return {}
+
+    def sparkplug(self) -> None: ...
 
     def reasons(self) -> tuple[str, ...]:
         return ()
