@@ -50,8 +50,8 @@ class Commands(Section):
         default=(), description="commands that need a signature, beside model.update and model.rollback"
     )
     rate_per_s: float = Field(
-        default=100.0, ge=0.1, le=10_000, description="commands a second of one caller; twice as many may come at once"
+        default=200.0, ge=0.1, le=10_000, description="commands a second of one caller; twice as many may come at once"
     )
     rate_total_per_s: float = Field(
-        default=200.0, ge=0.1, le=100_000, description="commands a second of all callers; twice as many at once"
+        default=500.0, ge=0.1, le=100_000, description="commands a second of all callers; twice as many at once"
     )

@@ -5,40 +5,43 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_runtime.cli import dispatch
 from edge_runtime.control.commands import chain
 from edge_runtime.control.commands.audit import contents, trail
 from edge_runtime.control.commands.ed25519 import generate
-from edge_runtime.publish.mqtt.link import Outgoing
+from edge_runtime.publish.mqtt.link import MqttSettings, Outgoing, TlsSettings
+from edge_runtime.system.clock import SystemClock
+from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker
 from tests.daemons import DaemonProcess, Listener, line_config, wait_until
+from tests.fakes.desk import DeskBench
 from tests.fakes.mqtt_client import send
+from tests.fakes.publishing import QUICK, running_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = "vision/plant/line/box"
+OTHER = "vision/plant-a/line-3/box-17"
 TOP = Path(__file__).resolve().parents[2]
 TIMED_OUT = 27  # of mosquitto_rr(1)
 
 
 def ask(
-    port: int,
-    topic: str,
-    body: str,
-    *more: str,
-    reply: str = f"{ROOT}/reply/scada",
-    cd: str = "7f00aa",
-    wait_s: int = 5,
+    port: int, topic: str, body: str, *more: str, root: str = ROOT, reply: str = "", cd: str = "7f00aa", wait_s: int = 5
 ) -> tuple[int, list[str]]:
     """Ask with mosquitto_rr; return its exit code and topic, correlation data, content type, properties, document."""
+    where = ("-t", f"{root}/cmd/{topic}", "-e", reply or f"{root}/reply/scada")
     done = subprocess.run(
         [
-            *("mosquitto_rr", "-V", "5", "-h", "localhost", "-p", str(port), "-t", f"{ROOT}/cmd/{topic}", "-e", reply),
+            *("mosquitto_rr", "-V", "5", "-h", "localhost", "-p", str(port), *where),
             *("-m", body, "-D", "publish", "correlation-data", cd, "-q", "1", "-W", str(wait_s)),
             *("-F", "%t|%D|%C|%P|%p", *more),
         ],
@@ -116,66 +119,83 @@ def test_the_lines_of_the_manual(tmp_path: Path, keys: Path) -> None:
     assert [audits()[-1]["fields"][key] for key in ("auditSeq", "auditHash")] != [None, None]
 
 
-def command_verb(*arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "command", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-        cwd=TOP,
-    )
+@contextmanager
+def desk_at(port: int, directory: Path, settings: MqttSettings = QUICK, **policy: Any) -> Iterator[DeskBench]:
+    """A desk with a line that accepts everything, in threads of this process, at a real broker."""
+    clock: Any = SystemClock()
+    bench = DeskBench(directory, clock, **policy)
+    commands = ("cmd/#",)
+    with (
+        running_box(directory, port, settings, on_command=bench.desk.take, commands=commands) as box,
+        ServiceGroup() as group,
+    ):
+        bench.desk._post = box.publisher.post
+        for service in bench.desk.services:
+            group.start(service)
+        box.wait_online()
+        yield bench
+    bench.close()
 
 
-def audit_verb(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "audit", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=TOP,
-    )
+def verb(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    """Run a verb with ``--json`` in this process; return exit code and document."""
+    capsys.readouterr()
+    code = dispatch([*words, "--json"])
+    out = capsys.readouterr().out
+    return code, json.loads(out) if out.startswith("{") else out
 
 
-def test_the_verbs_command_and_audit(tmp_path: Path) -> None:
+def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Keys are made, a signed command is proven, and the trail says so and can be verified and exported."""
-    made = command_verb("keygen", str(tmp_path / "ops"))
-    assert made.returncode == 0, made.stderr
+    ops, state = str(tmp_path / "ops"), tmp_path / "state"
+    state.mkdir()
+    assert dispatch(["command", "keygen", ops]) == 0
     assert (tmp_path / "ops").stat().st_mode & 0o777 == 0o600
-    assert command_verb("keygen", str(tmp_path / "ops")).returncode == 1, "never over an existing key"
+    assert dispatch(["command", "keygen", ops]) == 1, "never over an existing key"
+    config = tmp_path / "edge.yaml"
     with Broker() as broker:
-        config = config_with_trigger(broker.port, tmp_path, keys={"ops": str(tmp_path / "ops.pub")})
-        with DaemonProcess(tmp_path, config) as daemon:
-            wait_until(lambda: daemon.status().get("ready", False), 30, "ready")
-            box = ("--config", str(daemon.config), "--json")
-            asked = command_verb("trigger", "top", *box, "--arg", "partId=P-1")
-            assert asked.returncode == 0, asked.stderr
-            assert json.loads(asked.stdout)["status"] == 202
-            asked = command_verb("trigger", "nobody", *box)
-            assert (asked.returncode, json.loads(asked.stdout)["status"]) == (1, 404)
-            unsigned = command_verb("model.update", "defects", *box, "--arg", "release=m")
-            assert json.loads(unsigned.stdout)["status"] == 401
-            signed = command_verb(
-                "model.update", "defects", *box, "--arg", "release=m", "--sign", str(tmp_path / "ops")
-            )
-            assert (signed.returncode, json.loads(signed.stdout)["status"]) == (1, 503)
-            assert "no registry" in json.loads(signed.stdout)["message"]
-        asked = command_verb("pause", *box, "--timeout", "1")
-        assert asked.returncode == 69, "no daemon, no answer"
-    shown = audit_verb("show", "--config", str(daemon.config))
-    assert "ops" in shown.stdout
-    assert audit_verb("verify", "--config", str(daemon.config)).returncode == 0
+        document = line_config(broker.port, state) | {"site": "plant-a", "line": "line-3", "edge": "box-17"}
+        config.write_text(json.dumps(document))
+        box = ("--config", str(config))
+        with desk_at(broker.port, state, keys={"ops": tmp_path / "ops.pub"}) as bench:
+            bench.desk.serve("box", {"model.update": bench.line})
+            code, asked = verb(capsys, "command", "trigger", "top", *box, "--arg", "partId=P-1", "--arg", "jobId=7")
+            assert (code, asked["status"], asked["correlationId"]) == (0, 202, bench.line.done[0].correlation_id)
+            assert bench.line.done[0].arguments == {"partId": "P-1", "jobId": "7"}
+            assert bench.line.done[0].principal == "box-17"
+            code, asked = verb(capsys, "command", "explode", *box)
+            assert (code, asked["status"]) == (1, 404)
+            code, asked = verb(capsys, "command", "model.update", "defects", *box, "--arg", "release=m")
+            assert (code, asked["status"]) == (1, 401)
+            signed = ("model.update", "defects", *box, "--arg", "release=m", "--sign", ops, "--id", "once")
+            code, asked = verb(capsys, "command", *signed)
+            assert (code, asked["status"], bench.line.done[-1].principal) == (0, 202, "ops")
+            code, again = verb(capsys, "command", *signed)
+            assert (code, again) == (0, asked), "signed anew, and the same command all the same"
+            other = ("--host", "127.0.0.1", "--port", str(broker.port), "--box", "plant-a/line-3/box-17", "--as", "mes")
+            assert dispatch(["command", "pause", "top", *other]) == 0
+            assert capsys.readouterr().out.startswith("202 accepted: done\njobId: ")
+        assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no daemon, no answer"
+    assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no broker"
+    assert dispatch(["audit", "show", *box]) == 0
+    assert "model.update defects once" in capsys.readouterr().out
+    code, proof = verb(capsys, "audit", "verify", *box)
+    assert (code, proof["broken"], proof["first"]) == (0, None, 1)
     export = tmp_path / "trail.jsonl"
-    head = json.loads(audit_verb("export", str(export), "--config", str(daemon.config), "--json").stdout)
-    assert head["records"] == len(export.read_bytes().splitlines())
+    code, head = verb(capsys, "audit", "export", str(export), *box)
+    assert (code, head["records"], head["head"]) == (0, len(export.read_bytes().splitlines()), proof["head"])
     begun = audited(tmp_path, "command.begun")
-    assert [(one["who"], one["verb"]) for one in begun] == [({"name": "ops", "proven": True}, "model.update")]
-    path = tmp_path / "state" / "audit.jsonl"
+    assert [(one["who"], one["verb"]) for one in begun] == [
+        ({"name": "ops", "proven": True}, "model.update"),
+        ({"name": "mes", "proven": False}, "pause"),
+    ]
+    path = state / "audit.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"ops"', b'"eve"', 1))
-    broken = audit_verb("verify", "--config", str(daemon.config), "--json")
-    assert broken.returncode == 1
-    assert json.loads(broken.stdout)["broken"]
+    code, broken = verb(capsys, "audit", "verify", *box)
+    assert (code, bool(broken["broken"])) == (1, True)
+    assert dispatch(["audit", "verify", *box]) == 1
+    assert "BROKEN" in capsys.readouterr().out
+    assert dispatch(["audit", "show", "--state-dir", str(tmp_path / "absent")]) == 69
 
 
 CHILD = """
@@ -197,7 +217,6 @@ def test_a_command_that_was_killed_with_the_daemon_is_never_carried_out_twice(tm
         assert child.stdout.readline() == "online\n"
         return child
 
-    root = "vision/plant-a/line-3/box-17"
     with Broker() as broker:
         with start() as child:
             assert child.stdout is not None
@@ -210,7 +229,7 @@ def test_a_command_that_was_killed_with_the_daemon_is_never_carried_out_twice(tm
                 "-q",
                 "1",
                 "-t",
-                f"{root}/cmd/reset/top",
+                f"{OTHER}/cmd/reset/top",
                 "-m",
                 "{}",
             ]
@@ -221,8 +240,8 @@ def test_a_command_that_was_killed_with_the_daemon_is_never_carried_out_twice(tm
         with start() as child:
             done = subprocess.run(
                 [
-                    *("mosquitto_rr", "-V", "5", "-p", str(broker.port), "-t", f"{root}/cmd/reset/top", "-m", "{}"),
-                    *("-e", f"{root}/reply/{b'id-1'.hex()}", "-D", "publish", "correlation-data", "id-1", "-W", "5"),
+                    *("mosquitto_rr", "-V", "5", "-p", str(broker.port), "-t", f"{OTHER}/cmd/reset/top", "-m", "{}"),
+                    *("-e", f"{OTHER}/reply/{b'id-1'.hex()}", "-D", "publish", "correlation-data", "id-1", "-W", "5"),
                 ],
                 capture_output=True,
                 text=True,
@@ -245,7 +264,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=plant authority")
-    for name in ("localhost", "box", "scada", "stranger"):
+    for name in ("localhost", "box-17", "scada", "stranger"):
         openssl("req", *new[:-2], "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         (directory / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
         sign = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
@@ -267,27 +286,24 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
         "require_certificate true\nuse_identity_as_username true\nacl_file {dir}/acl"
     )
     with Broker(config=settings, files={"acl": strict}) as broker:
-        config = config_with_trigger(broker.port, tmp_path, allow={"scada": ["trigger", "pause"]})
-        files = {
-            kind: str(certificates / name)
-            for kind, name in (("ca_file", "ca.crt"), ("cert_file", "box.crt"), ("key_file", "box.key"))
-        }
-        config["mqtt"] |= {"host": "localhost", "tls": files}
-        with DaemonProcess(tmp_path, config) as daemon:
-            wait_until(lambda: daemon.status().get("broker", {}).get("state") == "online", 30, "online")
-            wait_until(lambda: daemon.status().get("ready", False), 30, "ready")
-            assert answer(broker.port, "trigger/top", "{}", *tls("scada"))["status"] == 202
-            own = f"{ROOT}/reply/stranger"
+        files = TlsSettings(*(certificates / name for name in ("ca.crt", "box-17.crt", "box-17.key")))
+        state = tmp_path / "state"
+        state.mkdir()
+        box = replace(QUICK, host="localhost", tls=files)
+        with desk_at(broker.port, state, box, allow={"scada": ("trigger", "pause")}) as bench:
+            assert answer(broker.port, "trigger/top", "{}", *tls("scada"), root=OTHER)["status"] == 202
+            mine = {"root": OTHER, "reply": f"{OTHER}/reply/stranger"}
             # mosquitto_rr 2.0.11 says "connection lost" (7) to the broker's "not authorized", other versions time out
-            assert ask(broker.port, "trigger/top", "{}", *tls("stranger"), reply=own, cd="s1", wait_s=1)[0] != 0
+            assert ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s1", wait_s=1, **mine)[0] != 0
             assert audited(tmp_path, "command.refused") == [], "the broker let nothing through"
             (broker.directory / "acl").write_text(lax)
             broker.reload()
             wait_until(lambda: "Reloading config" in broker.log(), 5, "the lax access list")
-            code, parts = ask(broker.port, "trigger/top", "{}", *tls("stranger"), reply=own, cd="s2", wait_s=2)
+            code, parts = ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s2", wait_s=3, **mine)
             assert code == 0, "its own reply topic it may read"
             assert json.loads(parts[4])["status"] == 403
-            stolen = ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s3", wait_s=1)
+            stolen = ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s3", wait_s=1, root=OTHER)
             assert stolen[0] == TIMED_OUT, "the answer for another's name goes to that other"
+            assert [event.kind for event in bench.events] == ["command.audit"]
         (refused,) = audited(tmp_path, "command.refused")
         assert (refused["who"]["name"], refused["outcome"]["reason"]) == ("stranger", "not_allowed")

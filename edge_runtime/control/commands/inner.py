@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from edge_runtime.control.commands.refusal import RefusedError
-from edge_runtime.control.commands.verbs import TRIGGER
 from edge_runtime.core.command import Answer, Status
 
 if TYPE_CHECKING:
@@ -51,12 +50,11 @@ class InnerDoor:
             handler = self._admitted(command)
         except RefusedError as error:
             self._tally.refused(error.reason)
-            self._clerk.note("command.refused", _facts(command) | {"reason": error.reason})
+            self._clerk.inner(command.principal, command.verb, command.target, error)
             reply(Answer(error.status, error.message))
             return
         self._tally.executed(command.verb)
-        if command.verb != TRIGGER:
-            self._clerk.note("command.asked", _facts(command))
+        self._clerk.inner(command.principal, command.verb, command.target, None)
         try:
             handler(command, reply)
         except Exception:  # the boundary to foreign code: its command has failed, its door goes on
@@ -76,7 +74,3 @@ class InnerDoor:
         if handler is None:
             raise RefusedError(Status.UNAVAILABLE, "no_handler", "no line runs at this moment; ask again")
         return handler
-
-
-def _facts(command: Command) -> dict[str, object]:
-    return {"who": {"name": command.principal, "proven": False}, "verb": command.verb, "target": command.target}

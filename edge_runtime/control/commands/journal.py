@@ -30,6 +30,7 @@ CREATE TABLE answer(who TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, v
                     signed_ns INTEGER, status INTEGER, body BLOB, PRIMARY KEY(who, id)) WITHOUT ROWID;
 CREATE TABLE floor(one INTEGER PRIMARY KEY CHECK(one = 1), signed_ns INTEGER NOT NULL);
 """
+_ROW = "who, id, digest, verb, target, signed_ns, status, body"
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 CORRUPT = "storage.corrupt"
 
@@ -90,9 +91,8 @@ class Journal:
         Raises:
             StorageError: it cannot be read.
         """
-        query = "SELECT who, id, digest, verb, target, signed_ns, status, body FROM answer"
         with _mapped(self._path):
-            return [Record(*values) for values in self._connection.execute(query)]
+            return [Record(*values) for values in self._connection.execute(f"SELECT {_ROW} FROM answer")]  # noqa: S608 - a constant
 
     def floor_ns(self) -> int:
         """Return the timestamp at and below which no signed command is taken.
@@ -197,6 +197,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, floor_ns: int) -> None:
         ask("PRAGMA wal_checkpoint(RESTART)").fetchone()
         return
     verdict = ask("PRAGMA quick_check(1)").fetchone()[0]
+    ask(f"SELECT {_ROW} FROM answer LIMIT 1").fetchone()  # noqa: S608 - a table or column may be missing
     if verdict != "ok" or ask("SELECT count(*) FROM floor").fetchone()[0] != 1:
         raise StorageError(CORRUPT, f"{path} is damaged: {verdict}")
 

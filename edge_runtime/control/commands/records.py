@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_runtime.control.commands.audit import Audit
     from edge_runtime.control.commands.chain import Head
     from edge_runtime.control.commands.letter import Letter
+    from edge_runtime.control.commands.refusal import RefusedError
     from edge_runtime.control.commands.tally import Tally
     from edge_runtime.system.clock import Clock
 
@@ -71,9 +72,22 @@ class Clerk:
             self._audit.close()
 
     def note(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Write something that is no command, durably."""
+        """Write something that is no command, durably: blocks for a disk flush."""
         self._audit.add(kind, fields)
         self._audit.sync()
+
+    def inner(self, who: str, verb: str, target: str | None, refused: RefusedError | None) -> None:
+        """Something inside the box was asked on behalf of ``who``; does not wait for the disk."""
+        reason = "accepted" if refused is None else refused.reason
+        if reason in FREQUENT or (verb == TRIGGER and refused is None):
+            self._tally.add(who, verb, reason)
+            return
+        fields: dict[str, object] = {"who": {"name": who, "proven": False}, "verb": verb, "target": target}
+        if refused is None:
+            self._audit.add("command.asked", fields)
+        else:
+            ended = {"status": int(refused.status), "reason": reason, "message": refused.message[:_TEXT_MAX]}
+            self._audit.add("command.refused", fields | {"outcome": ended})
 
     def begun(self, letter: Letter) -> None:
         """A critical command is about to be carried out; durable when it returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NotRequired, get_args, get_origin, get_type_hints
 
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.core.command import Status
@@ -63,11 +63,8 @@ class _Field:
 def _field(hint: Any) -> _Field:  # noqa: ANN401 - a type form has no type of its own
     is_required = get_origin(hint) is not NotRequired
     inner = hint if is_required else get_args(hint)[0]
-    term = Term()
-    if get_origin(inner) is Annotated:
-        inner, *terms = get_args(inner)
-        term = next((one for one in terms if isinstance(one, Term)), term)
-    options = get_args(inner) if isinstance(inner, types.UnionType) else (inner,)
+    plain, term = get_args(inner)  # every field of a command is Annotated with its Term
+    options = get_args(plain) if isinstance(plain, types.UnionType) else (plain,)
     return _Field(frozenset(options) - {types.NoneType}, term, is_required)
 
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from edge_runtime.control.commands import lane as lanes
 from edge_runtime.control.commands.letter import LIMIT_BYTES
-from edge_runtime.core.command import Answer, Status
+from edge_runtime.core.command import Answer, Command, Status
 from edge_runtime.publish.contract import catalogue
 from tests.fakes.clock import ManualClock
 from tests.fakes.desk import ROOT, DeskBench
@@ -440,3 +440,34 @@ def test_answers_are_forgotten_in_time(tmp_path: Path) -> None:
     assert len(bench.answers) == 0
     assert statuses(bench.say("trigger/top", {"partId": "other"}, **MINE)) == [202]
     bench.close()
+
+
+def asked(bench: DeskBench, verb: str, principal: str = "sparkplug") -> list[int]:
+    answers: list[Answer] = []
+    bench.desk.inner.ask(Command(verb, "top", {}, "", principal, 0), answers.append)
+    return [answer.status for answer in answers]
+
+
+def test_what_asks_from_inside_needs_leave_too_and_is_on_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = DeskBench(tmp_path, allow={"sparkplug": ("trigger", "pause", "model.update")}, rate_per_s=4.0)
+    assert [asked(bench, verb) for verb in ("trigger", "pause", "reset", "model.update")] == [
+        [202],
+        [202],
+        [403],
+        [401],
+    ]
+    bench.line.fail = RuntimeError("a fault")
+    assert asked(bench, "pause") == [500]
+    assert "the handler of pause failed" in caplog.text
+    bench.desk.serve("line", {})
+    assert asked(bench, "pause") == [503]
+    assert [asked(bench, "pause") for _ in range(4)][-1] == [429]
+    assert [one["verb"] for one in bench.records("command.asked")] == ["pause", "pause"]
+    reasons = [one["outcome"]["reason"] for one in bench.records("command.refused")]
+    assert reasons[:3] == ["not_allowed", "unsigned", "no_handler"]
+    assert "rate" not in reasons
+    bench.close()
+    outcomes = {one["outcome"] for one in bench.records("commands.summed")[0]["counts"]}
+    assert outcomes == {"accepted", "rate"}

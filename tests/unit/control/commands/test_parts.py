@@ -1,0 +1,64 @@
+"""Small parts of the desk: lanes that survive a fault, rates of callers without number, tables that agree."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from edge_runtime.config.commands import EVERYTHING, CommandVerb
+from edge_runtime.control.commands import tally
+from edge_runtime.control.commands.lane import Lane
+from edge_runtime.control.commands.policy import PRINCIPALS_MAX, Policy
+from edge_runtime.control.commands.refusal import RefusedError
+from edge_runtime.control.commands.tally import Tally
+from edge_runtime.control.commands.verbs import VERBS, check_arguments
+from edge_runtime.publish.contract import catalogue
+from edge_runtime.publish.contract.topics import COMMANDS
+from edge_runtime.system.service import ServiceGroup
+from tests.fakes.publishing import wait_until
+
+
+def test_everybody_knows_the_same_verbs() -> None:
+    assert set(VERBS) == set(EVERYTHING) == set(get_args(CommandVerb)) == set(catalogue.COMMANDS)
+    assert {topic.name for topic in COMMANDS} >= set(VERBS)
+
+
+def test_lists_of_numbers_are_checked_number_by_number() -> None:
+    assert check_arguments("spool.requeue", {"ids": [1, 2], "reason": None}) == {"ids": [1, 2]}
+    for wrong in ([True], ["1"], [-1], [1.0], 5, [0] * 10_001):
+        with pytest.raises(RefusedError, match="ids must be a"):
+            check_arguments("spool.requeue", {"ids": wrong})
+
+
+def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        done.append(1 // number)
+
+    lane: Lane[int] = Lane("commands/test", work, lambda: None, lambda: done.append(-1))
+    with ServiceGroup() as group:
+        group.start(lane)
+        for number in (0, 1):
+            assert lane.offer(number)
+        wait_until(lambda: done == [1])
+    lane.put(2)
+    assert (done, lane.faults) == ([1, -1], 1)
+    assert "could not be dealt with" in caplog.text
+
+
+def test_the_rates_of_claimed_names_are_bounded() -> None:
+    policy = Policy({"*": ("pause",)}, (), (), rate_per_s=1.0, rate_total_per_s=1.0, now_ns=0)
+    for number in range(2 * PRINCIPALS_MAX):
+        policy.admit("pause", f"caller-{number}", 0, proven=False)
+    assert len(policy._buckets) == PRINCIPALS_MAX
+
+
+def test_the_sums_of_claimed_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "NAMES_MAX", 2)
+    sums = Tally(0)
+    for name in ("a", "b", "c", "d", "a"):
+        sums.add(name, "trigger", "202")
+    assert {one.who: one.count for one in sums.sums(0, all_of_it=True)} == {"a": 2, "b": 1, "others": 2}
+    assert sums.sums(0) == []
