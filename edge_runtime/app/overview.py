@@ -38,6 +38,7 @@ class Overview:
         reasons = self._line.reasons() + self._delivery.reasons()
         picture = self._line.line.picture
         self._tell_info(picture)
+        self._delivery.tell_status()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
@@ -85,6 +86,7 @@ class Overview:
             "inspections": {name: self._inspection(name, figures) for name, figures in picture.inspections.items()},
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
+            "sparkplug": self._delivery.sparkplug(),
             "commands": self._delivery.desk.figures(),
         }
 

@@ -62,6 +62,7 @@ def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
         *_inspections(data),
         *_models(data),
         *_mqtt(data),
+        *_sparkplug(data),
         *_cameras(data),
     )
 
@@ -239,10 +240,35 @@ def _mqtt(data: Mapping[str, object]) -> Iterator[Mistake]:
     if mqtt.get("password") is not None and mqtt.get("password_file") is not None:
         message = "password and password_file exclude each other"
         yield Mistake(("mqtt", "password"), "config.conflict", message, "keep password_file")
-    tls = section(mqtt, "tls")
+    yield from _tls(("mqtt", "tls"), section(mqtt, "tls"))
+
+
+def _tls(at: Loc, tls: Mapping[str, object]) -> Iterator[Mistake]:
     for there, missing in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if tls.get(there) is not None and tls.get(missing) is None:
-            yield Mistake(("mqtt", "tls", there), "config.conflict", f"{there} needs {missing} beside it")
+            yield Mistake((*at, there), "config.conflict", f"{there} needs {missing} beside it")
+
+
+def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
+    if not isinstance(data.get("sparkplug"), Mapping):
+        return
+    sparkplug = section(data, "sparkplug")
+    yield from _tls(("sparkplug", "tls"), section(sparkplug, "tls"))
+    if sparkplug.get("password") is not None and sparkplug.get("username") is None:
+        message = "password has no username beside it"
+        yield Mistake(("sparkplug", "password"), "config.conflict", message, "write both or none")
+    written = sparkplug.get("servers")
+    servers = list(written) if isinstance(written, (list, tuple)) else []
+    for index, server in enumerate(servers):
+        if server in servers[:index]:
+            message = f'"{str(server)[:64]}" stands there twice'
+            yield Mistake(("sparkplug", "servers", index), "config.conflict", message, "name each broker once")
+    seen: dict[str, str] = {}
+    for name in section(data, "inspections"):
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            message = f'"{name[:64]}" and "{other[:64]}" differ only in case, which some Sparkplug hosts cannot tell'
+            way_out = "give one of them another name"
+            yield Mistake(("inspections", name), "config.case", message, way_out, warning=True)
 
 
 def _cameras(data: Mapping[str, object]) -> Iterator[Mistake]:

@@ -280,7 +280,7 @@ class Settings(Section):
     )
     engine: Engine = Field(default=Engine(), description="how inference shares the processor")
     log: Log = Field(default=Log(), description="what is written to stderr")
-    sparkplug: Sparkplug | None = not_yet("Sparkplug B", description="Sparkplug B on a second connection")
+    sparkplug: Sparkplug | None = Field(default=None, description="Sparkplug B on a second connection")
     registry: Registry | None = not_yet("model registries", description="where model releases come from")
     http: Http = Field(default=Http(), description="the local status server")
     state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")

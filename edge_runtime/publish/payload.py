@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import ConfigError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
     from edge_runtime.publish.contract import event as event_form
     from edge_runtime.publish.contract import result as result_form
+    from edge_runtime.publish.contract import status as status_form
 
 RESULT_SCHEMA: Final = "vision.result/1"
 EVENT_SCHEMA: Final = "vision.event/1"
@@ -85,6 +87,7 @@ def _check_level(name: str, level: str) -> None:
         raise ConfigError(code, msg, help="use letters, digits, '_', '.' and '-' only")
 
 
+@lru_cache(maxsize=1024)
 def _level(name: str) -> str:
     """Return ``name`` as one topic level: a name from elsewhere must not become a wildcard or two levels."""
     return name if _LEVEL.fullmatch(name) else _NO_LEVEL.sub("_", name) or "_"
@@ -124,8 +127,12 @@ class Stamp:
 
 def timestamp(utc_ns: int) -> str:
     """Return RFC 3339 UTC with microseconds (cut, not rounded), for example ``2026-11-22T10:11:12.345678Z``."""
-    moment = datetime.fromtimestamp(utc_ns // _NS, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ns % _NS // 1000:06d}Z"
+    return f"{_second(utc_ns // _NS)}.{utc_ns % _NS // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(utc_s: int) -> str:
+    return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def dumps(document: Mapping[str, object]) -> bytes:
@@ -244,7 +251,7 @@ def encode_status(
     *,
     online: bool,
     reason: str | None,
-    fields: Mapping[str, object],
+    fields: status_form.StatusFields,
 ) -> Message:
     """Return the retained ``status`` document; a Will has no time (``utc_ns`` None): the broker sends it, not we.
 
@@ -252,8 +259,20 @@ def encode_status(
         ValueError: a number is NaN or infinite.
         TypeError: a field has no JSON form.
     """
-    document = {**fields, "state": "online" if online else "offline", "reason": reason}
-    return _document(STATUS_TOPIC, STATUS_SCHEMA, identity, boot_id, utc_ns, document)
+    ts = None if utc_ns is None else timestamp(utc_ns)
+    document: status_form.Status = {
+        **fields,
+        "schema": STATUS_SCHEMA,
+        "bootId": boot_id,
+        "ts": ts,
+        "site": identity.site,
+        "line": identity.line,
+        "edge": identity.edge,
+        "state": "online" if online else "offline",
+        "reason": reason,
+    }
+    headers = (("schema", STATUS_SCHEMA),) if ts is None else (("schema", STATUS_SCHEMA), ("ts", ts))
+    return Message(STATUS_TOPIC, dumps(document), headers)
 
 
 def encode_info(identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]) -> Message:
@@ -277,9 +296,9 @@ def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mappin
 
 
 def _document(
-    topic: str, schema: str, identity: Identity, boot_id: str, utc_ns: int | None, fields: Mapping[str, object]
+    topic: str, schema: str, identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]
 ) -> Message:
-    ts = None if utc_ns is None else timestamp(utc_ns)
+    ts = timestamp(utc_ns)
     fixed: dict[str, object] = {
         "schema": schema,
         "bootId": boot_id,
@@ -288,10 +307,7 @@ def _document(
         "line": identity.line,
         "edge": identity.edge,
     }
-    headers = [("schema", schema)]
-    if ts is not None:
-        headers.append(("ts", ts))
-    return Message(topic, dumps({**fixed, **fields, **fixed}), tuple(headers))
+    return Message(topic, dumps({**fixed, **fields, **fixed}), (("schema", schema), ("ts", ts)))
 
 
 # Written out field by field: dataclasses.asdict copies deeply and would cost more than the rest of the encoding.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """Running totals, written by the writer only."""
+    """Running totals, written by the writer only; ``again`` of the ``depth`` rows are owed once more."""
 
     committed: int = 0
     acked: int = 0
@@ -23,6 +23,9 @@ class Tally:
     unencodable: int = 0
     depth: int = 0
     depth_bytes: int = 0
+    again: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
     dead: int = 0
     oldest_utc_ns: int | None = None
 

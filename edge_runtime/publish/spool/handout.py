@@ -1,9 +1,9 @@
 """What is committed and not yet acknowledged, handed from the spool's writer to the one sender.
 
-Ids of rows that wait are split by one number, ``through``: rows up to it are on disk only (the backlog) and are read
-back in order as the sender gets to them; newer ones are in memory (fresh). A small backlog goes first, so that order
-is kept through a short outage; a large one goes behind what is new, so that the line's present is not hidden behind
-its past (then results of one stream arrive in two ordered sequences, the older one marked historical).
+What was just committed is in memory (fresh); what is older is on disk only (the backlog, see there). A small backlog
+goes first, so that order is kept through a short outage; a large one goes behind what is new and is throttled, so that
+the line's present is not hidden behind its past (then results of one stream arrive in two ordered sequences, the older
+one marked historical). What is owed once more, by a replay, goes behind everything else.
 
 Legal order for a row: ``offer`` or ``supply`` -> ``take`` -> ``acked`` or ``refused`` -> ``collect`` -> ``settled``;
 ``release`` gives a taken row back.
@@ -13,38 +13,31 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from edge_runtime.publish.spool.backlog import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from edge_runtime.publish.spool.backlog import Range
     from edge_runtime.publish.spool.store import Row
+    from edge_runtime.publish.spool.throttle import Throttle
 
 FRESH_MAX = 1024  # rows in memory before the oldest of them are left to the disk
-PREFETCH = 256  # backlog rows read at once
 ORDERED_BACKLOG = 5000  # a backlog of at most this many rows is sent before newer ones: about a second
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Backlog ids to read: after < id <= through."""
-
-    after: int
-    through: int
 
 
 class Handout:
     """Every method may be called from any thread; there is one writer and one sender."""
 
-    def __init__(self) -> None:
-        """Start empty; ``rewind`` tells what is on disk."""
+    def __init__(self, throttle: Throttle | None = None) -> None:
+        """Start empty; ``rewind`` tells what is on disk. ``throttle`` bounds how fast a large backlog is handed out."""
         self._lock = threading.Lock()  # guards everything below
+        self._throttle = throttle
         self._fresh: deque[Row] = deque()
-        self._prefetched: deque[Row] = deque()
-        self._after = 0
-        self._through = 0
-        self._backlog = 0  # rows in the backlog, an estimate from above
+        self._backlog = Backlog()
+        self._again = Backlog(again=True)
         self._live_first = False
         self._owned: set[int] = set()  # taken, and the answer to it is not yet on disk
         self._acked: list[Row] = []
@@ -53,16 +46,17 @@ class Handout:
 
     # --- writer
 
-    def rewind(self, through: int, backlog: int) -> None:
-        """Leave every waiting row up to id ``through`` to the disk: at the start and after a failed transaction."""
+    def rewind(self, through: int, backlog: int, *, again: int = 0) -> None:
+        """Leave every waiting row up to id ``through`` to the disk: at the start and after a failed transaction.
+
+        At most ``backlog`` rows wait there, of which ``again`` are owed once more.
+        """
         with self._lock:
             self._fresh.clear()
-            self._prefetched.clear()
-            self._after = 0
-            self._through = through
-            self._backlog = backlog
-            self._live_first = self._live_first or backlog > ORDERED_BACKLOG
-            self._live_first = self._live_first and backlog > 0
+            self._backlog.reset(0, through, backlog - again)
+            self._again.reset(0, through if again else 0, again)
+            self._live_first = self._live_first or self._backlog.left > ORDERED_BACKLOG
+            self._live_first = self._live_first and self._backlog.left > 0
 
     def offer(self, rows: Sequence[Row]) -> None:
         """Add rows that were just committed, in the order of their ids."""
@@ -71,27 +65,25 @@ class Handout:
             for row in rows:
                 self._newest[row.stream] = row
             while len(self._fresh) > FRESH_MAX:
-                self._through = self._fresh.popleft().id
-                self._backlog += 1
-            if self._backlog > ORDERED_BACKLOG:
+                self._backlog.add(self._backlog.through, self._fresh.popleft().id, 1)
+            if self._backlog.left > ORDERED_BACKLOG:
                 self._live_first = True
+
+    def owe_again(self, after: int, through: int, count: int) -> None:
+        """Add ``count`` rows with after < id <= through that are owed once more."""
+        with self._lock:
+            self._again.widen(after, through, count)
 
     def wanted(self) -> Range | None:
         """Return which backlog should be read now, or ``None`` when enough is in memory."""
         with self._lock:
-            if self._after >= self._through or len(self._prefetched) >= PREFETCH // 2:
-                return None
-            return Range(self._after, self._through)
+            return self._backlog.wanted() or self._again.wanted()
 
     def supply(self, asked: Range, rows: Sequence[Row], *, limit: int) -> None:
         """Add what was read for ``asked`` with that ``limit``; fewer rows than it mean that the range is exhausted."""
         with self._lock:
-            fit = [row for row in rows if row.id not in self._owned]
-            self._prefetched.extend(fit)
-            self._backlog = max(0, self._backlog - len(fit))
-            self._after = rows[-1].id if len(rows) == limit else asked.through
-            if self._after >= self._through:
-                self._backlog = 0
+            backlog = self._again if asked.again else self._backlog
+            backlog.supply(asked, rows, limit=limit, held=self._owned)
 
     def withdraw(self, ids: Iterable[int]) -> list[int]:
         """Take rows back that the sender does not hold, so that they can be evicted; return which."""
@@ -99,7 +91,8 @@ class Handout:
             free = [row_id for row_id in ids if row_id not in self._owned]
             gone = set(free)
             self._fresh = deque(row for row in self._fresh if row.id not in gone)
-            self._prefetched = deque(row for row in self._prefetched if row.id not in gone)
+            self._backlog.withdraw(gone)
+            self._again.withdraw(gone)
             return free
 
     def collect(self) -> tuple[list[Row], list[tuple[Row, str]]]:
@@ -120,15 +113,25 @@ class Handout:
         """Return up to ``limit`` rows to send, in order; each stays the sender's until it answers."""
         taken: list[Row] = []
         with self._lock:
-            if self._live_first and self._after >= self._through and not self._prefetched:
-                self._live_first = False
+            self._live_first = self._live_first and not self._backlog.empty
             if self._live_first:
                 _move(self._fresh, taken, limit)
-            _move(self._prefetched, taken, limit)
-            if self._after >= self._through and not self._prefetched:
+                self._trickle(self._backlog, taken, limit)
+            else:
+                self._backlog.move(taken, limit)
+            if self._backlog.empty:
                 _move(self._fresh, taken, limit)
+                self._trickle(self._again, taken, limit)
             self._owned.update(row.id for row in taken)
         return taken
+
+    def _trickle(self, backlog: Backlog, taken: list[Row], limit: int) -> None:
+        if self._throttle is None or not backlog.ready:
+            backlog.move(taken, limit)
+            return
+        before = len(taken)
+        backlog.move(taken, before + self._throttle.allowed(limit - before))
+        self._throttle.used(len(taken) - before)
 
     def acked(self, rows: Iterable[Row]) -> None:
         """The broker took these."""
@@ -163,7 +166,7 @@ class Handout:
     def waiting(self) -> bool:
         """Whether there is anything to take, in memory or on disk."""
         with self._lock:
-            return bool(self._fresh or self._prefetched or self._after < self._through)
+            return bool(self._fresh) or not self._backlog.empty or not self._again.empty
 
 
 def _move(source: deque[Row], target: list[Row], limit: int) -> None:

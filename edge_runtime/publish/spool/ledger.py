@@ -1,7 +1,7 @@
-"""The books of the spool: sequence numbers, transactions, what is kept, what must go and what is said about it.
+"""The books of the spool: sequence numbers, transactions and totals; what must go is up to ``housekeeping``.
 
 Used by one thread at a time (the one that opened it until the writer runs, then the writer), except ``sync``,
-``cover``, ``state`` and ``utc_now_ns``, which any thread may call. Legal order: ``open`` -> ``commit``, ``tidy``,
+``cover``, ``state`` and ``utc_now_ns``, which any thread may call. Legal order: ``open`` -> ``commit``, ``remove``,
 ``read`` ... -> ``close``; after a ``StorageError`` the caller waits and calls ``open`` again.
 """
 
@@ -16,10 +16,10 @@ from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageEr
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.spool.batch import Answers, Batch, Opened, Tally
 from edge_runtime.publish.spool.floor import SeqFloor
-from edge_runtime.publish.spool.kept import Kept
-from edge_runtime.publish.spool.notices import Gap, Refusals, evictions, gap_event
+from edge_runtime.publish.spool.following import Followers
+from edge_runtime.publish.spool.notices import Gap, Refusals, gap_event
 from edge_runtime.publish.spool.numbering import Numbering
-from edge_runtime.publish.spool.store import Changes, Owed, Row, Store, StreamState
+from edge_runtime.publish.spool.store import Changes, Held, Row, Store, StreamState
 from edge_runtime.system import files
 
 if TYPE_CHECKING:
@@ -27,19 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.publish import payload
-    from edge_runtime.publish.spool.handout import Handout, Range
-    from edge_runtime.publish.spool.limits import SpoolLimits
+    from edge_runtime.publish.spool.backlog import Range
     from edge_runtime.publish.spool.notices import Declared
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 _S = 1_000_000_000
-_EVICT_ROWS = 1000  # per transaction
-_EVICT_DOWN_TO = 0.95  # of the limit, so that one gap event covers many rows
-_ABSURD_AGE_NS = 10 * 365 * 86_400 * _S  # the clock was not set when the row was written: not an age
-_KEPT_AT_ONCE = 2000
-_SHRINK_PAGES = 256
 
 
 class Ledger:
@@ -51,7 +45,6 @@ class Ledger:
         identity: payload.Identity,
         boot_id: str,
         clock: Clock,
-        limits: SpoolLimits,
         *,
         strict: bool,
         kernel_boot: str | None,
@@ -60,13 +53,12 @@ class Ledger:
         self._path = path
         self._numbering = Numbering(identity, boot_id, clock)
         self._clock = clock
-        self._limits = limits
         self._strict = strict
         self._floor = SeqFloor(path.with_name(path.name + ".seq"), kernel_boot, synced=strict)
         self._store: Store | None = None
         self._streams: dict[str, StreamState] = {}  # replaced, never changed: other threads read it
         self._restated: dict[str, StreamState] = {}  # resumed from the floor, not yet in the file
-        self._kept = Kept(keep_ns=int(limits.keep_s * _S), keep_bytes=limits.keep_bytes)
+        self.followers = Followers()
         self._refusals = Refusals()
         self._notices: list[Event] = []  # about the opening, until they are handed over
         self._unsure: tuple[Batch, Answers] | None = None  # a commit that failed, until the file tells
@@ -79,11 +71,11 @@ class Ledger:
 
     # --- opening
 
-    def open(self, *, damaged: bool = False) -> Opened:
-        """Open the file, or open it again after an error.
+    def open(self, *, damages: int = 0) -> Opened:
+        """Open the file, or open it again after an error; ``damages``: how often in this run it was called damaged.
 
-        A file that is damaged, or that the caller found ``damaged``, is moved aside and a fresh one goes on with the
-        sequence numbers.
+        What is damaged when looked at twice is moved aside, and a fresh file goes on with the sequence numbers: SQLite
+        says "damaged" of a file that the disk could not read this once, too (sqlite.org/rescode.html#ioerr_corruptfs).
 
         Raises:
             BusyError: another process has it open.
@@ -94,22 +86,14 @@ class Ledger:
         if not self._seen:
             self._utc_minus_mono_ns = self._clock.utc_ns() - self._clock.mono_ns()
             self._load_floor()
-        if damaged:
+        if damages > 1:
             self._quarantine("damaged while in use")
-        try:
-            store = self._load()
-        except StorageError as error:
-            if error.code != "storage.corrupt":
-                raise
-            self._quarantine(error.message)
-            store = self._load()
+        check = damages > 0 or not self._seen
+        store = self._sound(check=check) or self._sound(check=check, last=True) or self._load(check=check)
         self._reconcile(before, owed=owed)
         if not self._seen:
             self._seen = True
             self.carried_through = self.last_id
-            kept, now_ns = store.kept(), self._clock.mono_ns()
-            for start in range(0, len(kept), _KEPT_AT_ONCE):
-                self._kept.add(now_ns, kept[start : start + _KEPT_AT_ONCE])
             with contextlib.suppress(StorageError, PermissionDeniedError):  # the flusher tries again and reports it
                 self.cover()
         opened = Opened(self._notices, self._landed(store))
@@ -154,8 +138,19 @@ class Ledger:
         except DataError as error:
             self._move_aside(self._path.with_name(self._path.name + ".seq"), error.message)
 
-    def _load(self) -> Store:
-        store = Store.open(self._path, strict=self._strict, check=not self._seen)
+    def _sound(self, *, check: bool, last: bool = False) -> Store | None:
+        """Return the store unless it is damaged; on the ``last`` try that is believed and the file goes aside."""
+        try:
+            return self._load(check=check)
+        except StorageError as error:
+            if error.code != "storage.corrupt":
+                raise
+            if last:
+                self._quarantine(error.message)
+            return None
+
+    def _load(self, *, check: bool) -> Store:
+        store = Store.open(self._path, strict=self._strict, check=check)
         try:
             found = store.found()
         except StorageError:
@@ -164,12 +159,14 @@ class Ledger:
         self._store = store
         self._streams = found.streams
         self.last_id = max(self.last_id, found.last_id)
-        self.tally.depth, self.tally.depth_bytes = found.pending, found.pending_bytes
-        self.tally.dead, self.tally.oldest_utc_ns = found.dead, found.oldest_utc_ns
+        tally = self.tally
+        tally.depth, tally.depth_bytes, tally.again = found.pending, found.pending_bytes, found.again
+        tally.kept, tally.kept_bytes = found.kept, found.kept_bytes
+        tally.dead, tally.oldest_utc_ns = found.dead, found.oldest_utc_ns
+        self.followers.opened(found.positions, self.last_id)
         return store
 
     def _quarantine(self, why: str) -> None:
-        self._kept.drop(len(self._kept.all()))
         self._void_through = self.last_id
         self._unsure = None
         self._move_aside(self._path.with_name(self._path.name + "-wal"), why)
@@ -187,7 +184,7 @@ class Ledger:
     def _reconcile(self, before: dict[str, StreamState], *, owed: int) -> None:
         """Go on above what was used, as memory or else the floor knows it, where the file says less."""
         self._restated = {}
-        for name in {**before, **dict.fromkeys(self._floor.names())}:
+        for name in before if self._seen else self._floor.names():
             found = self._streams.get(name, StreamState(0))
             seq = found.seq
             known = before.get(name) or replace(found, seq=self._floor.resume(name, seq))
@@ -203,14 +200,14 @@ class Ledger:
     # --- writing
 
     def commit(self, items: Sequence[Result | Event], answers: Answers) -> Batch:
-        """Write ``items`` with their numbers, and the broker's ``answers``, in one transaction.
+        """Write ``items`` with their numbers, the broker's ``answers`` and followers' positions, in one transaction.
 
         Raises:
             StorageError: nothing was written and no number was used, or else the next ``open`` says so.
         """
         batch = self._number(items)
         self._unsure = (batch, answers)
-        self._apply(batch, answers, removed=())
+        self._apply(batch, answers)
         self._unsure = None
         return batch
 
@@ -222,110 +219,74 @@ class Ledger:
         self._refusals.add(refused)
         return self._refusals.due(self._clock.mono_ns(), self._clock.utc_ns(), ending=ending)
 
-    def tidy(self, handout: Handout) -> list[Row]:
-        """Drop what is past its retention and evict what is beyond the limits; return the gap events it committed.
+    def remove(self, rows: Sequence[Held], told: Sequence[Event]) -> list[Row]:
+        """Take ``rows`` out of the file and commit what is ``told`` about it, in one transaction; return these events.
+
+        The caller keeps the totals.
 
         Raises:
-            StorageError: the disk refuses; call again later.
+            StorageError: nothing happened, or else the next ``open`` reads what did.
         """
-        store = self._opened()
-        now_ns = self._clock.mono_ns()
-        self._forget(self._kept.expired(now_ns))
-        if self.tally.dead > self._limits.dead_rows:
-            self.tally.dead -= store.trim_dead(self._limits.dead_rows)
-        rows = self._evict(handout, self._beyond_age(now_ns), "max_age")
-        while self.tally.depth_bytes > self._limits.max_bytes:
-            before = self.tally.depth_bytes
-            rows += self._evict(handout, self._beyond_bytes(), "max_bytes")
-            if self.tally.depth_bytes >= before:
-                break  # all that is left is in the sender's hands, or the gap events themselves
-        self.tally.oldest_utc_ns = store.oldest_utc_ns()
-        store.shrink(_SHRINK_PAGES)
-        return rows
-
-    def relieve(self) -> None:
-        """Make room in a full file: everything that is only kept for replay goes.
-
-        Raises:
-            StorageError: there is no room even for that.
-        """
-        self._opened().checkpoint()
-        self._forget(self._kept.all())
-
-    def _forget(self, ids: list[int]) -> None:
-        if ids:
-            self._opened().commit(Changes(removed=ids))
-            self._kept.drop(len(ids))
-
-    def _beyond_age(self, now_mono_ns: int) -> list[Owed]:
-        limit_ns = int(self._limits.max_age_s * _S)
-        found = []
-        for owed in self._opened().oldest_pending(_EVICT_ROWS, "%"):
-            ours = owed.id > self.carried_through
-            age_ns = now_mono_ns - owed.mono_ns if ours else self.utc_now_ns() - owed.utc_ns
-            if age_ns <= limit_ns:
-                break
-            if age_ns < _ABSURD_AGE_NS:
-                found.append(owed)
-        return found
-
-    def _beyond_bytes(self) -> list[Owed]:
-        excess = self.tally.depth_bytes - int(self._limits.max_bytes * _EVICT_DOWN_TO)
-        store = self._opened()
-        found = []
-        for owed in store.oldest_pending(_EVICT_ROWS, "result/%") or store.oldest_pending(_EVICT_ROWS, "%"):
-            if excess <= 0:
-                break
-            found.append(owed)
-            excess -= owed.size
-        return found
-
-    def _evict(self, handout: Handout, candidates: Sequence[Owed], policy: str) -> list[Row]:
-        free = set(handout.withdraw([owed.id for owed in candidates])) if candidates else set()
-        chosen = [owed for owed in candidates if owed.id in free]
-        if not chosen:
-            return []
-        gaps = evictions([(owed.stream, owed.seq) for owed in chosen], policy)
         utc_ns = self._clock.utc_ns()
-        batch = self._number([gap_event(gap, utc_ns) for gap in gaps])
-        self._apply(batch, Answers(), removed=chosen)
+        batch = self._number([*told, *self.followers.gaps(rows, utc_ns)])
+        self._apply(batch, Answers(), removed=rows)
         return batch.rows
+
+    def revive(self, ids: Sequence[int], source: str, size: int) -> None:
+        """Make rows owed again that are ``kept`` or ``dead`` (the ``source``) and have ``size`` bytes together.
+
+        Raises:
+            StorageError: nothing happened, or else the next ``open`` reads what did.
+        """
+        self.store.revive(ids, source)
+        tally = self.tally
+        tally.depth += len(ids)
+        tally.depth_bytes += size
+        tally.again += len(ids)
+        if source == "dead":
+            tally.dead -= len(ids)
+        else:
+            tally.kept -= len(ids)
+            tally.kept_bytes -= size
 
     def _number(self, items: Iterable[Result | Event]) -> Batch:
         return self._numbering.batch(items, self._streams, self._restated, self.last_id)
 
-    def _apply(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
-        store = self._opened()
+    def _apply(self, batch: Batch, answers: Answers, removed: Sequence[Held] = ()) -> None:
+        store = self.store
         acked = [row.id for row in answers.acked]
         dead = [(row.id, reason) for row, reason in answers.refused]
-        gone = [owed.id for owed in removed]
-        store.commit(Changes(batch.rows, batch.streams, acked, dead, gone))
+        gone = [row.id for row in removed]
+        positions = self.followers.changes()
+        at_s = self.utc_now_ns() // _S
+        self._floor.lead({name: state.seq for name, state in batch.streams.items()})
+        store.commit(Changes(batch.rows, batch.streams, acked, dead, gone, positions, at_s))
         self._streams = {**self._streams, **batch.streams}
         self._restated = {}
+        self.followers.committed(positions)
+        self.followers.gone(removed)
         self._count(batch, answers)
-        self._follow(batch, answers, removed)
+        self._follow(batch, answers)
 
     def _count(self, batch: Batch, answers: Answers) -> None:
-        """Keep the totals of this run, and what is kept for replay."""
+        """Keep the totals of this run."""
         tally = self.tally
         tally.committed += len(batch.rows)
         tally.acked += len(answers.acked)
         tally.refused += len(answers.refused)
         tally.unencodable += batch.unencodable
-        acked = [(row.id, row.size) for row in answers.acked if row.id > self._void_through]
-        if acked:
-            self._kept.add(self._clock.mono_ns(), acked)
 
-    def _follow(self, batch: Batch, answers: Answers, removed: Sequence[Owed]) -> None:
+    def _follow(self, batch: Batch, answers: Answers) -> None:
         """Keep in step with the file what ``_load`` read from it."""
-        acked = [row.size for row in answers.acked if row.id > self._void_through]
-        refused = [row.size for row, _ in answers.refused if row.id > self._void_through]
-        left = [*acked, *refused, *(owed.size for owed in removed)]
+        acked = [row for row in answers.acked if row.id > self._void_through]
+        refused = [row for row, _ in answers.refused if row.id > self._void_through]
         tally = self.tally
+        tally.kept += len(acked)
+        tally.kept_bytes += sum(row.size for row in acked)
         tally.dead += len(refused)
-        tally.evicted += len(removed)
-        tally.depth += len(batch.rows) - len(left)
-        tally.depth_bytes += sum(row.size for row in batch.rows) - sum(left)
+        tally.again -= sum(row.again for row in (*acked, *refused))
+        tally.depth += len(batch.rows) - len(acked) - len(refused)
+        tally.depth_bytes += sum(row.size for row in batch.rows) - sum(row.size for row in (*acked, *refused))
         if batch.rows:
             self.last_id = batch.rows[-1].id
 
@@ -337,7 +298,15 @@ class Ledger:
         Raises:
             StorageError: they cannot be read.
         """
-        return self._opened().read_pending(wanted.after, wanted.through, limit)
+        return self.store.read_pending(wanted.after, wanted.through, limit, again=wanted.again)
+
+    def serve_followers(self) -> None:
+        """Read a little of what followers want.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        self.followers.serve(self.store)
 
     def probe(self) -> None:
         """Write something small, to see whether the disk takes it.
@@ -345,7 +314,7 @@ class Ledger:
         Raises:
             StorageError: it does not.
         """
-        self._opened().probe()
+        self.store.probe()
 
     def checkpoint(self) -> None:
         """Make everything durable the slow way, after ``sync`` failed.
@@ -353,7 +322,7 @@ class Ledger:
         Raises:
             StorageError: still not durable.
         """
-        self._opened().checkpoint()
+        self.store.checkpoint()
 
     def sync(self) -> None:
         """Make every commit so far durable.
@@ -383,11 +352,12 @@ class Ledger:
         return self._clock.mono_ns() + self._utc_minus_mono_ns
 
     @property
-    def kept_bytes(self) -> int:
-        """Bytes of acknowledged rows that are kept for replay."""
-        return self._kept.size
+    def store(self) -> Store:
+        """The open file.
 
-    def _opened(self) -> Store:
+        Raises:
+            StorageError: it is not open.
+        """
         if self._store is None:
             code, msg = "storage.io", f"{self._path} is not open"
             raise StorageError(code, msg)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.publish.mqtt import mutes, outbox
+from edge_runtime.publish.mqtt import mutes, outbox, session, unheard
 from edge_runtime.publish.mqtt import publisher as module
-from edge_runtime.publish.mqtt.client import MqttLink
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.spool import notices
 from tests.fakes.broker_packets import PacketBroker, Publish
@@ -31,8 +31,11 @@ def hold_results(message: Publish) -> int | None:
     return None if "/result/" in message.topic else 0
 
 
-def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(tmp_path: Path) -> None:
+def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """paho alone re-sends all 500 on the second connection (paho.mqtt.python#698)."""
+    monkeypatch.setattr(session, "_PATIENCE_NS", 60_000_000_000)  # the window is to be full before silence is noticed
     with PacketBroker(receive_maximum=10, answer=hold_results) as broker, running_box(tmp_path, broker.port) as box:
         box.wait_online()
         broker.answer = lambda _message: 0
@@ -51,6 +54,38 @@ def test_never_more_than_receive_maximum_is_in_flight_also_across_reconnects(tmp
         assert max(peer.most_unacked for peer in broker.peers) == 10
         distinct = list(dict.fromkeys(seqs(broker)))
         assert distinct == [*range(1, 551)]
+
+
+def test_a_broker_that_falls_silent_is_given_no_more_until_it_answers(tmp_path: Path) -> None:
+    """All that was sent into a silence arrives twice if the connection does not come back."""
+    with PacketBroker(answer=lambda _message: 0) as broker, running_box(tmp_path, broker.port) as box:
+        box.put(100)
+        box.wait_acked(100)  # the window is wide open
+        broker.answer = hold_results
+        box.put(1)
+        broker.wait(lambda b: bool(b.peers[0].unacked))
+        threading.Event().wait(0.3)  # much longer than an answer takes here
+        box.put(50)
+        wait_until(lambda: box.spool.stats().depth == 51)
+        assert len(broker.peers[0].unacked) == 1
+        broker.answer = lambda _message: 0
+        (held,) = broker.peers[0].unacked
+        broker.ack(broker.peers[0], held, 0)
+        box.wait_acked(151)
+        assert seqs(broker) == [*range(1, 152)]
+
+
+def test_an_answer_is_late_when_it_takes_much_longer_than_usual() -> None:
+    one, ms = session.Session(link=None), 1_000_000  # type: ignore[arg-type]  # nothing is sent
+    assert not one.silent(0)
+    sent = session.Sent(Outgoing("t", b""), 0)
+    one.heard(sent, 100 * ms)
+    one.sent[1] = sent
+    assert one.rtt_ns == 100 * ms
+    assert not one.silent(400 * ms)
+    assert one.silent(501 * ms)
+    one.heard(sent, 20 * ms)
+    assert one.rtt_ns == 90 * ms
 
 
 def test_what_was_in_flight_is_sent_first_and_in_order_after_a_reconnect(tmp_path: Path) -> None:
@@ -147,6 +182,57 @@ def test_nobody_listening_is_a_success_that_is_counted(tmp_path: Path) -> None:
         box.put(3)
         box.wait_acked(3)
         assert box.publisher.stats.no_subscribers == 3
+
+
+def test_results_that_nobody_subscribes_to_wait_for_a_subscriber_and_hold_up_no_other_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    deaf = {f"{ROOT}/result/top"}
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: 0x10 if m.topic in deaf else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(300)
+        box.put(300, "bottom")
+        box.spool.put(make_event(scope="top"))
+        box.wait_acked(301)
+        tried = len(seqs(broker))
+        broker.wait(lambda b: len(seqs(b)) > tried + 3)
+        assert set(seqs(broker)[tried:]) == {1}
+        broker.drop()
+        box.put(300)
+        wait_until(lambda: box.publisher.stats.connects == 2)
+        deaf.clear()
+        box.wait_acked(901)
+        assert [*dict.fromkeys(seqs(broker)[tried:])] == [*range(1, 601)]
+        assert box.spool.stats().depth == 0
+
+
+def test_what_waits_for_a_subscriber_is_there_for_the_next_run(tmp_path: Path) -> None:
+    settings = replace(QUICK, require_subscriber=True)
+    with PacketBroker(answer=lambda _message: 0x10) as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.put(50)
+        broker.wait(lambda b: bool(seqs(b)))
+    with PacketBroker() as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.wait_acked(50)
+        assert seqs(broker) == [*range(1, 51)]
+
+
+def test_a_probe_that_is_refused_for_another_reason_lets_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    codes = [0x99, 0x10]
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: codes.pop() if codes and "/result/" in m.topic else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(20)
+        wait_until(lambda: box.spool.stats().dead == 1)
+        box.wait_acked(20)  # with the event about the other one
 
 
 def test_a_broker_over_its_quota_gets_the_result_again_on_the_next_connection(tmp_path: Path) -> None:
@@ -266,6 +352,7 @@ def test_a_retained_document_that_was_refused_is_sent_again(
         assert len(broker.peers) == 1
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_a_reply_that_was_refused_is_only_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reply = Outgoing(f"{ROOT}/reply/1", b"{}")
     with (
@@ -297,43 +384,6 @@ def test_a_result_of_an_earlier_run_is_marked_historical(tmp_path: Path) -> None
         box.put(1)
         box.wait_acked(2)
         assert [json.loads(body)["historical"] for body in broker.bodies("/result/top")] == [True, False]
-
-
-def test_a_callback_of_ours_that_raises_once_costs_one_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """paho alone: the network thread is dead and is_connected() says True (issue 894)."""
-    real: Any = MqttLink._on_publish
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            msg = "injected"
-            raise RuntimeError(msg)
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_on_publish", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(10)
-        box.wait_acked(10)
-        assert len(broker.peers) == 2
-
-
-def test_a_fault_inside_the_library_ends_the_connection_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Any = MqttLink._pump
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            raise IndexError
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_pump", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(1)
-        box.wait_acked(1)
 
 
 def test_a_clean_stop_says_goodbye_after_the_last_result(tmp_path: Path) -> None:
@@ -380,6 +430,7 @@ def test_documents_put_before_the_connection_are_published_with_it(tmp_path: Pat
         broker.wait(lambda b: len(b.bodies("/info")) == 1 and len(b.bodies("/metrics")) == 1)
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_without_commands_nothing_is_subscribed_and_without_a_callback_they_are_counted(tmp_path: Path) -> None:
     with PacketBroker() as broker:
         with running_box(tmp_path, broker.port, commands=()) as box:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge_runtime.publish.spool import backlog as backlog_module
 from edge_runtime.publish.spool import handout as module
-from edge_runtime.publish.spool.handout import Handout, Range
+from edge_runtime.publish.spool.backlog import Range
+from edge_runtime.publish.spool.handout import Handout
 from edge_runtime.publish.spool.store import Row
 
 
@@ -11,7 +13,7 @@ from edge_runtime.publish.spool.store import Row
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that a test can reach with a few rows."""
     monkeypatch.setattr(module, "FRESH_MAX", 4)
-    monkeypatch.setattr(module, "PREFETCH", 4)
+    monkeypatch.setattr(backlog_module, "PREFETCH", 4)
     monkeypatch.setattr(module, "ORDERED_BACKLOG", 3)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from edge_runtime.publish.spool.kept import Kept
 from edge_runtime.publish.spool.losses import Losses
 from edge_runtime.publish.spool.notices import (
     REFUSED_AT_ONCE,
@@ -84,21 +83,3 @@ def test_losses_are_told_per_inspection_and_at_most_once_a_second() -> None:
     assert losses.untold == 1
     (event,) = losses.due(1_000_000_001, 0, ending=True)
     assert event.fields["firstFrame"] == 7
-
-
-def test_kept_rows_expire_by_age() -> None:
-    kept = Kept(keep_ns=100, keep_bytes=1000)
-    kept.add(0, [(1, 10), (2, 10)])
-    kept.add(50, [(3, 10)])
-    assert kept.expired(99) == []
-    assert kept.expired(100) == [1, 2]
-    kept.drop(2)
-    assert (kept.size, kept.all()) == (10, [3])
-    assert kept.expired(150) == [3]
-
-
-def test_kept_rows_expire_by_bytes_oldest_first() -> None:
-    kept = Kept(keep_ns=100, keep_bytes=25)
-    for row_id in range(1, 5):
-        kept.add(0, [(row_id, 10)])
-    assert kept.expired(0) == [1, 2]

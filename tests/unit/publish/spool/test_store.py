@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.core.errors import BusyError, StorageError
-from edge_runtime.publish.spool import store as module
-from edge_runtime.publish.spool.store import LAYOUT, Changes, Row, Store, StreamState
+from edge_runtime.publish.spool import layout
+from edge_runtime.publish.spool.layout import LAYOUT
+from edge_runtime.publish.spool.store import Changes, Row, Store, StreamState
 from tests.fakes.faulty_sql import FaultySql
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ def test_an_acknowledged_row_is_kept_and_no_longer_owed(store: Store) -> None:
     store.commit(Changes(rows=[row(1), row(2)]))
     store.commit(Changes(acked=[1]))
     assert [r.id for r in store.read_pending(0, 9, 9)] == [2]
-    assert store.kept() == [(1, row(1).size)]
+    assert [(r.id, r.size) for r in store.kept(9)] == [(1, row(1).size)]
     assert store.oldest_utc_ns() == 102
     store.commit(Changes(removed=[1, 2]))
-    assert store.kept() == []
+    assert store.kept(9) == []
     assert store.oldest_utc_ns() is None
 
 
@@ -69,44 +71,53 @@ def test_a_refused_row_moves_to_the_dead_letters_with_its_reason(path: Path, sto
     store.commit(Changes(dead=[(1, "not authorized (135)"), (99, "unknown rows are ignored")]))
     found = store.found()
     assert (found.dead, found.pending, found.last_id) == (1, 1, 2)
-    assert store.kept() == []
+    assert store.kept(9) == []
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT id, reason FROM dead").fetchall() == [(1, "not authorized (135)")]
 
 
-def test_dead_letters_are_bounded_and_the_oldest_go(store: Store) -> None:
+def test_the_oldest_dead_letters_beyond_a_number_are_found(store: Store) -> None:
     store.commit(Changes(rows=[row(i) for i in range(1, 6)]))
     store.commit(Changes(dead=[(i, "no") for i in range(1, 6)]))
-    assert store.trim_dead(2) == 3
-    assert store.trim_dead(2) == 0
-    assert store.found().dead == 2
+    assert [r.id for r in store.dead_beyond(2, 9)] == [1, 2, 3]
+    assert [r.id for r in store.dead_beyond(2, 2)] == [1, 2]
+    assert store.dead_beyond(5, 9) == []
 
 
 def test_the_oldest_owed_rows_can_be_asked_for_by_kind(store: Store) -> None:
     store.commit(Changes(rows=[row(1, "event/system"), row(2), row(3)]))
-    assert [owed.id for owed in store.oldest_pending(2, "%")] == [1, 2]
-    assert [owed.id for owed in store.oldest_pending(9, "result/%")] == [2, 3]
-    owed = store.oldest_pending(1, "result/%")[0]
+    assert [owed.id for owed in store.owed((0, 2), 2)] == [1, 2]
+    assert [owed.id for owed in store.owed((0, 1), 9)] == [2, 3]
+    assert [owed.id for owed in store.owed((0, 1), 9, newest=True)] == [3, 2]
+    assert [owed.id for owed in store.owed((0, 2), 9, after=2)] == [3]
+    owed = store.owed((0, 1), 1)[0]
     assert (owed.stream, owed.seq, owed.utc_ns, owed.mono_ns, owed.size) == ("result/top", 2, 102, 202, row(2).size)
 
 
 def test_a_transaction_that_fails_at_any_statement_leaves_nothing(store: Store) -> None:
     store.commit(Changes(rows=[row(1), row(2), row(3)]))
-    before = (store.found(), store.kept())
-    changes = Changes(rows=[row(4)], streams={"result/top": StreamState(4)}, acked=[1], dead=[(2, "no")], removed=[3])
+    before = (store.found(), store.kept(9))
+    changes = Changes(
+        rows=[row(4)],
+        streams={"result/top": StreamState(4)},
+        acked=[1],
+        dead=[(2, "no")],
+        removed=[3],
+        positions={"f": 3},
+    )
     faulty = FaultySql(store)
-    for n in range(1, 9):  # BEGIN, rows, pending, streams, dead, two deletes, COMMIT
+    for n in range(1, 13):  # BEGIN, rows, pending, streams, kept, dead, four deletes, a position, COMMIT
         faulty.arm(n)
         with pytest.raises(StorageError, match="disk I/O error") as caught:
             store.commit(changes)
         assert caught.value.code == "storage.io"
-        assert (store.found(), store.kept()) == before
-    faulty.arm(9)
+        assert (store.found(), store.kept(9)) == before
+    faulty.arm(13)
     store.commit(changes)
     faulty.arm(None)
     assert store.found().pending == 1
-    assert store.kept() == [(1, row(1).size)]
+    assert [(r.id, r.size) for r in store.kept(9)] == [(1, row(1).size)]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +195,7 @@ def test_a_large_file_is_opened_without_a_check(path: Path, monkeypatch: pytest.
         file.write(b"\xff" * 4096)
     with pytest.raises(StorageError):
         opened(path).close()
-    monkeypatch.setattr(module, "CHECK_BYTES_MAX", path.stat().st_size - 1)
+    monkeypatch.setattr(layout, "CHECK_BYTES_MAX", path.stat().st_size - 1)
     with closing(opened(path)) as store, pytest.raises(StorageError, match="malformed"):
         store.read_pending(0, 500, 500)
 
@@ -241,3 +252,87 @@ def test_a_store_in_a_missing_directory_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="give the daemon's user") as caught:
         opened(tmp_path / "absent" / "spool.db")
     assert caught.value.code == "storage.io"
+
+
+LAYOUT_1 = Path(__file__).parents[3] / "assets" / "spool" / "layout-1.db"
+
+
+def test_a_file_of_layout_1_becomes_one_of_this_layout_with_everything_in_it(path: Path) -> None:
+    """It was written by the version before: 12 results and 3 events, 4 acknowledged, 2 refused."""
+    shutil.copy(LAYOUT_1, path)
+    with closing(opened(path)) as store:
+        found = store.found()
+        assert (found.last_id, found.pending, found.kept, found.dead, found.again) == (15, 9, 4, 2, 0)
+        assert (found.pending_bytes, found.positions) == (9482, {})
+        assert found.streams["result/top"] == StreamState(12, 12)
+        assert [r.id for r in store.read_pending(0, 99, 99)] == [*range(7, 16)]
+        assert [r.id for r in store.kept(9)] == [1, 2, 3, 4]
+        assert [r.seq for r in store.refused(0, 9, stream=None, reason="not authorized (135)")] == [5]
+        assert [r.id for r in store.owed((0, 0), 9)] == [7, 9, 11]  # OK
+        assert [r.id for r in store.owed((2, 2), 9)] == [13, 14, 15]  # events
+        assert [p.state for p in store.places("result/top", 1, 12)] == ["kept"] * 4 + ["dead"] * 2 + ["owed"] * 6
+    with closing(opened(path)) as store:
+        assert store.found().pending == 9
+
+
+def test_an_upgrade_that_fails_anywhere_leaves_the_old_file(path: Path) -> None:
+    """The process is killed, or the disk refuses, at each statement of it."""
+    shutil.copy(LAYOUT_1, path)
+    before = contents(path)
+    statements = [part for part in layout._FROM_1.split(";") if part.strip()]
+    for n in range(1, len(statements) + 1):
+        broken = ";".join([*statements[:n], "INSERT INTO nowhere VALUES(1);"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layout, "_FROM_1", broken)
+            with pytest.raises(StorageError):
+                opened(path)
+        assert contents(path) == before
+    with closing(opened(path)) as store:
+        assert store.found().pending == 9
+
+
+def contents(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [*connection.iterdump(), str(connection.execute("PRAGMA user_version").fetchone())]
+
+
+def test_rows_that_are_kept_or_refused_can_be_made_owed_again(store: Store) -> None:
+    store.commit(Changes(rows=[row(i) for i in range(1, 5)]))
+    store.commit(Changes(acked=[1, 2], dead=[(3, "no")], at_s=7))
+    assert [(p.id, p.state, p.size) for p in store.places("result/top", 2, 9)] == [
+        (2, "kept", row(2).size),
+        (3, "dead", row(3).size),
+        (4, "owed", 0),
+    ]
+    store.revive([1, 2], "kept")
+    store.revive([3, 99], "dead")
+    assert [(r.id, r.again) for r in store.read_pending(0, 9, 9, again=True)] == [(1, True), (2, True), (3, True)]
+    assert [r.id for r in store.read_pending(0, 9, 9)] == [4]
+    found = store.found()
+    assert (found.pending, found.again, found.kept, found.dead) == (4, 3, 0, 0)
+    assert [r.id for r in store.owed((0, 2), 9, again=False)] == [4]
+
+
+def test_dead_letters_are_found_by_stream_and_reason(store: Store) -> None:
+    store.commit(Changes(rows=[row(1), row(2), row(3, "result/b")]))
+    store.commit(Changes(dead=[(1, "no"), (2, "too large"), (3, "no")]))
+    assert [r.id for r in store.refused(0, 9, stream=None, reason=None)] == [1, 2, 3]
+    assert [r.id for r in store.refused(1, 1, stream=None, reason="no")] == [3]
+    assert [r.id for r in store.refused(0, 9, stream="result/top", reason="no")] == [1]
+    assert store.reasons() == {"no": 2, "too large": 1}
+
+
+def test_results_are_read_in_any_state_and_events_are_not(store: Store) -> None:
+    store.commit(Changes(rows=[row(1), row(2, "event/system"), row(3), row(4)]))
+    store.commit(Changes(acked=[1], dead=[(3, "no")]))
+    assert [r.id for r in store.read_results(0, 9, 9)] == [1, 3, 4]
+    assert [r.id for r in store.read_results(1, 4, 1)] == [3]
+    assert store.count(1, 9) == 3
+
+
+def test_a_position_counts_as_an_id(path: Path) -> None:
+    with closing(opened(path)) as store:
+        store.commit(Changes(rows=[row(1)], positions={"plant": 77, "old": 3}))
+        store.commit(Changes(positions={"old": None}))
+        found = store.found()
+        assert (found.last_id, found.positions) == (77, {"plant": 77})
