@@ -261,7 +261,7 @@ class LineCommands:
     def _config(self, command: Command, reply: Reply) -> None:
         def work() -> None:
             try:
-                reply(self._shown(arguments.text(command, "section")))
+                reply(self._shown(arguments.text(command, "section") or command.target))
             except DataError as error:
                 reply(Answer(Status.MALFORMED, error.message))
 
@@ -321,7 +321,7 @@ class LineCommands:
         fields: dict[str, object] = {
             "camera": shot.camera,
             "frameId": shot.frame_id,
-            "ts": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "capturedAt": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "ageMs": max(0, (self._clock.mono_ns() - shot.captured_mono_ns) // NS_PER_MS),
             "width": shot.width,
             "height": shot.height,

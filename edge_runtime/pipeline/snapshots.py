@@ -59,10 +59,10 @@ class Snapshots:
         self, child: Child | None, until_mono_ns: int, max_width: int | None, done: Callable[[Shot | Answer], None]
     ) -> int:
         """Ask for the newest picture; ``done`` gets it, or why there is none. Return a number for ``expire``."""
-        self._number += 1
         if self._done is not None:
             done(self._busy())
             return 0
+        self._number += 1
         self._done = done
         message = {"op": "snapshot", "request": self._number, "until_mono_ns": until_mono_ns, "max_width": max_width}
         if child is None or not child.send(message):

@@ -110,6 +110,15 @@ METRICS = Topic(
     expiry_s=60,
     headers=DocumentHeaders,
 )
+IMAGE = Topic(
+    "image",
+    "image/{camera}",
+    "a JPEG, only when a `snapshot` with `publish` asked for it; expires after 30 s",
+    None,
+    qos=0,
+    expiry_s=30,
+    content_type="image/jpeg",
+)
 REPLY = Topic(
     "reply",
     "reply/{correlationId}",
@@ -164,7 +173,7 @@ COMMANDS: Final = (
     _command("trigger", "inspection", "judge the next picture; a retained trigger is refused"),
     _command("pause", "inspection", "judge no more pictures"),
     _command("resume", "inspection", "go on after pause"),
-    _command("recipe.select", "inspection", "judge by another recipe from the next part on"),
+    _command("recipe.select", "inspection", "judge by another recipe from the next frame on"),
     _command("snapshot", "camera", "take a picture"),
     _command("reset", "inspection", "begin anew what is stuck"),
     _command("config.get", "section", "return the configuration in use, secrets masked"),
@@ -218,6 +227,7 @@ TOPICS: Final = (
     EVENT,
     METRICS,
     PLC,
+    IMAGE,
     REPLY,
     REPLY_TO_CALLER,
     *COMMANDS,

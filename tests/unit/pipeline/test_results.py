@@ -12,6 +12,7 @@ from edge_runtime.pipeline.attempt import Settled, TriggerIds
 from edge_runtime.pipeline.inspection import InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ModelFacts, ResultFactory
+from edge_runtime.pipeline.setup import Setup
 from tests.fakes.clock import ManualClock
 from tests.fakes.values import FACTS, make_frame, make_prediction, make_verdict
 
@@ -214,3 +215,28 @@ def test_a_recipe_about_texts_judges_what_a_reader_reads() -> None:
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(replace(SCRATCH, text="VOID")))
     result = _factory(clock, READING).build(settled, replace(FACTS, reads_text=True), COUNTERS, simulated=False)
     assert result.evaluation is Evaluation.NOT_OK
+
+
+def test_a_frame_is_judged_by_the_recipe_it_belongs_to_and_carries_its_product() -> None:
+    clock = ManualClock()
+    other = Recipe("dents", "1", (Rule("dent"),)), RecipeRef("dents", "1", "sha256:" + "ee" * 32)
+    factory = ResultFactory(SPEC, RULES, REF, clock=clock, random=bytes, others=(other,))
+    assert factory.recipe_ids == ("scratches", "dents")
+    frame, verdict = make_frame(1, clock.mono_ns()), make_verdict(SCRATCH)
+    chosen = Settled(frame, verdict, setup=Setup("dents", "B"))
+    result = factory.build(chosen, FACTS, COUNTERS, simulated=False)
+    assert (result.evaluation, result.recipe, result.product_id) == (Evaluation.OK, other[1], "B")
+    own = Settled(frame, verdict, trigger=TriggerIds(product_id="C"), setup=Setup("dents", "B"))
+    assert factory.build(own, FACTS, COUNTERS, simulated=False).product_id == "C"
+    assert factory.build(Settled(frame, verdict), FACTS, COUNTERS, simulated=False).recipe == REF
+
+
+def test_a_result_that_a_reset_ended_is_aborted() -> None:
+    clock = ManualClock()
+    settled = Settled(None, failure=Failure.ABORTED, message="reset")
+    result = _factory(clock).build(settled, None, COUNTERS, simulated=False)
+    assert (result.state, result.evaluation, result.reason) == (
+        ResultState.ABORTED,
+        Evaluation.NOT_DECIDABLE,
+        "aborted: reset",
+    )
