@@ -16,7 +16,7 @@ from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.result import Event, Result
 from edge_runtime.pipeline.inspection import TriggerIds
-from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits
@@ -190,10 +190,12 @@ class Delivery:
         return {
             "state": stats.state,
             "reason": stats.reason,
+            "broker": stats.broker,
             "connects": stats.connects,
             "acked": stats.acked,
             "refused": stats.refused,
             "noSubscribers": stats.no_subscribers,
+            "commandsRefused": stats.commands_refused,
         }
 
     def sparkplug(self) -> dict[str, object] | None:
@@ -251,12 +253,15 @@ def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = REA
     tls = settings.tls
     secret = settings.password.get_secret_value() if settings.password is not None else None
     return MqttSettings(
-        host=settings.host,
+        host=settings.host.strip("[]"),
         port=settings.port,
+        fallback=tuple(Address.parse(text) for text in settings.fallback),
         client_id=client_id,
         username=settings.username,
         password=secret,
         tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
         keepalive_s=settings.keepalive_s,
         session_expiry_s=session_expiry_s,
+        will_delay_s=settings.will_delay_s,
+        require_subscriber=settings.require_subscriber,
     )

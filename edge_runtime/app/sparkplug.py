@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
-from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.core.errors import InvariantError
+from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.sparkplug.bdseq import BdSeq
 from edge_runtime.publish.sparkplug.node import Node
 from edge_runtime.publish.sparkplug.session import SparkplugSession
@@ -41,10 +42,31 @@ def make_session(
     on_command: Callable[[Command, Reply], None],
 ) -> SparkplugSession | None:
     """Return the node's session, not started; ``None`` without Sparkplug. Its owner starts it or closes it."""
+    if settings.sparkplug is None:
+        return None
+    follower = spool.follow(FOLLOWER)
+    return SparkplugSession(
+        [MqttDial(one) for one in connections(settings)],
+        make_node(settings, boot_id, (DEPTH, BACKLOG)),
+        follower,
+        BdSeq(settings.state_dir / BDSEQ_FILE),
+        clock,
+        on_command=on_command,
+        gauges=lambda: {DEPTH: spool.stats().depth, BACKLOG: follower.backlog},
+        drained=lambda: spool.drained,
+    )
+
+
+def make_node(settings: Settings, boot_id: str, gauges: tuple[str, ...]) -> Node:
+    """Return the node of a box whose settings have Sparkplug.
+
+    Raises:
+        InvariantError: they have not.
+    """
     sparkplug = settings.sparkplug
     if sparkplug is None:
-        return None
-    node = Node(
+        raise InvariantError("sparkplug.unset", "a node without the sparkplug section")
+    return Node(
         NodeSpec(
             group=sparkplug.group,
             node=sparkplug.node or settings.edge,
@@ -57,23 +79,12 @@ def make_session(
                 "Line": settings.line,
                 "Edge": settings.edge,
             },
-            gauges=(DEPTH, BACKLOG),
+            gauges=gauges,
             commands=sparkplug.commands,
             datatypes=sparkplug.datatype_in_data,
             result_json=sparkplug.result_json,
-            servers=max(1, len(sparkplug.servers)),
+            servers=len(connections(settings)),
         )
-    )
-    follower = spool.follow(FOLLOWER)
-    return SparkplugSession(
-        [MqttDial(one) for one in connections(settings)],
-        node,
-        follower,
-        BdSeq(settings.state_dir / BDSEQ_FILE),
-        clock,
-        on_command=on_command,
-        gauges=lambda: {DEPTH: spool.stats().depth, BACKLOG: follower.backlog},
-        drained=lambda: spool.drained,
     )
 
 
@@ -88,7 +99,7 @@ def connections(settings: Settings) -> list[MqttSettings]:
     own = sparkplug if sparkplug.username is not None else mqtt
     tls = sparkplug.tls or mqtt.tls
     first = MqttSettings(
-        host=mqtt.host,
+        host=mqtt.host.strip("[]"),
         port=mqtt.port,
         client_id=sparkplug.client_id or f"{settings.client_id}-sparkplug",
         username=own.username,
@@ -98,8 +109,9 @@ def connections(settings: Settings) -> list[MqttSettings]:
         session_expiry_s=0,
         will_delay_s=0,
     )
-    servers = [server.rpartition(":") for server in sparkplug.servers]
-    return [replace(first, host=host.strip("[]"), port=int(port)) for host, _, port in servers] or [first]
+    written = [Address.parse(server) for server in sparkplug.servers or mqtt.fallback]
+    found = [replace(first, host=address.host, port=address.port) for address in written]
+    return found if sparkplug.servers else [first, *found]
 
 
 def document(session: SparkplugSession) -> dict[str, object]:

@@ -26,7 +26,6 @@ from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.source import Source, parse_source
 
-PORT_MAX = 65_535
 BASE = "base"  # key of the validation context: the directory that relative paths start from
 
 
@@ -78,14 +77,6 @@ def check_pattern(value: str) -> str:
     return value
 
 
-def check_server(value: str) -> str:
-    """Refuse a port that there is none of."""
-    port = int(value.rpartition(":")[2])
-    if not 1 <= port <= PORT_MAX:
-        raise refuse("config.port", f"names port {port}, which does not exist", f"ports are 1 to {PORT_MAX}")
-    return value
-
-
 def refuse(code: str, problem: str, way_out: str = "") -> PydanticCustomError:
     """Make the error by which a validator refuses a value: ``problem`` is a sentence without the setting's name."""
     return PydanticCustomError("edge", "{problem}", {"code": code, "problem": problem, "way_out": way_out})
@@ -112,11 +103,13 @@ Listen = Annotated[
     StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
     Expect("HOST:PORT, for example 127.0.0.1:8080"),
 ]
-Server = Annotated[
+Endpoint = Annotated[
     str,
-    StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
-    AfterValidator(check_server),
-    Expect("HOST:PORT, for example 10.0.0.5:1883"),
+    StringConstraints(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252}):"
+        r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+    ),
+    Expect("HOST:PORT, for example broker-2.plant:8883"),
 ]
 SparkplugId = Annotated[
     str,

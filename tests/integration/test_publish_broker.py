@@ -198,7 +198,8 @@ def test_neither_side_of_the_connection_waits_for_more_to_send(broker: Broker) -
     try:
         link.open(Stop(), clean=True)
         link.pump(1.0, waker)
-        sock = link._client.socket()
+        sock = link._sock
+        assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
     finally:

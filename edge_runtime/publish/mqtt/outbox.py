@@ -83,9 +83,10 @@ class Outbox:
             self._send(session, Sent(document, self._clock.mono_ns()))
         self._latest.put(self._spool.take_newest().values())
         self._send_latest(session, self._latest.take(session.room, self._clock.mono_ns()))
-        while self._resend and session.room > 0:
+        now_ns = self._clock.mono_ns()
+        while self._resend and session.room > 0 and not session.silent(now_ns):
             self._send_row(session, self._resend.popleft())
-        if session.room > 0:
+        if session.room > 0 and not session.silent(now_ns):
             for row in self._spool.take(session.room):
                 self._send_row(session, row)
         self._stats.in_flight = len(session.sent)
@@ -145,6 +146,7 @@ class Outbox:
                 session.ended = session.ended or Ended(None, f"the broker refuses {topic}: {reason}")
                 return
         del session.sent[answer.mid]
+        session.heard(sent, self._clock.mono_ns())
         session.opened += 1
         session.answered += sent.row is not None
         if answer.code >= FAILURE:

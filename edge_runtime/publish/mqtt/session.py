@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Ended, Link, Outgoing
     from edge_runtime.publish.spool.store import Row
 
+_PATIENCE_NS = 20_000_000  # an answer is not late before that
+_PATIENCE_MAX_NS = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -38,6 +41,8 @@ class Session:
         since_ns: when the broker let us in; 0 before.
         answered: rows that the broker took or refused.
         sent: what is in flight by message id, oldest first.
+        rtt_ns: how long an answer usually takes; 0 before the first one.
+        heard_ns: when the last answer came.
     """
 
     link: Link
@@ -49,11 +54,31 @@ class Session:
     since_ns: int = 0
     answered: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
+    rtt_ns: int = 0
+    heard_ns: int = 0
 
     @property
     def room(self) -> int:
         """How many QoS 1 publishes may be sent now."""
         return min(self.window, 1 if self.alone else self.opened) - len(self.sent)
+
+    def heard(self, sent: Sent, now_ns: int) -> None:
+        """The broker answered ``sent``."""
+        took_ns = now_ns - sent.mono_ns
+        self.heard_ns = now_ns
+        self.rtt_ns += (took_ns - self.rtt_ns) // 8 if self.rtt_ns else took_ns
+
+    def silent(self, now_ns: int) -> bool:
+        """Tell whether the broker is late with an answer.
+
+        What is sent into a network that was cut, or to a broker that hangs, has to be sent again: every row of it may
+        arrive twice.
+        """
+        oldest = next(iter(self.sent.values()), None)
+        if oldest is None:
+            return False
+        patience_ns = min(max(_PATIENCE_NS, 4 * self.rtt_ns), _PATIENCE_MAX_NS)
+        return now_ns - max(oldest.mono_ns, self.heard_ns) > patience_ns
 
     def fits(self, message: Outgoing) -> bool:
         """Tell whether the broker takes a packet of that size, as far as it said; a larger one costs the connection."""

@@ -80,6 +80,15 @@ class Backlog:
         self.left += left if self._ranges else 0
         self.through = max(self.through, through)
 
+    def widen(self, after: int, through: int, left: int) -> None:
+        """Add rows with after < id <= through that may lie anywhere, also between those that are there.
+
+        What is in memory is read again, so that nothing comes twice.
+        """
+        afters = [after, *(row.id - 1 for row in self._rows), *(found.after for found in self._ranges)]
+        throughs = [through, *(row.id for row in self._rows), *(found.through for found in self._ranges)]
+        self.reset(min(afters), max(throughs), self.remaining + left)
+
     def wanted(self) -> Range | None:
         """Return what should be read now, or ``None`` when enough is in memory."""
         return self._ranges[0] if self._ranges and len(self._rows) < PREFETCH // 2 else None

@@ -72,7 +72,7 @@ class Handout:
     def owe_again(self, after: int, through: int, count: int) -> None:
         """Add ``count`` rows with after < id <= through that are owed once more."""
         with self._lock:
-            self._again.add(after, through, count)
+            self._again.widen(after, through, count)
 
     def wanted(self) -> Range | None:
         """Return which backlog should be read now, or ``None`` when enough is in memory."""

@@ -71,11 +71,11 @@ class Ledger:
 
     # --- opening
 
-    def open(self, *, damaged: bool = False) -> Opened:
-        """Open the file, or open it again after an error.
+    def open(self, *, damages: int = 0) -> Opened:
+        """Open the file, or open it again after an error; ``damages``: how often in this run it was called damaged.
 
-        A file that is damaged, or that the caller found ``damaged``, is moved aside and a fresh one goes on with the
-        sequence numbers.
+        What is damaged when looked at twice is moved aside, and a fresh file goes on with the sequence numbers: SQLite
+        says "damaged" of a file that the disk could not read this once, too (sqlite.org/rescode.html#ioerr_corruptfs).
 
         Raises:
             BusyError: another process has it open.
@@ -86,15 +86,10 @@ class Ledger:
         if not self._seen:
             self._utc_minus_mono_ns = self._clock.utc_ns() - self._clock.mono_ns()
             self._load_floor()
-        if damaged:
+        if damages > 1:
             self._quarantine("damaged while in use")
-        try:
-            store = self._load()
-        except StorageError as error:
-            if error.code != "storage.corrupt":
-                raise
-            self._quarantine(error.message)
-            store = self._load()
+        check = damages > 0 or not self._seen
+        store = self._sound(check=check) or self._sound(check=check, last=True) or self._load(check=check)
         self._reconcile(before, owed=owed)
         if not self._seen:
             self._seen = True
@@ -143,8 +138,19 @@ class Ledger:
         except DataError as error:
             self._move_aside(self._path.with_name(self._path.name + ".seq"), error.message)
 
-    def _load(self) -> Store:
-        store = Store.open(self._path, strict=self._strict, check=not self._seen)
+    def _sound(self, *, check: bool, last: bool = False) -> Store | None:
+        """Return the store unless it is damaged; on the ``last`` try that is believed and the file goes aside."""
+        try:
+            return self._load(check=check)
+        except StorageError as error:
+            if error.code != "storage.corrupt":
+                raise
+            if last:
+                self._quarantine(error.message)
+            return None
+
+    def _load(self, *, check: bool) -> Store:
+        store = Store.open(self._path, strict=self._strict, check=check)
         try:
             found = store.found()
         except StorageError:
@@ -225,6 +231,23 @@ class Ledger:
         batch = self._number([*told, *self.followers.gaps(rows, utc_ns)])
         self._apply(batch, Answers(), removed=rows)
         return batch.rows
+
+    def revive(self, ids: Sequence[int], source: str, size: int) -> None:
+        """Make rows owed again that are ``kept`` or ``dead`` (the ``source``) and have ``size`` bytes together.
+
+        Raises:
+            StorageError: nothing happened, or else the next ``open`` reads what did.
+        """
+        self.store.revive(ids, source)
+        tally = self.tally
+        tally.depth += len(ids)
+        tally.depth_bytes += size
+        tally.again += len(ids)
+        if source == "dead":
+            tally.dead -= len(ids)
+        else:
+            tally.kept -= len(ids)
+            tally.kept_bytes -= size
 
     def _number(self, items: Iterable[Result | Event]) -> Batch:
         return self._numbering.batch(items, self._streams, self._restated, self.last_id)

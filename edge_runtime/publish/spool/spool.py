@@ -16,7 +16,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import BusyError, PermissionDeniedError, StorageError
+from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError, StorageError
 from edge_runtime.publish import payload
 from edge_runtime.publish.spool.backlog import PREFETCH
 from edge_runtime.publish.spool.batch import Answers
@@ -25,6 +25,8 @@ from edge_runtime.publish.spool.housekeeping import Housekeeping
 from edge_runtime.publish.spool.intake import Intake
 from edge_runtime.publish.spool.ledger import Ledger
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits, SpoolStats
+from edge_runtime.publish.spool.pace import Pace
+from edge_runtime.publish.spool.revival import Replay, Requeue, Revivals
 from edge_runtime.publish.spool.syncer import Syncer
 from edge_runtime.publish.spool.throttle import Throttle
 from edge_runtime.publish.spool.trouble import Trouble
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.result import Event, Result
     from edge_runtime.publish.spool.batch import Batch
     from edge_runtime.publish.spool.follower import Follower
+    from edge_runtime.publish.spool.revival import Revived
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
@@ -88,9 +91,12 @@ class Spool:
         self._syncer = Syncer(self._ledger, sync=not self._strict)
         self._held: list[Result | Event] = []  # taken from the queue, not committed yet
         self._answers = Answers()  # the same for answers
+        self._revivals = Revivals()
         self._trouble = Trouble()
+        self._damages = 0  # how often this file was called damaged while in use
         self._asked = False
         self._tidied_ns = 0
+        self._pace = Pace()
         self._untidy = False  # the last tidying up left something to do
         self._closing = threading.Event()
         self._drained = threading.Event()
@@ -109,7 +115,7 @@ class Spool:
         except (StorageError, PermissionDeniedError) as error:
             self._trouble.note(error)
             return
-        self._open(damaged=False)
+        self._open()
 
     def run(self, stop: Stop) -> None:
         """Write until ``stop``, then commit what was put while the stop leaves time, and close the file.
@@ -129,6 +135,7 @@ class Spool:
     def close(self) -> None:
         """Close the file and give the lock back; idempotent. For a spool that was opened and never run."""
         self._intake.close()
+        self._revivals.close()
         self._drained.set()
         self._held += self._intake.rest()
         left = len(self._held) + self._intake.losses.untold
@@ -191,6 +198,33 @@ class Spool:
         """
         return self._ledger.followers.follow(name, self._intake.wake)
 
+    def replay(self, stream: str, from_seq: int, to_seq: int, done: Callable[[Revived], None]) -> None:
+        """Make kept rows of ``stream`` (``result/top``) owed again; they come after live data, ``historical``.
+
+        ``done`` is called by the writer's thread with what will come and what is not there any more; it must be quick
+        and must not raise. Numbers above the newest one of the stream are not used yet and left out.
+
+        Raises:
+            DataError: no such stream, from above to, or too many numbers.
+            BusyError: too many wait already.
+        """
+        state = self._ledger.state(stream)
+        if state is None:
+            code, msg = "replay.stream", f"nothing was ever sent on {stream}"
+            raise DataError(code, msg, help="name an inspection that has results")
+        Replay(stream, from_seq, to_seq, done)  # refuses nonsense as it was asked for
+        self._revivals.ask(Replay(stream, from_seq, max(from_seq, min(to_seq, state.seq)), done))
+        self._intake.wake()
+
+    def requeue(self, stream: str | None, reason: str | None, done: Callable[[Revived], None]) -> None:
+        """Make dead letters owed again, of one stream and one reason if given; ``done`` as for ``replay``.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        self._revivals.ask(Requeue(stream, reason, done))
+        self._intake.wake()
+
     # --- the sender's side; one thread
 
     def set_listener(self, on_ready: Callable[[], None] | None) -> None:
@@ -240,6 +274,7 @@ class Spool:
 
     def _work(self, stop: Stop, failed: Stop) -> None:
         while not failed.is_set():
+            self._closing.wait(self._pace.left_s(self._clock.mono_ns(), len(self._intake)))
             self.step(self._patience())
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:
@@ -265,7 +300,12 @@ class Spool:
             continue
 
     def _patience(self) -> float:
-        busy = self._untidy or self._handout.wanted() is not None or self._ledger.followers.wanting
+        busy = (
+            self._untidy
+            or self._revivals.waiting
+            or self._handout.wanted() is not None
+            or self._ledger.followers.wanting
+        )
         if busy or self._trouble.error is not None or self._closing.is_set():
             return 0.0
         return _ANSWERS_S if self._handout.owned else _IDLE_S
@@ -295,6 +335,7 @@ class Spool:
                 self._ledger.probe()
                 self._trouble.over()
             return
+        self._pace.began(self._clock.mono_ns())
         batch = self._ledger.commit(items, answers)
         self._trouble.over()
         self._settle(batch)
@@ -313,6 +354,10 @@ class Spool:
             self._handout.supply(wanted, self._ledger.read(wanted, PREFETCH), limit=PREFETCH)
             self._ready()
         self._ledger.serve_followers()
+        if self._revivals.waiting:
+            self._held += self._revivals.work(self._ledger, self._handout, self._clock.utc_ns())
+            self._housekeeping.rows_came_back()
+            self._ready()
         now_ns = self._clock.mono_ns()
         full = self._ledger.tally.depth_bytes > self._limits.max_bytes
         if self._untidy or full or now_ns - self._tidied_ns >= _TIDY_NS:
@@ -367,20 +412,22 @@ class Spool:
         self._syncer.forgive()
 
     def _reopen(self) -> bool:
-        damaged = self._trouble.error is not None and self._trouble.error.code == "storage.corrupt"
+        self._damages += self._trouble.error is not None and self._trouble.error.code == "storage.corrupt"
         try:
             self._lock.acquire()
         except (StorageError, PermissionDeniedError, BusyError) as error:
             self._trouble.note(error)
             return False
-        return self._open(damaged=damaged)
+        return self._open()
 
-    def _open(self, *, damaged: bool) -> bool:
+    def _open(self) -> bool:
         try:
-            opened = self._ledger.open(damaged=damaged)
+            opened = self._ledger.open(damages=self._damages)
         except (StorageError, PermissionDeniedError, BusyError) as error:
             self._trouble.note(error)
             return False
+        if self._damages > 1:
+            self._damages = 0  # the file is another one now
         if opened.landed is not None:
             self._settle(opened.landed)
             self._ledger.followers.offer(opened.landed.rows)

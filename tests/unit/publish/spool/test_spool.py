@@ -761,20 +761,67 @@ def test_a_disk_that_refuses_at_the_end_is_told(
     assert "without knowing what is on the disk" in caplog.text
 
 
-def test_damage_found_while_running_starts_a_fresh_file_with_the_same_numbers(rig: Rig) -> None:
+def test_a_file_is_called_damaged_at_the_start_only_when_it_looks_so_twice(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Rig(tmp_path, clock).open()
+    first.put(3)
+    first.step()
+    first.spool.close()
+    real, looks = store.Store.found, []
+
+    def unreadable_once(self: store.Store) -> store.Found:
+        looks.append(self)
+        if len(looks) == 1:
+            raise StorageError("storage.corrupt", "database disk image is malformed")
+        return real(self)
+
+    monkeypatch.setattr(store.Store, "found", unreadable_once)
+    second = Rig(tmp_path, clock).open()
+    with closing(second.spool):
+        second.step(2)
+        assert seqs(second.take()) == [1, 2, 3]
+        assert [path.name for path in tmp_path.glob("*.corrupt-*")] == []
+
+
+def damage_twice(rig: Rig) -> None:
+    """Have SQLite call the file damaged, which passes, and once more."""
+    for _ in range(2):
+        rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
+        rig.put(1)
+        rig.step()
+        assert rig.spool.stats().reason == "storage.corrupt"
+        if rig.spool._damages == 0:
+            rig.step(2)
+            assert rig.spool.stats().state == "ok"
+
+
+def test_a_file_that_could_not_be_read_once_is_not_taken_for_a_damaged_one(rig: Rig) -> None:
+    """SQLite says "malformed" of a page that the disk did not return (EIO), too."""
     held = rig.put_and_take(2)
-    rig.put(1)
-    rig.step()
     rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
     rig.put(1)
     rig.step()
     assert rig.spool.stats().reason == "storage.corrupt"
+    rig.spool.acked(held)
+    rig.step(2)
+    assert rig.spool.stats().state == "ok"
+    assert seqs(rig.take()) == [3]
+    assert [path.name for path in rig.path.parent.glob("*.corrupt-*")] == []
+
+
+def test_damage_found_while_running_starts_a_fresh_file_with_the_same_numbers(rig: Rig) -> None:
+    held = rig.put_and_take(2)
+    rig.put(1)
+    rig.step()
+    damage_twice(rig)
+    assert rig.spool.stats().reason == "storage.corrupt"
     rig.spool.acked(held)  # answers for rows of the old file change nothing in the new one
     rig.step(3)
     rows = rig.take()
-    assert seqs(rows) == [4]
+    assert seqs(rows) == [5]
     told = {event["kind"]: event["fields"] for event in rig.events(rows)}
-    assert told["spool.gap"]["to_seq"] == 3
+    assert told["spool.gap"]["to_seq"] == 4
     assert "spool.quarantined" in told
     assert rig.spool.stats().depth == len(rows)
 
@@ -784,9 +831,14 @@ def test_damage_with_nothing_owed_declares_no_gap(rig: Rig) -> None:
     rig.step()
     rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
     rig.put(1)
+    rig.step(2)
+    rig.spool.acked(rig.take())
+    rig.step()
+    rig.faulty(sqlite3.SQLITE_CORRUPT).arm(1)
+    rig.put(1)
     rig.step(3)
     rows = rig.take()
-    assert seqs(rows) == [3]
+    assert seqs(rows) == [4]
     assert [event["kind"] for event in rig.events(rows)] == ["spool.quarantined"]
 
 
