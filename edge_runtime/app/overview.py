@@ -38,6 +38,7 @@ class Overview:
         reasons = self._line.reasons() + self._delivery.reasons()
         picture = self._line.line.picture
         self._tell_info(picture)
+        self._delivery.tell_status()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
@@ -56,7 +57,7 @@ class Overview:
                     "camera": item.spec.camera,
                     "model": item.spec.slot,
                     "deadline_ms": item.spec.deadline_ms,
-                    "recipe": {"id": item.ref.id, "version": item.ref.version, "hash": item.ref.hash},
+                    "recipe": asdict(self._line.recipe(item.spec.id)),
                 }
                 for item in plan.inspections
             },
@@ -86,6 +87,7 @@ class Overview:
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
             "sparkplug": self._delivery.sparkplug(),
+            "commands": self._delivery.desk.figures(),
         }
 
     def _inspection(self, name: str, figures: Figures) -> dict[str, object]:
@@ -99,6 +101,9 @@ class Overview:
             "inFlight": counters.in_flight,
             "droppedBy": figures.dropped_by,
             "failedBy": figures.failed_by,
+            "paused": figures.setup.paused,
+            "recipe": self._line.recipe(name).id,
+            "productId": figures.setup.product_id,
             "latency_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
         }
 
