@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,6 +162,18 @@ def wire(**fields: Any) -> bytes:
 @given(payloads)
 def test_what_is_encoded_is_decoded(payload: Payload) -> None:
     assert decode(encode(payload)) == payload
+
+
+def test_everything_that_a_metric_can_say_comes_back() -> None:
+    unit = {"unit": Property(DataType.STRING, "mm"), "none": Property(DataType.INT32, None)}
+    properties = {
+        "set": Property(DataType.PROPERTY_SET, unit),
+        "list": Property(DataType.PROPERTY_SET_LIST, (unit, {})),
+    }
+    described = MetaData(is_multi_part=False, size=3, seq=0, file_name="a.txt", md5="00", description="d")
+    metric = Metric("m", DataType.FILE, b"abc", 1, properties=properties, alias=2, metadata=described)
+    sent = Payload(1, (metric, replace(metric, is_historical=True, is_transient=True)), 255, "u", b"b")
+    assert decode(encode(sent)) == sent
 
 
 @UNHURRIED
