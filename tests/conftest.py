@@ -24,6 +24,7 @@ TOOLS = {  # programs of Debian packages that tests start; what is missing is na
     "ffmpeg": "ffmpeg",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
+    "mosquitto_rr": "mosquitto-clients",
     "mosquitto_passwd": "mosquitto",
     "openssl": "openssl",
     "strace": "strace",

@@ -1,5 +1,7 @@
 """Delivery: spool and broker connection, which outlive every line of this process.
 
+Commands come in through the same connection and go to the ``desk``.
+
 Threads: ``put``, ``publish_metrics``, ``latency`` and the figures may be used by any thread.
 """
 
@@ -11,12 +13,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
 from edge_runtime.app import sparkplug
-from edge_runtime.app.triggers import NO_LINE, parse_trigger, refusal
-from edge_runtime.core.command import Answer, Status
-from edge_runtime.core.errors import DataError
+from edge_runtime.app.command_desk import make_desk
+from edge_runtime.app.errands import Errands
 from edge_runtime.core.result import Event, Result
-from edge_runtime.pipeline.inspection import TriggerIds
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.delivery import Mqtt
     from edge_runtime.config.schema import Settings
-    from edge_runtime.core.command import Command, Reply
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
+COMMANDS = ("cmd/#",)
 NS_PER_MS = 1e6
 MB = 1 << 20
 CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
+PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
 STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
 
@@ -58,8 +60,16 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    box = (settings.site, settings.line, settings.edge, settings.mqtt, settings.spool, settings.state_dir)
-    return (*box, *sparkplug.sparkplug_settings(settings))
+    return (
+        settings.site,
+        settings.line,
+        settings.edge,
+        settings.mqtt,
+        settings.spool,
+        settings.commands,
+        settings.state_dir,
+        sparkplug.sparkplug_settings(settings),
+    )
 
 
 class Delivery:
@@ -80,7 +90,7 @@ class Delivery:
         ``left_s`` tells how many seconds there are for the drain when the block is left.
         """
         self.boot_id = boot_id
-        identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
+        self._identity = identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
             settings.state_dir / SPOOL_FILE,
             identity,
@@ -103,11 +113,14 @@ class Delivery:
             clock,
             on_command=self._command,
             on_acked=on_acked,
+            commands=COMMANDS,
         )
-        self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self._asked)
-        self._clock = clock
+        errands = Errands(identity, self._publisher.post)
+        self.desk = desk = make_desk(settings, identity, boot_id, clock, post=errands.post, tell=self.put)
+        self._sparkplug = sparkplug.make_session(
+            settings, self.spool, boot_id, clock, lambda command, reply: errands.run(command, reply, desk.take)
+        )
         self._flight = flight
-        self._trigger: Callable[[str, TriggerIds], None] | None = None
         self._windows: dict[str, Window] = {}
         self._left_s = left_s
         self._group = ServiceGroup(join_timeout_s=STOP_S)
@@ -127,10 +140,14 @@ class Delivery:
                 stack.callback(self._sparkplug.close)
             self.spool.open()
             stack.callback(self.spool.close)
+            self.desk.open(__version__)
+            stack.callback(self.desk.close)
             stack.enter_context(self._group)
             self._publisher.set_status({"version": __version__})
             self._group.start(self.spool)
             self._group.start(self._publisher)
+            for service in self.desk.services:
+                self._group.start(service)
             if self._sparkplug is not None:
                 self._group.start(self._sparkplug)
             self._stack = stack.pop_all()
@@ -158,10 +175,6 @@ class Delivery:
         """Tells (seq, frame id) of the newest committed result; ``None`` while the spool cannot be read."""
         return self.spool.last_committed if self.spool.stats().state == "ok" else None
 
-    def on_trigger(self, trigger: Callable[[str, TriggerIds], None] | None) -> None:
-        """Name who takes triggers (inspection, ids); ``None`` when its line is over."""
-        self._trigger = trigger
-
     def put(self, item: Result | Event) -> None:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
         if isinstance(item, Result):
@@ -183,6 +196,12 @@ class Delivery:
     def publish_metrics(self, document: Mapping[str, object]) -> None:
         """Send figures to whoever subscribed to them."""
         self._publisher.put_metrics(document)
+
+    def show(self, camera: str, jpeg: bytes) -> bool:
+        """Send a picture to whoever subscribed to it, once; ``False`` when too much waits for the broker."""
+        topic = self._identity.topic(f"image/{camera}")
+        picture = Outgoing(topic, jpeg, qos=0, expiry_s=PICTURE_EXPIRY_S, content_type="image/jpeg")
+        return self._publisher.post(picture)
 
     def broker(self) -> dict[str, object]:
         """How the connection is, as JSON-able values."""
@@ -207,45 +226,12 @@ class Delivery:
         stats = self.spool.stats()
         return () if stats.state == "ok" else (f"spool: {stats.detail}",)
 
+    def _command(self, message: Inbound) -> None:
+        self.desk.take(message)
+
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
-
-    def _command(self, message: Inbound) -> None:
-        """Take a trigger; anything else is refused by an event."""
-        inspection = message.topic.rpartition("/")[2]
-        try:
-            ids = parse_trigger(
-                message.payload,
-                retained=message.retain,
-                correlation=message.correlation,
-                utc_ns=self._clock.utc_ns(),
-            )
-        except DataError as error:
-            self.put(refusal(inspection, str(error), self._clock.utc_ns()))
-            return
-        trigger = self._trigger
-        if trigger is None:
-            self.put(refusal(inspection, NO_LINE, self._clock.utc_ns()))
-        else:
-            trigger(inspection, ids)
-
-    def _asked(self, command: Command, reply: Reply) -> None:
-        """Carry out what came over Sparkplug."""
-        trigger = self._trigger
-        if command.verb != "trigger":
-            reply(Answer(Status.UNKNOWN, f"{command.verb} is not known here"))
-        elif trigger is None:
-            reply(Answer(Status.UNAVAILABLE, NO_LINE))
-        else:
-            job, part = (command.arguments.get(name) for name in ("jobId", "partId"))
-            ids = TriggerIds(
-                None if job is None else str(job),
-                None if part is None else str(part),
-                correlation_id=command.correlation_id,
-            )
-            trigger(str(command.target), ids)
-            reply(Answer(Status.ACCEPTED, "a result will carry these ids"))
 
 
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:

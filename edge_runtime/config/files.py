@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.config.checks import Mistake, entries, section
 from edge_runtime.core.errors import ConfigError, EdgeError
 from edge_runtime.core.layouts import METADATA_NAME, MLMODEL_NAME, reader_files, version_number
+from edge_runtime.core.publickey import public_key_bytes
 from edge_runtime.core.source import SIM_SCENES, parse_source
 from edge_runtime.system.files import read_limited
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "edge-model.json"
 MANIFEST_BYTES: Final = 4 << 20
+PUBLIC_KEY_BYTES: Final = 4096
 ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
 _LOOK: Final = "it must be a path that the user of the daemon can reach"
@@ -38,6 +40,8 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
     tls = section(section(data, "mqtt"), "tls")
     for name in ("ca_file", "cert_file", "key_file"):
         yield from _readable(("mqtt", "tls", name), tls.get(name), base)
+    for name, path in section(section(data, "commands"), "keys").items():
+        yield from _public_key(("commands", "keys", str(name)), path, base)
     for name, camera in entries(data, "cameras"):
         yield from _source(("cameras", name, "source"), camera.get("source"), base)
     for name, inspection in entries(data, "inspections"):
@@ -171,6 +175,19 @@ def _readable(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
         yield Mistake(loc, "config.no_file", f"{_clip(text)} is not a file", "name the file itself")
     elif not os.access(path, os.R_OK):
         yield Mistake(loc, "config.unreadable", f"{_clip(text)} may not be read by this user", f"chmod or chown {path}")
+
+
+def _public_key(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
+    mistakes = list(_readable(loc, value, base))
+    yield from mistakes
+    text = _usable(value)
+    if text is not None and not mistakes:
+        try:
+            public_key_bytes(read_limited(base / text, PUBLIC_KEY_BYTES).decode("ascii", "replace"), _clip(text))
+        except (EdgeError, FileNotFoundError) as error:
+            way_out = "edge-runtime command keygen FILE makes a pair; here belongs FILE.pub"
+            message = error.message if isinstance(error, EdgeError) else f"{_clip(text)} is gone"
+            yield Mistake(loc, "config.no_key", message, way_out)
 
 
 def _source(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:

@@ -155,7 +155,8 @@ class _Load:
         password = self._password_file(root)
         settings = self._validated(root, lambda _data, _base: iter(()))
         mqtt = settings.mqtt
-        return Part(mqtt if password is None else mqtt.model_copy(update={"password": password[0]}), settings.state_dir)
+        mqtt = mqtt if password is None else mqtt.model_copy(update={"password": password[0]})
+        return Part(mqtt, settings.state_dir, (settings.site, settings.line, settings.edge))
 
     # files
 

@@ -27,6 +27,7 @@ class Part:
 
     mqtt: Mqtt
     state_dir: Path
+    box: tuple[str, str, str]  # site, line, edge
 
 
 def stand_in(root: Node, wanted: Sequence[Loc]) -> Node:

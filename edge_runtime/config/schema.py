@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edge_runtime.config.checks import cross_references
+from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
 from edge_runtime.config.section import Section, not_yet
@@ -184,6 +185,16 @@ class Recipe(Section):
     )
 
 
+_RECIPE_WORDS = "the name of one of recipes, or a map with id, version, not_ok, region"
+
+
+def _recipe(value: object) -> object:
+    if isinstance(value, str):  # a name of one of ``recipes`` was replaced by it (``complete``)
+        message = f'must be the name of one of recipes or a map, got "{value[:40]}"'
+        raise refuse("config.unknown_recipe", message, "for example  recipe: part-a")
+    return value
+
+
 class Inspection(Section):
     """A camera, a model and a recipe: what has results, topics and counters of its own."""
 
@@ -198,7 +209,9 @@ class Inspection(Section):
     deadline_ms: int = Field(
         default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
     )
-    recipe: Recipe = Field(default=Recipe(), description="what makes a part not OK")
+    recipe: Annotated[
+        Recipe, BeforeValidator(_recipe), Shorthand("the name of one of recipes"), Expect(_RECIPE_WORDS)
+    ] = Field(default=Recipe(), description="what makes a part not OK: a map, or the name of one of recipes")
 
 
 class Engine(Section):
@@ -252,11 +265,16 @@ class Settings(Section):
     edge: Id = Field(default="edge", description="this box, fourth level of every topic; by default its host name")
     mqtt: Mqtt = Field(default=Mqtt(), description="the broker that results go to")
     spool: Spool = Field(default=Spool(), description="the durable queue between results and the broker")
+    commands: Commands = Field(default=Commands(), description="who may ask for what over MQTT")
     defaults: CameraDefaults = Field(
         default=CameraDefaults(), description="what all cameras share unless they say otherwise"
     )
     cameras: Annotated[Mapping[Id, Camera], Field(min_length=1, max_length=64)] = Field(description="cameras by name")
     models: Annotated[Mapping[Id, Model], Field(min_length=1, max_length=64)] = Field(description="models by name")
+    recipes: Annotated[Mapping[Id, Recipe], Field(max_length=64)] = Field(
+        default_factory=dict,
+        description="recipes by name, for several inspections or for parts that take turns: a command chooses one",
+    )
     inspections: Annotated[Mapping[Id, Inspection], Field(max_length=256)] = Field(
         description="what is judged; by default every camera by the only model", default_factory=dict
     )

@@ -18,6 +18,19 @@ class Document:
     type: type
 
 
+COMMANDS: Final[dict[str, type]] = {
+    "trigger": command.Trigger,
+    "pause": command.Pause,
+    "resume": command.Resume,
+    "recipe.select": command.RecipeSelect,
+    "snapshot": command.Snapshot,
+    "reset": command.Reset,
+    "config.get": command.ConfigGet,
+    "replay": command.Replay,
+    "spool.requeue": command.SpoolRequeue,
+    "model.update": command.ModelUpdate,
+    "model.rollback": command.ModelRollback,
+}
 DOCUMENTS: Final = {
     document.name: document
     for document in (
@@ -27,8 +40,7 @@ DOCUMENTS: Final = {
         Document("info", "vision.info/1", info.Info),
         Document("metrics", "vision.metrics/1", metrics.Metrics),
         Document("reply", "vision.reply/1", reply.Reply),
-        Document("command.trigger", "vision.command.trigger/1", command.Trigger),
-        Document("command.replay", "vision.command.replay/1", command.Replay),
+        *(Document(f"command.{verb}", f"vision.command.{verb}/1", kind) for verb, kind in COMMANDS.items()),
     )
 }
 

@@ -1,19 +1,27 @@
-"""What may be sent to a box: the bodies of ``cmd/{verb}[/{target}]``. None of them is required to have any field."""
+"""What may be sent to a box: the bodies of ``cmd/{verb}[/{target}]``; ``control.commands`` checks them by these types.
+
+A trigger ignores fields that are not named here; every other command with such a field is refused, because a slip of
+the pen in a command is dangerous. ``null`` is as good as left out.
+"""
 
 from typing import Annotated, NotRequired, TypedDict
 
 from edge_runtime.publish.contract.terms import Term
 
-Id = Annotated[str | int | None, Term("free text, comes back in the result", max_length=256)]
+TEXT_MAX = 256
+Id = Annotated[str | int | None, Term("free text, comes back in the result", max_length=TEXT_MAX)]
+Reason = Annotated[str | None, Term("for the record", max_length=TEXT_MAX)]
 
 
 class Command(TypedDict):
     """What every command may say about itself; MQTT 5 properties say the same without it."""
 
-    correlationId: NotRequired[Annotated[str, Term("instead of Correlation Data; the same for every repeat")]]
-    replyTo: NotRequired[Annotated[str, Term("instead of Response Topic; below reply/ of the box")]]
+    correlationId: NotRequired[
+        Annotated[str | int | None, Term("instead of Correlation Data; the same for every repeat", max_length=TEXT_MAX)]
+    ]
+    replyTo: NotRequired[Annotated[str | None, Term("instead of Response Topic; below reply/ of the box")]]
     expiresAt: NotRequired[
-        Annotated[str, Term("RFC 3339 with its offset: until when it is worth executing; by the clock of the box")]
+        Annotated[str | None, Term("RFC 3339 with its offset: until when it is worth executing, by the box's clock")]
     ]
 
 
@@ -24,6 +32,48 @@ class Trigger(Command):
     partId: NotRequired[Id]
     measId: NotRequired[Id]
     productId: NotRequired[Id]
+    recipe: NotRequired[Annotated[str | None, Term("judge this part by another recipe", max_length=TEXT_MAX)]]
+    timeoutMs: NotRequired[Annotated[int | None, Term("after them: NotDecidable", minimum=1, maximum=60_000)]]
+
+
+class Pause(Command):
+    """Judge no more pictures until resume."""
+
+    reason: NotRequired[Reason]
+
+
+class Resume(Command):
+    """Go on after pause."""
+
+    reason: NotRequired[Reason]
+
+
+class RecipeSelect(Command):
+    """Judge by another recipe from the next part on."""
+
+    recipe: NotRequired[Annotated[str | None, Term("its id", max_length=TEXT_MAX)]]
+    version: NotRequired[Annotated[str | None, Term("refused unless it is this one", max_length=TEXT_MAX)]]
+    productId: NotRequired[Id]
+    reason: NotRequired[Reason]
+
+
+class Snapshot(Command):
+    """Take a picture."""
+
+    publish: NotRequired[Annotated[bool | None, Term("also to image/{camera}; by default it only stays on the box")]]
+    maxWidth: NotRequired[Annotated[int | None, Term("pixels", minimum=16, maximum=16_384)]]
+
+
+class Reset(Command):
+    """Begin anew what is stuck."""
+
+    reason: NotRequired[Reason]
+
+
+class ConfigGet(Command):
+    """Return the configuration in use, secrets masked."""
+
+    section: NotRequired[Annotated[str | None, Term("only this part of it", max_length=TEXT_MAX)]]
 
 
 class Replay(Command):
@@ -31,3 +81,24 @@ class Replay(Command):
 
     fromSeq: Annotated[int, Term("first seq that is missing", minimum=1)]
     toSeq: Annotated[int, Term("last seq that is missing", minimum=1)]
+
+
+class SpoolRequeue(Command):
+    """Make dead letters owed again."""
+
+    ids: NotRequired[Annotated[list[int], Term("which; all without it", max_items=10_000)]]
+    reason: NotRequired[Reason]
+
+
+class ModelUpdate(Command):
+    """Bring a signed release to a model slot."""
+
+    release: NotRequired[Annotated[str | None, Term("MODEL or MODEL@CHANNEL", max_length=TEXT_MAX)]]
+    digest: NotRequired[Annotated[str | None, Term("refused unless it is this one", max_length=TEXT_MAX)]]
+    reason: NotRequired[Reason]
+
+
+class ModelRollback(Command):
+    """Go back to the release before."""
+
+    reason: NotRequired[Reason]

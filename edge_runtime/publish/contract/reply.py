@@ -1,21 +1,29 @@
 """``vision.reply/1``: the one answer to a command."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
-from edge_runtime.publish.contract.terms import Box, Term, Timestamp
+from edge_runtime.publish.contract.terms import Box, Headers, Term, Timestamp, UuidV7
 
 
 class Reply(Box):
-    """The one answer to a command; a repeat of the command gets the same."""
+    """The one answer to a command, with the details of its verb beside; a repeat gets the same bytes."""
 
     schema: Literal["vision.reply/1"]
+    id: UuidV7
     ts: Timestamp
-    verb: str
-    target: Annotated[str | None, Term("inspection or camera; null means the whole box")]
-    correlationId: Annotated[str, Term("of the command, hex")]
+    correlationId: Annotated[str | None, Term("of the command; hex where it was MQTT 5 Correlation Data")]
+    verb: Annotated[str | None, Term("null: the topic named none")]
+    target: Annotated[str | None, Term("inspection, camera or model slot; null means the whole box")]
     status: Annotated[
         int,
         Term("as in HTTP: below 300 it was done (200) or accepted (202: a result follows)", minimum=200, maximum=599),
     ]
+    statusText: Annotated[str, Term("the status in words")]
     message: Annotated[str, Term("one sentence for people")]
-    fields: Annotated[dict[str, object], Term("details, by verb")]
+    jobId: NotRequired[Annotated[str | None, Term("of a trigger; the result will carry it")]]
+
+
+class ReplyHeaders(Headers):
+    """MQTT user properties of an answer."""
+
+    status: Annotated[str, Term("as in the document", pattern="^[2-5][0-9][0-9]$")]

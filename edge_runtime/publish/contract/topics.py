@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from edge_runtime.publish.contract.event import EventHeaders
 from edge_runtime.publish.contract.info import DocumentHeaders
+from edge_runtime.publish.contract.reply import ReplyHeaders
 from edge_runtime.publish.contract.result import ResultHeaders
 from edge_runtime.publish.contract.status import StatusHeaders
 from edge_runtime.publish.contract.terms import Headers
@@ -115,22 +116,35 @@ REPLY = Topic(
     "the one answer to a command, unless its Response Topic names another topic below `reply/`",
     "reply",
     expiry_s="what is left of the time in which the command is answered",
+    headers=ReplyHeaders,
 )
-TRIGGER = Topic(
-    "trigger",
-    "cmd/trigger/{inspection}",
-    "judge the next picture; a retained trigger is refused",
-    "command.trigger",
-    sent=False,
-    expiry_s="its deadline",
+REPLY_TO_CALLER = Topic(
+    "reply-to-caller",
+    "reply/{caller}/{place}",
+    "the same where the caller's Response Topic is below its own name",
+    "reply",
+    expiry_s="what is left of the time in which the command is answered",
+    headers=ReplyHeaders,
 )
-REPLAY = Topic(
-    "replay",
-    "cmd/replay/{inspection}",
-    "send kept results again, from `fromSeq` to `toSeq`",
-    "command.replay",
-    sent=False,
-    expiry_s="its deadline",
+
+
+def _command(verb: str, target: str, about: str) -> Topic:
+    """Return a row of a command; any of them may also be asked of the whole box, without its target."""
+    return Topic(verb, f"cmd/{verb}/{{{target}}}", about, f"command.{verb}", sent=False, expiry_s="its deadline")
+
+
+COMMANDS: Final = (
+    _command("trigger", "inspection", "judge the next picture; a retained trigger is refused"),
+    _command("pause", "inspection", "judge no more pictures"),
+    _command("resume", "inspection", "go on after pause"),
+    _command("recipe.select", "inspection", "judge by another recipe from the next part on"),
+    _command("snapshot", "camera", "take a picture"),
+    _command("reset", "inspection", "begin anew what is stuck"),
+    _command("config.get", "section", "return the configuration in use, secrets masked"),
+    _command("replay", "inspection", "send kept results again, from `fromSeq` to `toSeq`"),
+    _command("spool.requeue", "inspection", "make dead letters owed again"),
+    _command("model.update", "slot", "bring a signed release to a model slot; needs a signature"),
+    _command("model.rollback", "slot", "go back to the release before; needs a signature"),
 )
 
 
@@ -170,11 +184,16 @@ SPARKPLUG: Final = (
         optional=True,
     ),
 )
-TOPICS: Final = (STATUS, INFO, RESULT, LATEST, EVENT, METRICS, REPLY, TRIGGER, REPLAY, *SPARKPLUG)
+TOPICS: Final = (STATUS, INFO, RESULT, LATEST, EVENT, METRICS, REPLY, REPLY_TO_CALLER, *COMMANDS, *SPARKPLUG)
 PLACES: Final = {  # what a level stands for
     "inspection": "a configured inspection",
     "scope": "an inspection, a camera, or system",
-    "correlationId": "Correlation Data of the command, hex",
+    "correlationId": "id of the command",
+    "caller": "who asked: its user name at the broker",
+    "place": "where it wants the answer",
+    "camera": "a configured camera",
+    "section": "part of the configuration",
+    "slot": "a model slot",
     "group": "Sparkplug group",
     "node": "Sparkplug edge node: this box",
     "device": "Sparkplug device: an inspection",

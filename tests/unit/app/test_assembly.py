@@ -8,16 +8,16 @@ import pytest
 
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import plan_line
-from edge_runtime.core.result import Event
+from edge_runtime.core.command import Answer, Status
+from edge_runtime.pipeline.attempt import TriggerIds
 from edge_runtime.pipeline.flight import FlightRecorder
-from edge_runtime.pipeline.inspection import TriggerIds
 from edge_runtime.system import loop
 from tests.fakes.settings import make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_runtime.core.result import Result
+    from edge_runtime.core.result import Event, Result
 
 TRIGGERED = {"top": {"camera": "top", "model": "defects", "trigger": "mqtt"}}
 
@@ -28,10 +28,6 @@ class _Sink:
 
     def put(self, item: Result | Event) -> None:
         self.items.append(item)
-
-    @property
-    def refusals(self) -> list[str]:
-        return [i.message for i in self.items if isinstance(i, Event) and i.kind == "command.refused"]
 
 
 @pytest.fixture
@@ -46,18 +42,33 @@ def line(sink: _Sink) -> Iterator[LineService]:
     line.close()
 
 
-def test_a_trigger_after_the_last_turn_of_the_line_is_refused(line: LineService, sink: _Sink) -> None:
-    line.trigger("top", TriggerIds(part_id="too late to be looked at"))
-    assert sink.refusals == []
+def trigger(answers: list[Answer], line: LineService, target: str = "top") -> None:
+    line.act(lambda actions: answers.append(actions.trigger(target, TriggerIds("J"))), answers.append)
+
+
+def test_a_trigger_after_the_last_turn_of_the_line_is_refused(line: LineService) -> None:
+    answers: list[Answer] = []
+    trigger(answers, line)
+    assert answers == []
     line.close()
-    line.trigger("top", TriggerIds(part_id="later still"))
-    assert sink.refusals == ["trigger for top: no line runs at this moment; ask again"] * 2
+    trigger(answers, line)
+    assert answers == [Answer(Status.UNAVAILABLE, "no line runs at this moment; ask again")] * 2
 
 
 def test_a_trigger_that_a_line_which_hangs_cannot_take_is_refused(
-    line: LineService, sink: _Sink, monkeypatch: pytest.MonkeyPatch
+    line: LineService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    answers: list[Answer] = []
     monkeypatch.setattr(loop, "POSTS_MAX", 0)
-    line.trigger("top", TriggerIds())
-    assert len(sink.refusals) == 1
-    assert "0 calls waiting" in sink.refusals[0]
+    trigger(answers, line)
+    assert [answer.status for answer in answers] == [Status.TOO_MANY]
+    assert "0 calls waiting" in answers[0].message
+
+
+def test_a_trigger_is_accepted_with_a_job_or_refused_without_one(line: LineService) -> None:
+    answers: list[Answer] = []
+    trigger(answers, line)
+    trigger(answers, line, "nobody")
+    line.loop.turn(0.0)
+    assert [answer.status for answer in answers] == [Status.ACCEPTED, Status.UNKNOWN]
+    assert answers[0].fields["jobId"] == "J"

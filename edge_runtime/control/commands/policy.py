@@ -1,0 +1,95 @@
+"""Who may ask what, and how often: pure; the clock is passed in.
+
+An entry of ``allow`` under a principal's name replaces that of ``*``. The name of a key counts only for who has proven
+it: an unsigned caller that calls itself like a key is a ``*``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from edge_runtime.control.commands.refusal import RefusedError
+from edge_runtime.control.commands.verbs import VERBS
+from edge_runtime.core.command import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+EVERYBODY = "*"
+BURST_S = 2.0  # of the rate may come at once
+PRINCIPALS_MAX = 256  # whose rate is remembered; names are claimed, so they could be endless
+_S = 1e9
+
+
+class Bucket:
+    """Tokens that come at a rate and are kept for ``BURST_S`` of it, at least one."""
+
+    def __init__(self, rate_per_s: float, now_ns: int) -> None:
+        """Start full."""
+        self._rate = rate_per_s
+        self._most = max(1.0, rate_per_s * BURST_S)
+        self._tokens = self._most
+        self._at_ns = now_ns
+
+    def take(self, now_ns: int) -> bool:
+        """Take one token at ``now_ns`` (monotonic); False when there is none."""
+        self._tokens = min(self._most, self._tokens + max(0, now_ns - self._at_ns) / _S * self._rate)
+        self._at_ns = now_ns
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Policy:
+    """See the module docstring. One thread at a time."""
+
+    def __init__(
+        self,
+        allow: Mapping[str, Collection[str]],
+        signed: Collection[str],
+        keys: Collection[str],
+        *,
+        rate_per_s: float,
+        rate_total_per_s: float,
+        now_ns: int,
+    ) -> None:
+        """Allow what ``allow`` says by principal; ``signed`` verbs need a signature beside those that always do."""
+        self._allow = allow
+        self._signed = frozenset(signed) | {name for name, verb in VERBS.items() if verb.signed}
+        self._keys = frozenset(keys)
+        self._rate_per_s = rate_per_s
+        self._total = Bucket(rate_total_per_s, now_ns)
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def needs_signature(self, verb: str) -> bool:
+        """Whether ``verb`` is refused without one."""
+        return verb in self._signed
+
+    def count(self, now_ns: int) -> None:
+        """Count a message, whatever it is.
+
+        Raises:
+            RefusedError: 429: too many come in all.
+        """
+        if not self._total.take(now_ns):
+            raise RefusedError(Status.TOO_MANY, "rate", "too many commands in all; ask again in a second")
+
+    def admit(self, verb: str, principal: str, now_ns: int, *, proven: bool) -> None:
+        """Let ``principal`` ask for ``verb``.
+
+        Raises:
+            RefusedError: 403: not allowed; 429: too often.
+        """
+        named = principal in self._allow and (proven or principal not in self._keys)
+        allowed = self._allow.get(principal if named else EVERYBODY, ())
+        if verb not in allowed:
+            who = principal if proven else f"{principal} (claimed)"
+            raise RefusedError(Status.FORBIDDEN, "not_allowed", f"{who} may not ask for {verb} on this box")
+        bucket = self._buckets.pop(principal, None) or Bucket(self._rate_per_s, now_ns)
+        self._buckets[principal] = bucket
+        if len(self._buckets) > PRINCIPALS_MAX:
+            self._buckets.popitem(last=False)
+        if not bucket.take(now_ns):
+            raise RefusedError(Status.TOO_MANY, "rate", f"too many commands of {principal}; ask again in a second")

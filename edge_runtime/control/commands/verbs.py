@@ -1,0 +1,141 @@
+"""The verbs there are, and the check of their arguments against the types of ``publish.contract.command``: pure."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, get_args, get_origin, get_type_hints
+
+from edge_runtime.control.commands.refusal import RefusedError
+from edge_runtime.core.command import Status
+from edge_runtime.publish.contract.catalogue import COMMANDS
+from edge_runtime.publish.contract.command import TEXT_MAX, Command
+from edge_runtime.publish.contract.terms import Term
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRIGGER = "trigger"
+COMMON = frozenset(get_type_hints(Command))
+_WHOLE_MAX = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What the desk must know of a verb.
+
+    Attributes:
+        critical: what it changes must not be changed twice or unseen: on disk before it is carried out, and told.
+        signed: refused without a signature, whatever the configuration says.
+        lenient: fields that nobody knows are ignored, an empty body is an empty object, and no id is needed.
+    """
+
+    critical: bool = False
+    signed: bool = False
+    lenient: bool = False
+
+
+VERBS: Mapping[str, Verb] = {
+    TRIGGER: Verb(lenient=True),
+    "pause": Verb(critical=True),
+    "resume": Verb(critical=True),
+    "recipe.select": Verb(critical=True),
+    "snapshot": Verb(),
+    "reset": Verb(critical=True),
+    "config.get": Verb(),
+    "replay": Verb(),
+    "spool.requeue": Verb(critical=True),
+    "model.update": Verb(critical=True, signed=True),
+    "model.rollback": Verb(critical=True, signed=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What a field takes: types, and the bounds of its term."""
+
+    types: frozenset[object]
+    term: Term
+    is_required: bool
+
+
+def _field(hint: Any) -> _Field:  # noqa: ANN401 - a type form has no type of its own
+    is_required = get_origin(hint) is not NotRequired
+    inner = hint if is_required else get_args(hint)[0]
+    term = Term()
+    if get_origin(inner) is Annotated:
+        inner, *terms = get_args(inner)
+        term = next((one for one in terms if isinstance(one, Term)), term)
+    options = get_args(inner) if isinstance(inner, types.UnionType) else (inner,)
+    return _Field(frozenset(options) - {types.NoneType}, term, is_required)
+
+
+_FIELDS = {
+    verb: {
+        name: _field(hint)
+        for name, hint in get_type_hints(COMMANDS[verb], include_extras=True).items()
+        if name not in COMMON
+    }
+    for verb in VERBS
+}
+
+
+def check_arguments(verb: str, document: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of ``document`` that are the verb's own, each of its type; ``None`` counts as left out.
+
+    A whole number where a text may stand too is returned as text: ids are compared, not counted with.
+
+    Raises:
+        RefusedError: 400: a field is unknown, missing, or not as declared.
+    """
+    known, found = _FIELDS[verb], {}
+    for name, value in document.items():
+        if name in known and value is not None:
+            found[name] = _checked(f"{verb}: {name}", value, known[name])
+        elif name not in known and name not in COMMON and not VERBS[verb].lenient:
+            near = get_close_matches(name, known, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"it has: {', '.join(known) or 'none'}"
+            raise RefusedError(Status.MALFORMED, "field", f'{verb} has no field "{name[:40]}"; {hint}')
+    missing = [name for name, field in known.items() if field.is_required and name not in found]
+    if missing:
+        raise RefusedError(Status.MALFORMED, "field", f"{verb} needs {' and '.join(missing)}")
+    return found
+
+
+def text(where: str, value: object) -> str:
+    """Return a name, or a text, as text.
+
+    Raises:
+        RefusedError: 400: it is neither, or too long.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > TEXT_MAX:
+        raise RefusedError(Status.MALFORMED, "field", f"{where} must be a text of at most {TEXT_MAX} characters")
+    return str(value)
+
+
+def _checked(where: str, value: object, field: _Field) -> object:
+    if field.types == {str, int}:
+        return text(where, value)
+    if field.types == {str}:
+        if not isinstance(value, str):
+            raise RefusedError(Status.MALFORMED, "field", f"{where} must be a text")
+        return text(where, value)
+    if field.types == {int}:
+        return _whole(where, value, field.term)
+    if field.types == {bool}:
+        if not isinstance(value, bool):
+            raise RefusedError(Status.MALFORMED, "field", f"{where} must be true or false")
+        return value
+    most = field.term.max_items or 0
+    if not isinstance(value, list) or len(value) > most:
+        raise RefusedError(Status.MALFORMED, "field", f"{where} must be a list of at most {most} whole numbers")
+    return [_whole(where, one, Term()) for one in value]
+
+
+def _whole(where: str, value: object, term: Term) -> int:
+    low = 0 if term.minimum is None else int(term.minimum)
+    high = _WHOLE_MAX if term.maximum is None else int(term.maximum)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RefusedError(Status.MALFORMED, "field", f"{where} must be a whole number from {low} to {high}")
+    return value
