@@ -104,6 +104,7 @@ class Desk:
         self._lock = threading.Lock()  # guards _running, the flags of what is in it, and _providers
         self._running: set[_Running] = set()
         self._tidied_ns = 0
+        self._is_ending = False
         self._triggers: Lane[_Item] = Lane("commands/trigger", self._work, self._tick_triggers, self._end_triggers)
         self._others: Lane[_Item] = Lane("commands", self._work, self._tick_others, self._end_others)
 
@@ -199,7 +200,7 @@ class Desk:
                 return
         with self._lock:
             handler = next((handlers[verb] for handlers in self._providers.values() if verb in handlers), None)
-        if handler is None:
+        if handler is None or self._is_ending:
             raise RefusedError(Status.UNAVAILABLE, "no_handler", "no line runs at this moment; ask again")
         self._begin(letter, record, handler)
 
@@ -367,6 +368,7 @@ class Desk:
 
     def _end(self, lane: Lane[_Item]) -> None:
         with self._lock:
+            self._is_ending = True
             left = [running for running in self._running if running.lane is lane]
         for running in left:
             self._finish(running, Answer(Status.FAILED, INTERRUPTED))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 class _Delivery:
     boot_id = "boot-1"
+    desk = SimpleNamespace(figures=dict)
     spool = SimpleNamespace(stats=lambda: SpoolStats(*[0] * 11, "ok", None, None))
 
     def __init__(self) -> None:
