@@ -11,14 +11,18 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_runtime.publish.mqtt.client import MqttLink
+from tests.judge import Judge, Seen
 from tests.required import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge_runtime.publish.mqtt.link import MqttSettings, Outgoing
 
 TOOLS = {  # programs of Debian packages that tests start; what is missing is named, see ``needs``
     "ffmpeg": "ffmpeg",
@@ -78,6 +82,30 @@ def logging_stays_as_it_is() -> Iterator[None]:
     level = root.level
     yield
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def what_is_sent_is_what_is_published(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Judge]:
+    """Fail a test in whose process a message or a Will leaves that the published contract does not describe."""
+    judge = Judge()
+    publish, init = MqttLink.publish, MqttLink.__init__
+
+    def judged_publish(self: MqttLink, message: Outgoing) -> int:
+        judge.look(Seen.leaving(message))
+        return publish(self, message)
+
+    def judged_init(self: MqttLink, settings: MqttSettings, will: Outgoing | None, *more: Any) -> None:
+        if will is not None:
+            judge.look(Seen.leaving(will))
+        init(self, settings, will, *more)
+
+    monkeypatch.setattr(MqttLink, "publish", judged_publish)
+    monkeypatch.setattr(MqttLink, "__init__", judged_init)
+    yield judge
+    if request.node.get_closest_marker("other_messages") is None:
+        assert judge.problems == []
 
 
 class _Inventory:

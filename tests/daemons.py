@@ -17,6 +17,7 @@ import yaml
 from edge_runtime.app.audience import Audience
 from edge_runtime.publish.mqtt.client import MqttSettings
 from edge_runtime.system.service import ServiceGroup
+from tests.judge import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,10 @@ def line_config(
 
 
 class DaemonProcess:
-    """``edge-runtime run`` with a configuration file; a block that ends it."""
+    """``edge-runtime run`` with a configuration file; a block that ends it.
+
+    In a block, a witness at its broker fails the test for what the published contract does not describe.
+    """
 
     def __init__(self, directory: Path, config: dict[str, Any], *, prefix: tuple[str, ...] = ()) -> None:
         self.config = directory / "edge.yaml"
@@ -61,6 +65,7 @@ class DaemonProcess:
         self.log = directory / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._prefix = prefix
+        self._witness = _witness(config)
         self.write(config)
 
     def write(self, config: dict[str, Any]) -> None:
@@ -79,9 +84,18 @@ class DaemonProcess:
         return self
 
     def __enter__(self) -> Self:
+        if self._witness is not None:
+            self._witness.__enter__()
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
+        try:
+            self._end(*exc)
+        finally:
+            if self._witness is not None:
+                self._witness.__exit__(*exc)
+
+    def _end(self, *exc: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -153,6 +167,14 @@ class DaemonProcess:
         """Counters of an inspection from the status file."""
         found: dict[str, Any] = self.status().get("inspections", {}).get(inspection, {})
         return found
+
+
+def _witness(config: dict[str, Any]) -> Witness | None:
+    """Return who judges what the daemon says; nobody can at a broker that wants a password or that has no address."""
+    mqtt = config.get("mqtt", {})
+    if mqtt.get("host") != "127.0.0.1" or not {"tls", "username"}.isdisjoint(mqtt):
+        return None
+    return Witness(mqtt["port"])
 
 
 class Listener:

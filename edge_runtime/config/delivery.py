@@ -54,6 +54,9 @@ class Mqtt(Section):
     )
     password_file: PathSetting | None = Field(default=None, description="file that holds the password and nothing else")
     topic_root: TopicRoot = Field(default="vision", description="first level of every topic")
+    cloudevents: bool = Field(
+        default=False, description="add the attributes of CloudEvents 1.0 to each message, as MQTT user properties"
+    )
     keepalive_s: int = Field(default=15, ge=5, le=3600, description="seconds between signs of life to the broker")
     client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
     session_expiry_s: int = Field(
@@ -75,13 +78,25 @@ class Spool(Section):
     """The durable queue between results and the broker."""
 
     max_mb: int = Field(
-        default=512, ge=8, le=1_000_000, description="megabytes on disk; beyond it the oldest results are given up"
+        default=512,
+        ge=8,
+        le=1_000_000,
+        description="megabytes on disk, unsent and kept results together; beyond it results are given up",
+    )
+    evict: Literal["oldest", "newest", "ok_first"] = Field(
+        default="oldest", description="which unsent results are given up when max_mb is full; ok_first: OK before NotOK"
     )
     max_age_h: float = Field(
         default=168.0, ge=0.01, le=87_600, description="hours after which an unsent result is given up"
     )
     retention_min: float = Field(
-        default=60.0, ge=0, le=525_600, description="minutes for which delivered results are kept, for replay"
+        default=60.0,
+        ge=0,
+        le=525_600,
+        description="minutes for which delivered results are kept, for replay; at most half of max_mb",
+    )
+    drain_per_s: float | None = Field(
+        default=None, ge=1, le=1_000_000, description="results per second of a large backlog; default: no limit"
     )
     durability: Literal["group", "strict"] = Field(
         default="group", description="group syncs to disk every few ms beside the sending; strict syncs before it"

@@ -116,7 +116,7 @@ def load_part(path: Path, *, environ: Mapping[str, str], wanted: Sequence[Loc]) 
     Args:
         path: the main file.
         environ: environment variables.
-        wanted: paths inside ``mqtt`` or ``state_dir``, for example ``[("mqtt", "host"), ("state_dir",)]``.
+        wanted: paths, for example ``[("mqtt", "host"), ("state_dir",)]``.
 
     Raises:
         InvalidConfigError: what is wanted is wrong, or the file is no YAML.
@@ -154,9 +154,8 @@ class _Load:
         root = self._filled(stand_in(self._open(), wanted))
         password = self._password_file(root)
         settings = self._validated(root, lambda _data, _base: iter(()))
-        mqtt = settings.mqtt
-        mqtt = mqtt if password is None else mqtt.model_copy(update={"password": password[0]})
-        return Part(mqtt, settings.state_dir, (settings.site, settings.line, settings.edge))
+        mqtt = settings.mqtt if password is None else settings.mqtt.model_copy(update={"password": password[0]})
+        return Part(mqtt, settings.state_dir, settings)
 
     # files
 

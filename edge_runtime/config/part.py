@@ -23,16 +23,25 @@ _REST: Final = {"cameras": {"none": {"source": "sim:bars"}}, "models": {"none": 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What such programs need; of this, what they did not ask for has its default."""
+    """What such programs need; of this, what they did not ask for has its default.
+
+    ``settings`` is the whole, with stand-ins for what was not asked for; ``mqtt`` has the password that it lacks.
+    """
 
     mqtt: Mqtt
     state_dir: Path
-    box: tuple[str, str, str]  # site, line, edge
+    settings: Settings
+
+    @property
+    def box(self) -> tuple[str, str, str]:
+        """Site, line and edge."""
+        return self.settings.site, self.settings.line, self.settings.edge
 
 
 def stand_in(root: Node, wanted: Sequence[Loc]) -> Node:
     """Return the tree with what ``wanted`` names, and the least that validates for all the rest."""
-    rest = node_of(_REST, DEFAULT, Shape(Kind.SECTION, model=Settings))
+    missing = {name: least for name, least in _REST.items() if (name,) not in wanted}
+    rest = node_of(missing, DEFAULT, Shape(Kind.SECTION, model=Settings))
     return merge(_kept(root, [("version",), *wanted]), rest)
 
 

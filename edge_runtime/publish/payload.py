@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
     from edge_runtime.publish.contract import event as event_form
     from edge_runtime.publish.contract import result as result_form
+    from edge_runtime.publish.contract import status as status_form
 
 RESULT_SCHEMA: Final = "vision.result/1"
 EVENT_SCHEMA: Final = "vision.event/1"
@@ -250,7 +251,7 @@ def encode_status(
     *,
     online: bool,
     reason: str | None,
-    fields: Mapping[str, object],
+    fields: status_form.StatusFields,
 ) -> Message:
     """Return the retained ``status`` document; a Will has no time (``utc_ns`` None): the broker sends it, not we.
 
@@ -258,8 +259,20 @@ def encode_status(
         ValueError: a number is NaN or infinite.
         TypeError: a field has no JSON form.
     """
-    document = {**fields, "state": "online" if online else "offline", "reason": reason}
-    return _document(STATUS_TOPIC, STATUS_SCHEMA, identity, boot_id, utc_ns, document)
+    ts = None if utc_ns is None else timestamp(utc_ns)
+    document: status_form.Status = {
+        **fields,
+        "schema": STATUS_SCHEMA,
+        "bootId": boot_id,
+        "ts": ts,
+        "site": identity.site,
+        "line": identity.line,
+        "edge": identity.edge,
+        "state": "online" if online else "offline",
+        "reason": reason,
+    }
+    headers = (("schema", STATUS_SCHEMA),) if ts is None else (("schema", STATUS_SCHEMA), ("ts", ts))
+    return Message(STATUS_TOPIC, dumps(document), headers)
 
 
 def encode_info(identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]) -> Message:
@@ -283,9 +296,9 @@ def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mappin
 
 
 def _document(
-    topic: str, schema: str, identity: Identity, boot_id: str, utc_ns: int | None, fields: Mapping[str, object]
+    topic: str, schema: str, identity: Identity, boot_id: str, utc_ns: int, fields: Mapping[str, object]
 ) -> Message:
-    ts = None if utc_ns is None else timestamp(utc_ns)
+    ts = timestamp(utc_ns)
     fixed: dict[str, object] = {
         "schema": schema,
         "bootId": boot_id,
@@ -294,10 +307,7 @@ def _document(
         "line": identity.line,
         "edge": identity.edge,
     }
-    headers = [("schema", schema)]
-    if ts is not None:
-        headers.append(("ts", ts))
-    return Message(topic, dumps({**fixed, **fields, **fixed}), tuple(headers))
+    return Message(topic, dumps({**fixed, **fields, **fixed}), (("schema", schema), ("ts", ts)))
 
 
 # Written out field by field: dataclasses.asdict copies deeply and would cost more than the rest of the encoding.

@@ -116,11 +116,11 @@ class Life:
             stats = self._spool.stats()
             if stats.state == "ok" and not stats.queued:
                 return
-            self._spool._syncer._flush()
+            self._spool._writer.syncer._flush()
         self._diary.note(ill=str(self._spool.stats().detail))
 
     def _flush(self) -> None:
-        self._spool._syncer._flush()
+        self._spool._writer.syncer._flush()
         self._state("flush")
         self._step()
 
@@ -161,7 +161,7 @@ def judge(directory: Path, diary: list[dict[str, Any]], *, ended: bool) -> Findi
             return found
         spool.put(make_result(9999, clock))
         spool.step(0.0)
-        spool._syncer._flush()
+        spool._writer.syncer._flush()
         if spool.stats().state != "ok":
             wrong.append(f"does not write: {spool.stats().detail}")
     _compare(directory, told, found, ended=ended)
@@ -197,11 +197,16 @@ def _compare(directory: Path, told: _Told, found: Finding, *, ended: bool) -> No
         if verdict != "ok":
             wrong.append(f"damaged: {verdict}")
             return
-        rows = ask("SELECT stream, seq, body FROM row UNION ALL SELECT stream, seq, body FROM dead").fetchall()
-        orphans = ask("SELECT count(*) FROM pending WHERE id NOT IN (SELECT id FROM row)").fetchone()[0]
+        rows = ask("SELECT stream, seq, body FROM row").fetchall()
+        states = "SELECT id FROM pending UNION ALL SELECT id FROM kept UNION ALL SELECT id FROM dead"
+        orphans = ask(f"SELECT count(*) FROM ({states}) WHERE id NOT IN (SELECT id FROM row)").fetchone()[0]
+        lost = ask(f"SELECT count(*) FROM row WHERE id NOT IN ({states})").fetchone()[0]
+        twice = ask(f"SELECT count(*) - count(DISTINCT id) FROM ({states})").fetchone()[0]
         last = dict(ask("SELECT name, seq FROM stream").fetchall())
     if orphans:
-        wrong.append(f"{orphans} owed rows without a document")
+        wrong.append(f"{orphans} states without a document")
+    if lost or twice:
+        wrong.append(f"{lost} documents without a state, {twice} with two")
     documents = [(stream, seq, json.loads(body)) for stream, seq, body in rows]
     found.on_disk = len(documents)
     found.quarantined = len(list(directory.glob("*.corrupt-*")))

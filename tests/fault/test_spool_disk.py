@@ -54,7 +54,7 @@ def test_wherever_the_disk_gets_full_nothing_committed_is_lost_and_it_goes_on_wh
             clock = ManualClock()
             spool = Spool(disk / "spool.db", IDENTITY, BOOT, clock, limits=SpoolLimits(queue=1000))
             frames: list[int] = []
-            spool._on_committed = lambda found: frames.extend(frame for _, frame in found)  # noqa: B023 - this turn's
+            spool._writer.on_committed = lambda found: frames.extend(frame for _, frame in found)  # noqa: B023 - this turn's
             with closing(spool):
                 spool.open()
                 taken = []

@@ -60,6 +60,7 @@ def either(which: str, *, limit: int = 10, packet_max: int = 5000) -> Iterator[i
             yield real.port
 
 
+@pytest.mark.other_messages  # it is about packets
 @pytest.mark.parametrize("which", ["fake", "mosquitto"])
 def test_limits_answers_and_subscriptions_are_the_same(which: str) -> None:
     with either(which) as port, closing(Talk(port)) as talk:
@@ -72,6 +73,7 @@ def test_limits_answers_and_subscriptions_are_the_same(which: str) -> None:
         assert talk.next(Answered) == Answered(mid, 0x87)
 
 
+@pytest.mark.other_messages  # it is about packets
 @pytest.mark.parametrize("which", ["fake", "mosquitto"])
 def test_a_packet_above_the_limit_costs_the_connection(which: str) -> None:
     with either(which) as port, closing(Talk(port)) as talk:

@@ -22,6 +22,7 @@ from tests.brokers import Broker
 from tests.daemons import MODEL, DaemonProcess, line_config, wait_until
 from tests.fakes.mqtt_client import send
 from tests.fakes.results import IDENTITY, make_result
+from tests.judge import Witness
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -354,12 +355,14 @@ def test_the_demo_works_with_either_broker(broker: str, monkeypatch: pytest.Monk
     assert summary["results_acked"] == summary["results_committed"] == summary["results_received"]
 
 
-def test_the_demo_prints_one_summary() -> None:
-    done = edge("demo", "--headless", "--seconds", "6", "--json")
+def test_the_demo_prints_one_summary(free_port: int) -> None:
+    with Witness(free_port) as witness:
+        done = edge("demo", "--headless", "--seconds", "6", "--json", "--port", str(free_port))
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["captured"] == summary["inferred"] + summary["dropped"] + summary["failed"]
     assert summary["missing"] == 0
+    assert {"result", "metrics", "status"} <= witness.judge.judged.keys()
 
 
 def test_bench_states_both_sides_of_the_ratio() -> None:

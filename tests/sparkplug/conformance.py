@@ -419,6 +419,7 @@ class _Observer:
         if time_ms < session.state_ms:
             session.stay = not online and session.online and session.born
             return
+        self._stayed(session)
         session.state_ms = time_ms
         if session.online and not online and session.born and session.leave_ms is None:
             session.leave_ms = at_ms

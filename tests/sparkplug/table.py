@@ -42,7 +42,7 @@ disagree with each other or with the specification, the node stays away from wha
 
 | type | disagreement | so the node |
 |---|---|---|
-| Int8, Int16 below 0 | npm reads two's complement of 32 bits (as we write), pysparkplug of the type's own width | sends Int32 |
+| Int8, Int16 below 0 | npm reads two's complement of 32 bits as we write it, pysparkplug of 8 and 16 | sends Int32 |
 | UInt32 | the specification and pysparkplug use `int_value`, npm `long_value` | sends Int32, Int64 or UInt64 |
 | integers in a DataSet or a template parameter | npm refuses them | sends neither |
 | commands without timestamps or datatypes | hosts send them | takes them |

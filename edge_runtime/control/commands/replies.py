@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.ids import uuid7
@@ -82,7 +83,7 @@ def outgoing(address: Address, status: int, body: bytes, left_ns: int) -> Outgoi
     return Outgoing(
         address.topic,
         body,
-        headers=(("schema", REPLY_SCHEMA), ("status", str(status))),
+        headers=(("schema", REPLY_SCHEMA), ("id", str(json.loads(body)["id"])), ("status", str(status))),
         expiry_s=max(1, round(left_ns / 1e9)),
         correlation=address.correlation,
     )

@@ -40,6 +40,7 @@ DOCUMENTS: Final = {
         Document("info", "vision.info/1", info.Info),
         Document("metrics", "vision.metrics/1", metrics.Metrics),
         Document("reply", "vision.reply/1", reply.Reply),
+        Document("command", "vision.command/1", command.Command),
         *(Document(f"command.{verb}", f"vision.command.{verb}/1", kind) for verb, kind in COMMANDS.items()),
     )
 }

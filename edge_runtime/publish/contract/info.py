@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from edge_runtime.publish.contract.terms import Box, Digest, Headers, Term, Timestamp
+from edge_runtime.publish.contract.terms import Box, Digest, OtherHeaders, Term, Timestamp
 
 
 class CameraInfo(TypedDict):
@@ -58,7 +58,7 @@ class Info(Box, InfoFields):
     ts: Timestamp
 
 
-class DocumentHeaders(Headers):
+class DocumentHeaders(OtherHeaders):
     """MQTT user properties of a document with a time."""
 
     ts: Timestamp

@@ -73,6 +73,32 @@ class BrokerFigures(TypedDict):
     noSubscribers: Count
 
 
+class AuditFigures(TypedDict):
+    """The record of what was asked."""
+
+    seq: Count
+    lost: Count
+    trouble: str | None
+    untold: Annotated[int, Term("entries without an event, because there were too many", minimum=0)]
+
+
+class CommandFigures(TypedDict):
+    """What was asked of the box, since its start."""
+
+    received: Count
+    executed: Annotated[dict[str, Count], Term("by verb")]
+    refused: Annotated[dict[str, Count], Term("by reason")]
+    repeated: Annotated[int, Term("answered from memory", minimum=0)]
+    late: Count
+    running: Count
+    remembered: Annotated[int, Term("answers that a repeat would get", minimum=0)]
+    unwritten: Count
+    forgottenEarly: Count
+    faults: Count
+    trouble: str | None
+    audit: AuditFigures
+
+
 class MetricsFields(TypedDict):
     """Figures of the moment."""
 
@@ -89,6 +115,7 @@ class MetricsFields(TypedDict):
     inspections: NotRequired[dict[str, InspectionFigures]]
     spool: NotRequired[SpoolFigures]
     broker: NotRequired[BrokerFigures]
+    commands: NotRequired[CommandFigures]
 
 
 class Metrics(Box, MetricsFields):

@@ -26,4 +26,5 @@ class Reply(Box):
 class ReplyHeaders(Headers):
     """MQTT user properties of an answer."""
 
+    id: UuidV7
     status: Annotated[str, Term("as in the document", pattern="^[2-5][0-9][0-9]$")]

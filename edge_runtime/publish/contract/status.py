@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from edge_runtime.publish.contract.terms import Box, Headers, Term, Timestamp
+from edge_runtime.publish.contract.terms import Box, OtherHeaders, Term, Timestamp
 
 
 class SpoolState(TypedDict):
@@ -28,7 +28,7 @@ class Status(Box, StatusFields):
     reason: Annotated[str | None, Term("why it is offline: shutdown, or connection-lost when the broker had to say it")]
 
 
-class StatusHeaders(Headers):
+class StatusHeaders(OtherHeaders):
     """MQTT user properties of a status; a Will has no time."""
 
     ts: NotRequired[Timestamp]

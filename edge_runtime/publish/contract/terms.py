@@ -1,7 +1,7 @@
 """Words of the wire that several documents share, and how a type says more than Python's types can."""
 
 from dataclasses import dataclass
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,18 @@ class Box(TypedDict):
 
 
 class Headers(TypedDict):
-    """MQTT user properties that every document has."""
+    """MQTT user properties that every document has; those of CloudEvents 1.0 with ``mqtt.cloudevents: true``."""
 
-    schema: Annotated[str, Term("name and version of the document")]
+    schema: Annotated[str, Term("name and version of the document", pattern=r"^[a-z.]+/\d+$")]
+    specversion: NotRequired[Literal["1.0"]]
+    type: NotRequired[Annotated[str, Term("CloudEvents: schema as a dotted name", pattern=r"^[a-z.]+\.v\d+$")]]
+    source: NotRequired[Annotated[str, Term("CloudEvents: the box", pattern="^//[^/]+/[^/]+/[^/]+$")]]
+    subject: NotRequired[Annotated[str, Term("CloudEvents: the topic below the root of the box")]]
+    dataschema: NotRequired[Annotated[str, Term("CloudEvents: id of the JSON Schema", pattern="^urn:edge-runtime:")]]
+    time: NotRequired[Annotated[str, Term("CloudEvents: ts again", pattern=_TIMESTAMP)]]
+
+
+class OtherHeaders(Headers):
+    """Those of a document without an id of its own."""
+
+    id: NotRequired[Annotated[str, Term("CloudEvents: unique at its source", pattern=".")]]

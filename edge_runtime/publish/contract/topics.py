@@ -15,7 +15,7 @@ from edge_runtime.publish.contract.info import DocumentHeaders
 from edge_runtime.publish.contract.reply import ReplyHeaders
 from edge_runtime.publish.contract.result import ResultHeaders
 from edge_runtime.publish.contract.status import StatusHeaders
-from edge_runtime.publish.contract.terms import Headers
+from edge_runtime.publish.contract.terms import OtherHeaders
 
 LEVEL: Final = "[A-Za-z0-9_.-]+"
 JSON: Final = "application/json"
@@ -48,7 +48,7 @@ class Topic:
     retain: bool = False
     expiry_s: int | str | None = None
     content_type: str | None = JSON
-    headers: type = Headers
+    headers: type = OtherHeaders
     rooted: bool = True
     optional: bool = False
 
@@ -129,11 +129,20 @@ REPLY_TO_CALLER = Topic(
 
 
 def _command(verb: str, target: str, about: str) -> Topic:
-    """Return a row of a command; any of them may also be asked of the whole box, without its target."""
+    """Return a row of a command that is about something; ``COMMAND`` is that about the whole box."""
     return Topic(verb, f"cmd/{verb}/{{{target}}}", about, f"command.{verb}", sent=False, expiry_s="its deadline")
 
 
+COMMAND: Final = Topic(
+    "command",
+    "cmd/{verb}",
+    "any of the commands below, of the whole box; its fields are those of the verb",
+    "command",
+    sent=False,
+    expiry_s="its deadline",
+)
 COMMANDS: Final = (
+    COMMAND,
     _command("trigger", "inspection", "judge the next picture; a retained trigger is refused"),
     _command("pause", "inspection", "judge no more pictures"),
     _command("resume", "inspection", "go on after pause"),
@@ -179,7 +188,6 @@ SPARKPLUG: Final = (
         None,
         sent=False,
         retain=True,
-        content_type=None,
         rooted=False,
         optional=True,
     ),
@@ -194,6 +202,7 @@ PLACES: Final = {  # what a level stands for
     "camera": "a configured camera",
     "section": "part of the configuration",
     "slot": "a model slot",
+    "verb": "what is asked for",
     "group": "Sparkplug group",
     "node": "Sparkplug edge node: this box",
     "device": "Sparkplug device: an inspection",

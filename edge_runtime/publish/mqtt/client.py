@@ -159,7 +159,7 @@ class MqttLink:
             # a result must not wait until the broker has acknowledged the segment before it (40 ms with Nagle)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if context is not None:
-                sock = context.wrap_socket(sock, server_hostname=address.host)
+                sock = _wrapped(context, sock, address.host)
             sock.setblocking(False)  # noqa: FBT003 - the standard library's
         except BaseException:
             sock.close()
@@ -177,7 +177,7 @@ class MqttLink:
         except OSError as error:
             found = tls.explained(error, self.where)
             # the alert of TLS 1.3 about our certificate comes after the handshake
-            self._end(Ended(None, "the connection was cut") if found is None else Ended(None, str(found), lasting=True))
+            self._end(self._cut() if found is None else Ended(None, str(found), lasting=True))
         if self._ended:
             self.close()
 
@@ -233,7 +233,7 @@ class MqttLink:
             # until ours to the one before: 32 ms instead of 0.3 at 30 results a second
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             if not data:
-                self._end(Ended(None, "the connection was cut"))
+                self._end(self._cut())
                 return
             self._heard_s = time.monotonic()
             self._in += data
@@ -338,11 +338,24 @@ class MqttLink:
             if self._mid not in self._unanswered:
                 return self._mid
 
+    def _cut(self) -> Ended:
+        if self._accepted_s is not None:
+            return Ended(None, "the connection was cut")
+        return Ended(None, "the broker cut the connection before it answered: does mqtt.port want mqtt.tls?")
+
     def _end(self, ended: Ended) -> None:
         """Tell the first reason only: what follows is the echo of it."""
         if not self._ended:
             self._ended = True
             self._happened.append(ended)
+
+
+def _wrapped(context: ssl.SSLContext, sock: socket.socket, host: str) -> socket.socket:
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except (ConnectionResetError, ssl.SSLEOFError) as error:  # how a broker without TLS answers to it
+        msg = "it cut the TLS handshake: does that port speak TLS?"
+        raise ConnectionResetError(msg) from error
 
 
 def _close_late(dialled: Future[socket.socket]) -> None:

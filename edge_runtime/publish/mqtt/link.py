@@ -62,6 +62,7 @@ class MqttSettings:
         require_subscriber: a result that nobody subscribed to (reason code 16) counts as not delivered and is tried
             again. Best effort, because a broker need not say so (MQTT 5.0, 3.4.2.1).
         historical_after_s: a document sent later than this after it happened is marked ``historical``.
+        cloudevents: say with each message what CloudEvents 1.0 says.
     """
 
     host: str
@@ -80,6 +81,7 @@ class MqttSettings:
     slow_retry_s: float = 10.0
     require_subscriber: bool = False
     historical_after_s: float = 10.0
+    cloudevents: bool = False
 
 
 @dataclass(frozen=True, slots=True)

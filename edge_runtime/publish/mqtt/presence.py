@@ -10,6 +10,7 @@ from edge_runtime.publish.mqtt.link import Outgoing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.documents import Documents
     from edge_runtime.system.clock import Clock
 
@@ -25,13 +26,13 @@ class Presence:
         self._boot_id = boot_id
         self._clock = clock
         self._documents = documents
-        self._status: Mapping[str, object] = {}
+        self._status: StatusFields = {}
         self._info: Mapping[str, object] | None = None
         self._online = False
 
-    def set_status(self, fields: Mapping[str, object]) -> None:
+    def set_status(self, fields: StatusFields) -> None:
         """Keep the fields of ``status``; while online it is published."""
-        self._status = dict(fields)
+        self._status = fields
         if self._online:
             self._documents.put(self._state(online=True, reason=None))
 

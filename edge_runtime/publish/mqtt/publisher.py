@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from edge_runtime.core.errors import UnavailableError
+from edge_runtime.publish.mqtt.cloudevents import CloudEvents
 from edge_runtime.publish.mqtt.documents import Documents
 from edge_runtime.publish.mqtt.link import (
     FAILURE,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge_runtime.publish import payload
+    from edge_runtime.publish.contract.status import StatusFields
     from edge_runtime.publish.mqtt.link import Dial, Happening
     from edge_runtime.publish.spool.spool import Spool
     from edge_runtime.publish.spool.store import Row
@@ -91,6 +94,7 @@ class Publisher:
         self._told: set[tuple[str, str, str | None]] = set()  # what was logged since a connection last stood
         self._hopeless = False  # a broker of this round refuses us until a person comes
         self.stats = LinkStats()
+        self._dress = CloudEvents(identity, lambda: uuid4().hex) if dial.settings.cloudevents else None
         self._outbox = Outbox(
             spool,
             self._documents,
@@ -98,12 +102,14 @@ class Publisher:
             clock,
             self.stats,
             historical_after_s=dial.settings.historical_after_s,
+            require_subscriber=dial.settings.require_subscriber,
+            dress=self._dress,
         )
         spool.set_listener(self._waker.poke)
 
     # --- any thread
 
-    def set_status(self, fields: Mapping[str, object]) -> None:
+    def set_status(self, fields: StatusFields) -> None:
         """Publish ``status`` with these fields beside our own, now and after every reconnect."""
         self._presence.set_status(fields)
         self._waker.poke()
@@ -150,7 +156,8 @@ class Publisher:
 
     def _attempt(self, stop: Stop) -> float:
         """Live through one connection; return the pause before the next one."""
-        link = self._dial(self._presence.will())
+        will = self._presence.will()
+        link = self._dial(will if self._dress is None else self._dress(will))
         session = Session(link, self._outbox.alone)
         try:
             # a trigger that came while we were away is about a part that has gone by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 
 class Durability(Enum):
@@ -74,6 +75,6 @@ class SpoolStats:
     lost: int
     dead: int
     kept_bytes: int
-    state: str
+    state: Literal["ok", "degraded"]
     reason: str | None
     detail: str | None

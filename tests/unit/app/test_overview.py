@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 class _Delivery:
     boot_id = "boot-1"
-    desk = SimpleNamespace(figures=dict)
     spool = SimpleNamespace(stats=lambda: SpoolStats(*[0] * 11, "ok", None, None))
+    desk = SimpleNamespace(figures=dict)
 
     def __init__(self) -> None:
         self.info: dict[str, object] = {}
 
     def put(self, _: object) -> None: ...
+
+    def tell_status(self) -> None: ...
 
     def set_info(self, fields: dict[str, object]) -> None:
         self.info = fields

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.publish.mqtt import mutes, outbox, session
+from edge_runtime.publish.mqtt import mutes, outbox, session, unheard
 from edge_runtime.publish.mqtt import publisher as module
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.spool import notices
@@ -184,6 +184,57 @@ def test_nobody_listening_is_a_success_that_is_counted(tmp_path: Path) -> None:
         assert box.publisher.stats.no_subscribers == 3
 
 
+def test_results_that_nobody_subscribes_to_wait_for_a_subscriber_and_hold_up_no_other_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    deaf = {f"{ROOT}/result/top"}
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: 0x10 if m.topic in deaf else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(300)
+        box.put(300, "bottom")
+        box.spool.put(make_event(scope="top"))
+        box.wait_acked(301)
+        tried = len(seqs(broker))
+        broker.wait(lambda b: len(seqs(b)) > tried + 3)
+        assert set(seqs(broker)[tried:]) == {1}
+        broker.drop()
+        box.put(300)
+        wait_until(lambda: box.publisher.stats.connects == 2)
+        deaf.clear()
+        box.wait_acked(901)
+        assert [*dict.fromkeys(seqs(broker)[tried:])] == [*range(1, 601)]
+        assert box.spool.stats().depth == 0
+
+
+def test_what_waits_for_a_subscriber_is_there_for_the_next_run(tmp_path: Path) -> None:
+    settings = replace(QUICK, require_subscriber=True)
+    with PacketBroker(answer=lambda _message: 0x10) as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.put(50)
+        broker.wait(lambda b: bool(seqs(b)))
+    with PacketBroker() as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.wait_acked(50)
+        assert seqs(broker) == [*range(1, 51)]
+
+
+def test_a_probe_that_is_refused_for_another_reason_lets_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    codes = [0x99, 0x10]
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: codes.pop() if codes and "/result/" in m.topic else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(20)
+        wait_until(lambda: box.spool.stats().dead == 1)
+        box.wait_acked(20)  # with the event about the other one
+
+
 def test_a_broker_over_its_quota_gets_the_result_again_on_the_next_connection(tmp_path: Path) -> None:
     codes = [0x97]
     with (
@@ -301,6 +352,7 @@ def test_a_retained_document_that_was_refused_is_sent_again(
         assert len(broker.peers) == 1
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_a_reply_that_was_refused_is_only_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reply = Outgoing(f"{ROOT}/reply/1", b"{}")
     with (
@@ -378,6 +430,7 @@ def test_documents_put_before_the_connection_are_published_with_it(tmp_path: Pat
         broker.wait(lambda b: len(b.bodies("/info")) == 1 and len(b.bodies("/metrics")) == 1)
 
 
+@pytest.mark.other_messages  # a reply without content
 def test_without_commands_nothing_is_subscribed_and_without_a_callback_they_are_counted(tmp_path: Path) -> None:
     with PacketBroker() as broker:
         with running_box(tmp_path, broker.port, commands=()) as box:
