@@ -27,7 +27,8 @@ class _Delivery:
     def __init__(self, depth: int = 0) -> None:
         self.events: list[str] = []
         self.spool = SimpleNamespace(stats=lambda: SimpleNamespace(depth=depth))
-        self.desk = SimpleNamespace(note=lambda _kind, _fields: None)
+        self.noted: list[str] = []
+        self.desk = SimpleNamespace(note=lambda kind, _: self.noted.append(kind))
 
     def put(self, event: Event) -> None:
         self.events.append(event.kind)
@@ -40,6 +41,7 @@ def _reload(before: Path, after: Path, depth: int = 0) -> tuple[Path, list[str]]
     daemon = Daemon(old, Control(), reload=lambda: new, environment=Environment(None, None))
     taken = daemon._reloaded(cast("Delivery", delivery))
     assert taken is (delivery.events == ["config.reloaded"])
+    assert delivery.noted == delivery.events, "the audit trail has it too"
     return daemon._settings.state_dir, delivery.events
 
 
