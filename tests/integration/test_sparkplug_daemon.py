@@ -48,24 +48,6 @@ def wait_for_results(host: Host, count: int) -> None:
     host.wait(lambda: len(set(host.sequences())) >= wanted, f"{count} more results", 40)
 
 
-def test_a_host_counts_exactly_what_the_daemon_says_it_sent(tmp_path: Path, broker: Broker) -> None:
-    with host_at(broker.port) as host, DaemonProcess(tmp_path, config(tmp_path, broker.port)) as daemon:
-        wait_for_results(host, 60)
-        host.wait(lambda: node(daemon).get("live", 0) > 60, "the status")
-        code, _ = daemon.terminate()
-        assert code == 0
-        host.wait(lambda: host.deaths, "the death")
-    numbers = host.sequences()
-    assert set(numbers) == set(range(min(numbers), max(numbers) + 1))
-    assert host.gaps() == []
-    assert host.births == [0]
-    assert set(host.deaths) == {0}
-    assert host.unreadable == 0
-    device = host.of(Kind.DBIRTH)[0]
-    assert device.topic.device == "top"
-    assert host.of(Kind.NBIRTH)[0].values["Properties/Edge"] == "box"
-
-
 def test_kill_9_is_an_ndeath_with_the_bdseq_of_the_birth_and_the_restart_has_the_next_one(
     tmp_path: Path, broker: Broker
 ) -> None:
@@ -78,12 +60,18 @@ def test_kill_9_is_an_ndeath_with_the_bdseq_of_the_birth_and_the_restart_has_the
         daemon.start()
         host.wait(lambda: host.births == [0, 1], "the next birth", 40)
         wait_for_results(host, 30)
-        daemon.terminate()
+        code, _ = daemon.terminate()
+        assert code == 0
         host.wait(lambda: host.deaths[1:], "the second death")
     # what was committed and not sent when it was killed came as history
     numbers = host.sequences()
     assert set(numbers) == set(range(min(numbers), max(numbers) + 1))
     assert set(host.deaths) == {0, 1}
+    assert host.gaps() == []
+    assert host.unreadable == 0
+    assert [m.topic.device for m in host.of(Kind.DBIRTH)] == ["top", "top"]
+    assert host.of(Kind.NBIRTH)[0].values["Properties/Edge"] == "box"
+    assert json.loads((daemon.state_dir / "sparkplug-bdseq.json").read_text()) == {"bdSeq": 1}
 
 
 def test_after_an_outage_live_and_history_together_have_no_gap(tmp_path: Path, broker: Broker) -> None:
@@ -135,22 +123,3 @@ def test_a_reload_that_adds_an_inspection_is_a_new_birth_with_it(tmp_path: Path,
         host.wait(lambda: host.births == [0, 1], "the next birth", 40)
         host.wait(lambda: host.sequences("second"), "a result of the new one", 40)
     assert host.gaps() == []
-
-
-def test_without_sparkplug_nothing_of_it_is_said_or_kept(tmp_path: Path, broker: Broker) -> None:
-    settings = config(tmp_path, broker.port)
-    del settings["sparkplug"]
-    with host_at(broker.port) as host, DaemonProcess(tmp_path, settings) as daemon:
-        wait_until(lambda: daemon.counters().get("inferred", 0) > 5, 40, "results")
-        assert daemon.status()["sparkplug"] is None
-    assert host.messages == []
-    assert not (tmp_path / "state" / "sparkplug-bdseq.json").exists()
-
-
-def test_the_number_of_the_last_connection_is_in_the_state_directory(tmp_path: Path, broker: Broker) -> None:
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "sparkplug-bdseq.json").write_text('{"bdSeq": 255}')
-    with host_at(broker.port) as host, DaemonProcess(tmp_path, config(tmp_path, broker.port)):
-        host.wait(lambda: host.births == [0], "the birth", 40)
-    assert json.loads((state / "sparkplug-bdseq.json").read_text()) == {"bdSeq": 0}

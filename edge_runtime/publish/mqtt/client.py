@@ -112,7 +112,7 @@ class MqttLink:
         self._retains = True
         self._accepted_s: float | None = None
         self._keepalive_s: float = settings.keepalive_s
-        self._wrote_s = 0.0
+        self._wrote_s = self._heard_s = 0.0
         self._pinged_s: float | None = None
 
     # --- opening
@@ -235,6 +235,7 @@ class MqttLink:
             if not data:
                 self._end(self._cut())
                 return
+            self._heard_s = time.monotonic()
             self._in += data
             self._digest()
             if self._ended or (len(data) < _CHUNK and not isinstance(sock, ssl.SSLSocket)):
@@ -277,7 +278,7 @@ class MqttLink:
         self._accepted_s = time.monotonic()
         self._retains = accepted.retains
         if accepted.keepalive_s is not None:  # 3.2.2.3.14
-            self._keepalive_s = accepted.keepalive_s
+            self._keepalive_s = min(accepted.keepalive_s, self._keepalive_s) or self._keepalive_s
         if not accepted.retains:
             logger.warning("the broker at %s keeps no messages: status and latest reach only who listens", self.where)
         self._happened.append(accepted)
@@ -290,7 +291,7 @@ class MqttLink:
         if self._pinged_s is not None:
             if now_s - self._pinged_s > self._settings.ack_timeout_s:
                 self._end(Ended(None, "the broker does not answer"))
-        elif now_s - self._wrote_s > self._keepalive_s * 0.75:
+        elif now_s - min(self._wrote_s, self._heard_s) > self._keepalive_s * 0.75:  # who sends at QoS 0 hears nothing
             self._pinged_s = now_s
             self._out += packets.PINGREQ
 

@@ -31,6 +31,7 @@ from edge_runtime.publish.mqtt.waker import Waker
 from edge_runtime.publish.sparkplug.feed import Feed
 from edge_runtime.publish.sparkplug.node import Phase
 from edge_runtime.publish.sparkplug.spoken import Ask, Leave, Now, Refused, Send, Subscribe
+from edge_runtime.publish.sparkplug.topics import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PRINCIPAL = "sparkplug"  # whoever may write NCMD and DCMD: a receiver cannot see who published
 _S = 1_000_000_000
 _MS = 1_000_000
 _TURN_S = 0.25  # longest wait of the loop: how late a stop or a due birth is seen
@@ -59,7 +61,7 @@ _STABLE_NS = 2 * _S
 _KEEP_MARGIN_NS = 2 * _S
 _COMMAND_NS = 10 * _S  # how long a command is worth carrying out, if the message does not say
 _ANSWERS_MAX = 1024
-_KINDS = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
+_KINDS = (Kind.NBIRTH, Kind.NDATA, Kind.NDEATH, Kind.DBIRTH, Kind.DDATA, Kind.DDEATH)
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class NodeStats:
     commands: int = 0
     refused: int = 0
     callback_errors: int = 0
-    sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
+    sent: dict[str, int] = field(default_factory=lambda: {kind.value: 0 for kind in _KINDS})
 
 
 @dataclass(slots=True)
@@ -189,7 +191,7 @@ class SparkplugSession:
         self.stats.server = f"{dial.settings.host}:{dial.settings.port}"
         self.stats.bd_seq = number = self._bd_seq.take()
         will = self._node.will(number, self._now())
-        connection = _Connection(dial(_outgoing(will, qos=1)))
+        connection = _Connection(dial(_outgoing(will)))
         try:
             try:
                 connection.link.open(stop, clean=True)
@@ -310,9 +312,9 @@ class SparkplugSession:
                     self._leave(connection, reason)
 
     def _send(self, connection: _Connection, message: Send) -> None:
-        if message.kind == "NBIRTH":
+        if message.kind is Kind.NBIRTH:
             self._born(connection)
-        connection.link.publish(_outgoing(message, qos=0))
+        connection.link.publish(_outgoing(message))
         self.stats.sent[message.kind.value] += 1
 
     def _born(self, connection: _Connection) -> None:
@@ -339,13 +341,12 @@ class SparkplugSession:
     # --- commands
 
     def _ask(self, order: Order, now: Now) -> None:
-        host = self._node.spec.primary_host
         command = Command(
             order.verb,
             order.device,
             order.arguments,
             order.correlation_id,
-            "sparkplug" if host is None else f"sparkplug:{host}",
+            PRINCIPAL,
             now.mono_ns + _COMMAND_NS,
         )
         self.stats.commands += 1
@@ -379,5 +380,6 @@ class SparkplugSession:
             logger.warning("Sparkplug is not connected to %s: %s", stats.server, reason)
 
 
-def _outgoing(message: Send, *, qos: int) -> Outgoing:
-    return Outgoing(message.topic, message.body, qos=qos, content_type=None)
+def _outgoing(message: Send) -> Outgoing:
+    """Return the publish: QoS 1 for NDEATH, as Will and as goodbye, else 0 (payloads-*-qos); never retained."""
+    return Outgoing(message.topic, message.body, qos=int(message.kind is Kind.NDEATH), content_type=None)

@@ -57,7 +57,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish, QoS 0, not retained (the Will has QoS 1)."""
+    """Publish, not retained; an NDEATH with QoS 1, everything else with QoS 0."""
 
     kind: Kind
     topic: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.core.errors import DataError
@@ -41,6 +42,13 @@ INTS = {
 }
 ARRAYS = [kind for kind in DataType if kind >= DataType.INT8_ARRAY]
 SIGNED = [DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64]
+
+# Payloads are large, and a busy machine makes them slowly; how long that takes is no matter.
+UNHURRIED = settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -124,7 +132,7 @@ def metrics(draw: Any, depth: int = 0) -> Metric:
 payloads = st.builds(
     Payload,
     timestamp_ms=stamps,
-    metrics=st.lists(metrics(), max_size=4).map(tuple),
+    metrics=st.lists(metrics(), max_size=3).map(tuple),
     seq=st.none() | st.integers(0, 255),
     uuid=st.none() | texts,
     body=st.none() | st.binary(max_size=20),
@@ -150,12 +158,25 @@ def wire(**fields: Any) -> bytes:
     return data
 
 
-@settings(max_examples=60)  # payloads are large
+@UNHURRIED
 @given(payloads)
 def test_what_is_encoded_is_decoded(payload: Payload) -> None:
     assert decode(encode(payload)) == payload
 
 
+def test_everything_that_a_metric_can_say_comes_back() -> None:
+    unit = {"unit": Property(DataType.STRING, "mm"), "none": Property(DataType.INT32, None)}
+    properties = {
+        "set": Property(DataType.PROPERTY_SET, unit),
+        "list": Property(DataType.PROPERTY_SET_LIST, (unit, {})),
+    }
+    described = MetaData(is_multi_part=False, size=3, seq=0, file_name="a.txt", md5="00", description="d")
+    metric = Metric("m", DataType.FILE, b"abc", 1, properties=properties, alias=2, metadata=described)
+    sent = Payload(1, (metric, replace(metric, is_historical=True, is_transient=True)), 255, "u", b"b")
+    assert decode(encode(sent)) == sent
+
+
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_payload_or_a_data_error(data: bytes) -> None:
     try:
@@ -164,7 +185,7 @@ def test_any_bytes_are_a_payload_or_a_data_error(data: bytes) -> None:
         return
 
 
-@settings(max_examples=60)
+@UNHURRIED
 @given(payloads, st.data())
 def test_a_damaged_payload_is_a_payload_or_a_data_error(payload: Payload, data: st.DataObject) -> None:
     damaged = bytearray(encode(payload) or b"\0")

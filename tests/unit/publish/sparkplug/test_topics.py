@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.core.errors import ConfigError, DataError
@@ -22,6 +22,7 @@ ids = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=
 
 
 @pytest.mark.parametrize("kind", Kind)
+@settings(deadline=None, max_examples=30)
 @given(group=ids, node=ids, device=ids)
 def test_a_topic_is_parsed_to_what_it_was_made_of(kind: Kind, group: str, node: str, device: str) -> None:
     topic = Topic(kind, group, node, device if kind.of_device else None)
@@ -84,6 +85,7 @@ def test_other_topics_are_refused(topic: str) -> None:
         parse(topic)
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.integers(0, 2**63))
 def test_a_state_is_decoded_to_what_was_encoded(online: bool, timestamp_ms: int) -> None:  # noqa: FBT001
     state = State(online, timestamp_ms)
