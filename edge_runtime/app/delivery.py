@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
 from edge_runtime.app.command_desk import make_desk
+from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.publisher import Publisher
@@ -127,6 +128,7 @@ class Delivery:
             stack.callback(self._publisher.close)
             self.spool.open()
             stack.callback(self.spool.close)
+            self.desk.serve("spool", spool_handlers(self.spool))
             self.desk.open(__version__)
             stack.callback(self.desk.close)
             stack.enter_context(self._group)

@@ -84,10 +84,15 @@ class Replay(Command):
 
 
 class SpoolRequeue(Command):
-    """Make dead letters owed again."""
+    """Make dead letters owed again: those of the inspection, or of one stream, or all."""
 
-    ids: NotRequired[Annotated[list[int], Term("which; all without it", max_items=10_000)]]
+    stream: NotRequired[Annotated[str | None, Term("for example event/system", max_length=TEXT_MAX)]]
+    refusedFor: NotRequired[Annotated[str | None, Term("only those refused for this reason", max_length=TEXT_MAX)]]
     reason: NotRequired[Reason]
+
+
+class SpoolStatus(Command):
+    """Return the figures of the spool."""
 
 
 class ModelUpdate(Command):
