@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,10 +96,10 @@ def what_is_sent_is_what_is_published(
         judge.look(Seen.leaving(message))
         return publish(self, message)
 
-    def judged_init(self: MqttLink, settings: MqttSettings, will: Outgoing | None) -> None:
+    def judged_init(self: MqttLink, settings: MqttSettings, will: Outgoing | None, *more: Any) -> None:
         if will is not None:
             judge.look(Seen.leaving(will))
-        init(self, settings, will)
+        init(self, settings, will, *more)
 
     monkeypatch.setattr(MqttLink, "publish", judged_publish)
     monkeypatch.setattr(MqttLink, "__init__", judged_init)

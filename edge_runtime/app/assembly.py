@@ -7,30 +7,33 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
-from edge_runtime.app.triggers import NO_LINE, trigger_ids
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import BusyError
+from edge_runtime.pipeline.actions import Actions
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.line import Line, Station
 from edge_runtime.pipeline.results import ResultFactory
+from edge_runtime.pipeline.setup import AS_CONFIGURED
 from edge_runtime.pipeline.slot import SlotState
+from edge_runtime.pipeline.snapshots import Snapshots
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ChildSpec, Supervisor
 from edge_runtime.system.ring import Ring
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_runtime.app.plan import LinePlan
-    from edge_runtime.core.command import Command, Reply
-    from edge_runtime.core.result import Counters
+    from edge_runtime.core.command import Reply
+    from edge_runtime.core.result import Counters, RecipeRef
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.line import Sink
     from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.pipeline.setup import Setup
     from edge_runtime.system.service import Stop
 
 logger = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ PRELOAD = (
 )
 ENGINE_NAME = "engine"
 BYTES_PER_PIXEL = 3
+NO_LINE = "no line runs at this moment; ask again"
 FINISH_S = 0.5  # at the end: for cameras to end and for the engine to answer what it has
 
 
@@ -65,10 +69,12 @@ class LineService:
         *,
         cache_dir: Path | None,
         frames_begun: Mapping[str, int] | None = None,
+        setups: Mapping[str, Setup] | None = None,
     ) -> None:
         """Make rings and state machines; nothing is started before ``run``. ``close`` gives everything back.
 
-        ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again.
+        ``frames_begun`` of an earlier line of the same boot keeps its frame ids from being used again. Inspections
+        that commands have set up before begin with their ``setups``.
         """
         self.plan = plan
         self._sink = sink
@@ -87,12 +93,16 @@ class LineService:
         self._reader_fds = {name: ring.reader_fd() for name, ring in self._rings.items()}
         stations = [
             Station(
-                Inspection(item.spec),
-                ResultFactory(item.spec, item.recipe, item.ref, clock=self._clock, random=os.urandom),
+                Inspection(item.spec, (setups or {}).get(item.spec.id, AS_CONFIGURED)),
+                ResultFactory(
+                    item.spec, item.recipe, item.ref, clock=self._clock, random=os.urandom, others=item.others
+                ),
             )
             for item in plan.inspections
         ]
         self.line = Line(self.loop, stations, sink, flight)
+        self.actions = Actions(self.line)
+        self._snapshots = {camera.id: Snapshots(camera.id) for camera in plan.cameras}
         self.engine = EngineLink(plan.slots, self.line, cache_dir=self._cache_dir)
         self.cameras = {
             camera.id: CameraLink(
@@ -103,6 +113,7 @@ class LineService:
                 simulated=camera.simulated,
                 max_pixels=MAX_PIXELS,
                 side_min=SIDE_MIN,
+                snapshots=self._snapshots[camera.id],
             )
             for camera in plan.cameras
         }
@@ -120,28 +131,22 @@ class LineService:
                 name=_camera_name(camera.id),
                 entry=CAMERA_ENTRY,
                 args=camera.arguments(),
-                fds={"ring": self._rings[camera.id].fd},
+                fds={"ring": self._rings[camera.id].fd, "snapshot": self._snapshots[camera.id].fd},
             )
             self._supervisor.spawn(spec, self.cameras[camera.id])
         self.loop.run(stop)
 
-    def trigger(self, command: Command, reply: Reply) -> None:
-        """Ask for the next frame of a triggered inspection (``core.command.Handler``); from any thread.
+    def act(self, run: Callable[[Actions], None], reply: Reply) -> None:
+        """Have ``run`` called in the line's thread, or ``reply`` with why not; from any thread, does not block."""
 
-        Accepted means: a result with the ids follows.
-        """
-        inspection, ids = command.target or "", trigger_ids(command, self._clock, os.urandom)
-
-        def ask() -> None:
+        def turn() -> None:
             if self._over:
                 reply(Answer(Status.UNAVAILABLE, NO_LINE))
-            elif not self.line.trigger(inspection, ids):
-                reply(Answer(Status.UNKNOWN, "there is no such inspection with trigger: mqtt"))
             else:
-                reply(Answer(Status.ACCEPTED, "the result follows", {"jobId": ids.job_id}))
+                run(self.actions)
 
         try:
-            taken = self.loop.post(ask)
+            taken = self.loop.post(turn)
         except BusyError as error:
             reply(Answer(Status.TOO_MANY, str(error)))
         else:
@@ -158,6 +163,8 @@ class LineService:
         self._reader_fds.clear()
         for ring in self._rings.values():
             ring.close()
+        for snapshots in self._snapshots.values():
+            snapshots.close()
 
     def frames_begun(self) -> dict[str, int]:
         """The last frame id by camera."""
@@ -166,6 +173,11 @@ class LineService:
     def counters(self) -> dict[str, Counters]:
         """Counters by inspection."""
         return {name: figures.counters for name, figures in self.line.picture.inspections.items()}
+
+    def recipe(self, inspection: str) -> RecipeRef:
+        """The recipe that judges the next frame of an inspection, as the line's picture has it."""
+        setup = self.line.picture.inspections[inspection].setup
+        return self.line.stations[inspection].factory.ref(setup.recipe)
 
     def models(self) -> dict[str, ModelFacts | None]:
         """What is loaded, by slot; ``None`` for a slot whose model was refused."""

@@ -24,15 +24,16 @@ from edge_runtime.app.assembly import LineService
 from edge_runtime.app.command_desk import LINE
 from edge_runtime.app.delivery import Delivery, delivery_settings
 from edge_runtime.app.leftovers import FlightFiles
+from edge_runtime.app.line_commands import LineCommands
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
-from edge_runtime.control.commands.verbs import TRIGGER
 from edge_runtime.control.health import Health
 from edge_runtime.core.errors import BusyError, ConfigError, EdgeError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.files import LockFile, make_directory
 from edge_runtime.system.notify import Notifier, watchdog_interval_s
+from edge_runtime.system.redact import redact
 from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Wish(Enum):
 
     STOP = "stop"
     RELOAD = "reload"
+    RESTART = "restart"  # of the line alone, with the settings that it has
 
 
 class Control:
@@ -79,6 +81,10 @@ class Control:
         """Ask for a reload; several that nobody has taken yet are one."""
         if self._wishes.empty():
             self._wishes.put(Wish.RELOAD)
+
+    def restart(self) -> None:
+        """Ask for the line to be started anew."""
+        self._wishes.put(Wish.RESTART)
 
     @property
     def stopping(self) -> bool:
@@ -138,8 +144,13 @@ class Daemon:
         *,
         reload: Callable[[], Settings],
         environment: Environment,
+        mask: Callable[[str], str] = redact,
     ) -> None:
-        """Run ``settings``; ``reload`` reads them again and raises ConfigError when they are wrong."""
+        """Run ``settings``; ``reload`` reads them again and raises ConfigError when they are wrong.
+
+        ``mask`` gives back a text of the configuration without secrets.
+        """
+        self._mask = mask
         self._settings = settings
         self._control = control
         self._reload = reload
@@ -171,43 +182,64 @@ class Daemon:
     def _deliver(self, flight: FlightFiles) -> bool:
         """Run lines until delivery's own settings change; return whether to go on with the new ones."""
         wanted = delivery_settings(self._settings)
-        with Delivery(
-            self._settings,
-            self.boot_id,
-            self._clock,
-            flight.recorder,
-            on_acked=self._count_acked,
-            left_s=self._control.left_s,
-        ) as delivery:
+        with (
+            Delivery(
+                self._settings,
+                self.boot_id,
+                self._clock,
+                flight.recorder,
+                on_acked=self._count_acked,
+                left_s=self._control.left_s,
+            ) as delivery,
+            self._line_commands(delivery) as commands,
+        ):
+            delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
             if born is not None:
                 delivery.put(born)
-            running = self._run_line(delivery, flight.recorder)
+            running = self._run_line(delivery, commands, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
-                running = self._run_line(delivery, flight.recorder)
+                running = self._run_line(delivery, commands, flight.recorder)
         self._note_delivered(delivery)
         return running
 
-    def _run_line(self, delivery: Delivery, flight: FlightRecorder) -> bool:
+    def _line_commands(self, delivery: Delivery) -> LineCommands:
+        return LineCommands(
+            self._settings.state_dir,
+            self._clock,
+            tell=delivery.put,
+            show=delivery.show,
+            restart=self._control.restart,
+            mask=self._mask,
+        )
+
+    def _run_line(self, delivery: Delivery, commands: LineCommands, flight: FlightRecorder) -> bool:
         """Run one line until a wish ends it; return whether to go on with the (new) settings."""
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
         cache_dir = _cache_dir(settings)
         with ExitStack() as stack:
-            line = LineService(plan, delivery, flight, cache_dir=cache_dir, frames_begun=self._frames_begun)
+            line = LineService(
+                plan,
+                delivery,
+                flight,
+                cache_dir=cache_dir,
+                frames_begun=self._frames_begun,
+                setups=commands.setups(plan),
+            )
             stack.callback(line.close)
             overview = Overview(line, delivery)
-            delivery.desk.serve(LINE, {TRIGGER: line.trigger})
-            stack.callback(delivery.desk.serve, LINE, {})
+            commands.attach(line, settings)
+            stack.callback(commands.detach)
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
                 group.start(line)
                 group.start(health)
                 self._notifier.send("READY=1")
-                running = self._wait(group, delivery)
+                running = self._wait(group, delivery, commands)
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running and not self._control.stopping  # it may have come since
@@ -221,14 +253,17 @@ class Daemon:
     def _count_acked(self, rows: Sequence[Row]) -> None:
         self._acked += sum(1 for row in rows if row.stream.startswith(RESULT_STREAM))
 
-    def _wait(self, group: ServiceGroup, delivery: Delivery) -> bool:
+    def _wait(self, group: ServiceGroup, delivery: Delivery, commands: LineCommands) -> bool:
         """Wait for a wish; return whether to go on. A failed part ends the wait, its group raises the failure."""
-        while not group.stop.is_set() and not delivery.failed:
+        while not group.stop.is_set() and not delivery.failed and not commands.failed:
             wish = self._control.wait(0.2)
             if wish is Wish.STOP:
                 logger.info("stopping")
                 self._notifier.send("STOPPING=1")
                 return False
+            if wish is Wish.RESTART:
+                logger.info("the line is started anew")
+                return True
             if wish is Wish.RELOAD and self._reloaded(delivery):
                 return True
         return False

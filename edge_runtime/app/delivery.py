@@ -12,10 +12,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from edge_runtime import __version__
+from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.core.result import Event, Result
-from edge_runtime.publish.mqtt.client import MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
+from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.mqtt.publisher import Publisher
 from edge_runtime.publish.payload import Identity
 from edge_runtime.publish.spool.limits import Durability, Policy, SpoolLimits
@@ -43,7 +45,9 @@ SPOOL_FILE = "spool.db"
 COMMANDS = ("cmd/#",)
 NS_PER_MS = 1e6
 MB = 1 << 20
+CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
+PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
 STOP_MIN_S = 1.0  # however late it is: what was put is to be committed
 
@@ -58,15 +62,8 @@ class AckListener(Protocol):
 
 def delivery_settings(settings: Settings) -> tuple[object, ...]:
     """Return what delivery is made of; while it is equal, a reload leaves delivery alone."""
-    return (
-        settings.site,
-        settings.line,
-        settings.edge,
-        settings.mqtt,
-        settings.spool,
-        settings.commands,
-        settings.state_dir,
-    )
+    box = (settings.site, settings.line, settings.edge, settings.state_dir)
+    return (*box, settings.mqtt, settings.spool, settings.commands, *sparkplug.sparkplug_settings(settings))
 
 
 class Delivery:
@@ -87,7 +84,7 @@ class Delivery:
         ``left_s`` tells how many seconds there are for the drain when the block is left.
         """
         self.boot_id = boot_id
-        identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
+        self._identity = identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
             settings.state_dir / SPOOL_FILE,
             identity,
@@ -109,6 +106,7 @@ class Delivery:
             commands=COMMANDS,
         )
         self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
+        self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self._flight = flight
         self._windows: dict[str, Window] = {}
         self._status: StatusFields = {}
@@ -126,6 +124,8 @@ class Delivery:
         """
         with ExitStack() as stack:
             stack.callback(self._publisher.close)
+            if self._sparkplug is not None:
+                stack.callback(self._sparkplug.close)
             self.spool.open()
             stack.callback(self.spool.close)
             self.desk.serve("spool", spool_handlers(self.spool))
@@ -137,6 +137,8 @@ class Delivery:
             self._group.start(self._publisher)
             for service in self.desk.services:
                 self._group.start(service)
+            if self._sparkplug is not None:
+                self._group.start(self._sparkplug)
             self._stack = stack.pop_all()
         return self
 
@@ -168,6 +170,8 @@ class Delivery:
             self.latency(item.inspection).add(item.timings.total)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
+            if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
+                self._sparkplug.set_camera(item.scope, item.kind.removeprefix(CAMERA_EVENT))
         self.spool.put(item)
 
     def latency(self, inspection: str) -> Window:
@@ -190,17 +194,29 @@ class Delivery:
         """Send figures to whoever subscribed to them."""
         self._publisher.put_metrics(document)
 
+    def show(self, camera: str, jpeg: bytes) -> bool:
+        """Send a picture to whoever subscribed to it, once; ``False`` when too much waits for the broker."""
+        topic = self._identity.topic(f"image/{camera}")
+        picture = Outgoing(topic, jpeg, qos=0, expiry_s=PICTURE_EXPIRY_S, content_type="image/jpeg")
+        return self._publisher.post(picture)
+
     def broker(self) -> dict[str, object]:
         """How the connection is, as JSON-able values."""
         stats = self._publisher.stats
         return {
             "state": stats.state,
             "reason": stats.reason,
+            "broker": stats.broker,
             "connects": stats.connects,
             "acked": stats.acked,
             "refused": stats.refused,
             "noSubscribers": stats.no_subscribers,
+            "commandsRefused": stats.commands_refused,
         }
+
+    def sparkplug(self) -> dict[str, object] | None:
+        """How the Sparkplug node is, as JSON-able values; ``None`` without one."""
+        return None if self._sparkplug is None else sparkplug.document(self._sparkplug)
 
     def reasons(self) -> tuple[str, ...]:
         """Why delivery is not as it should be; results wait meanwhile, so this stops nothing."""
@@ -232,8 +248,9 @@ def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = REA
     tls = settings.tls
     secret = settings.password.get_secret_value() if settings.password is not None else None
     return MqttSettings(
-        host=settings.host,
+        host=settings.host.strip("[]"),
         port=settings.port,
+        fallback=tuple(Address.parse(text) for text in settings.fallback),
         client_id=client_id,
         username=settings.username,
         password=secret,
@@ -241,4 +258,6 @@ def mqtt_settings(settings: Mqtt, client_id: str, *, session_expiry_s: int = REA
         keepalive_s=settings.keepalive_s,
         cloudevents=settings.cloudevents,
         session_expiry_s=session_expiry_s,
+        will_delay_s=settings.will_delay_s,
+        require_subscriber=settings.require_subscriber,
     )

@@ -20,7 +20,7 @@ from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
 from edge_runtime.core.errors import UnavailableError
-from edge_runtime.publish.mqtt.client import MqttDial
+from edge_runtime.publish.mqtt.client import Address, MqttDial
 from edge_runtime.publish.mqtt.knock import knock
 from edge_runtime.system.sandbox import landlock_abi
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FREE_MIN_MB = 1024
 LANDLOCK_NETWORK_ABI = 4
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "paho-mqtt", "PyYAML", "pydantic")
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "PyYAML", "pydantic")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -47,6 +47,7 @@ def examine(config: Path | None, environ: Mapping[str, str]) -> list[Finding]:
 
 def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """What is wrong with one part of a configuration keeps nobody from looking at the others."""
+    settings = None
     try:
         settings = load(path, environ=environ).settings
         yield Finding("ok", f"{path} is valid")
@@ -59,7 +60,10 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     except InvalidConfigError:
         return  # it was said
     yield from _state_dir(part.state_dir)
-    yield from _broker(part.mqtt.host, part.mqtt.port)
+    listening = list(_broker(part.mqtt.host, part.mqtt.port))
+    yield from listening
+    if settings is not None and (settings.mqtt.fallback or all(one.level == "ok" for one in listening)):
+        yield from ask_brokers(settings)
 
 
 def _wanted_devices(settings: Settings) -> Iterator[Finding]:
@@ -79,16 +83,18 @@ def _wanted_devices(settings: Settings) -> Iterator[Finding]:
             yield Finding("fail", what, f"see what is said about the {device} above, or write  device: cpu")
 
 
-def ask_broker(settings: Settings) -> Finding:
-    """Connect as the daemon does and take leave; under another client id, so that a running daemon is left alone."""
+def ask_brokers(settings: Settings) -> Iterator[Finding]:
+    """Connect to each as the daemon does and take leave; under another client id, to leave a running daemon alone."""
     client_id = f"{settings.client_id}-check-{os.getpid()}"
     mqtt = replace(mqtt_settings(settings.mqtt, client_id), session_expiry_s=0)
     name = "without a user name" if mqtt.username is None else f"as {mqtt.username}"
-    try:
-        knock(MqttDial(mqtt))
-    except UnavailableError as error:
-        return Finding("fail", error.message, error.help or "")
-    return Finding("ok", f"the broker at {mqtt.host}:{mqtt.port} takes this box in, {name}")
+    for address in (Address(mqtt.host, mqtt.port), *mqtt.fallback):
+        try:
+            knock(MqttDial(replace(mqtt, host=address.host, port=address.port, fallback=())))
+        except UnavailableError as error:
+            yield Finding("fail", error.message, error.help or "")
+        else:
+            yield Finding("ok", f"the broker at {address} takes this box in, {name}")
 
 
 def _python() -> Iterator[Finding]:

@@ -68,7 +68,7 @@ class Overview:
                     "camera": item.spec.camera,
                     "model": item.spec.slot,
                     "deadline_ms": item.spec.deadline_ms,
-                    "recipe": {"id": item.ref.id, "version": item.ref.version, "hash": item.ref.hash},
+                    "recipe": asdict(self._line.recipe(item.spec.id)),
                 }
                 for item in plan.inspections
             },
@@ -97,6 +97,7 @@ class Overview:
             "inspections": {name: self._inspection(name, figures) for name, figures in picture.inspections.items()},
             "spool": asdict(self._delivery.spool.stats()),
             "broker": self._delivery.broker(),
+            "sparkplug": self._delivery.sparkplug(),
             "commands": self._delivery.desk.figures(),
         }
 
@@ -111,6 +112,9 @@ class Overview:
             "inFlight": counters.in_flight,
             "droppedBy": figures.dropped_by,
             "failedBy": figures.failed_by,
+            "paused": figures.setup.paused,
+            "recipe": self._line.recipe(name).id,
+            "productId": figures.setup.product_id,
             "latency_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
         }
 

@@ -14,6 +14,8 @@ from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.slot import SlotSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
     from edge_runtime.config.schema import Rule as RuleSettings
@@ -58,11 +60,12 @@ class CameraPlan:
 
 @dataclass(frozen=True, slots=True)
 class InspectionPlan:
-    """One inspection with its recipe and that recipe's identity."""
+    """One inspection with its recipe and that recipe's identity, and the ``others`` that a command may choose."""
 
     spec: InspectionSpec
     recipe: Recipe
     ref: RecipeRef
+    others: tuple[tuple[Recipe, RecipeRef], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,11 @@ def plan_line(settings: Settings, *, cpus: int) -> LinePlan:
         slots=_slots(settings, cpus),
         inspections=tuple(
             plan_inspection(
-                name, inspection, settings.cameras[inspection.camera], _in_engine(settings, inspection.camera)
+                name,
+                inspection,
+                settings.cameras[inspection.camera],
+                _in_engine(settings, inspection.camera),
+                settings.recipes.values(),
             )
             for name, inspection in settings.inspections.items()
         ),
@@ -97,9 +104,15 @@ def every_slots(queue: int, workers: int = LATENCY_WORKERS) -> int:
     return queue + workers
 
 
-def plan_inspection(name: str, inspection: Inspection, camera: Camera, in_engine: int) -> InspectionPlan:
-    """Translate one inspection of a camera of which ``in_engine`` frames are judged at a time."""
+def plan_inspection(
+    name: str, inspection: Inspection, camera: Camera, in_engine: int, recipes: Iterable[RecipeSettings] = ()
+) -> InspectionPlan:
+    """Translate one inspection of a camera of which ``in_engine`` frames are judged at a time.
+
+    It may be judged by any of ``recipes``, which have names; commands see to it that its model can meet them.
+    """
     recipe, capture = _recipe(inspection.recipe), Capture(camera.capture)
+    others = (_recipe(one) for one in recipes if one.id != recipe.id)
     return InspectionPlan(
         spec=InspectionSpec(
             id=name,
@@ -113,6 +126,7 @@ def plan_inspection(name: str, inspection: Inspection, camera: Camera, in_engine
         ),
         recipe=recipe,
         ref=recipe_ref(recipe),
+        others=tuple((one, recipe_ref(one)) for one in others),
     )
 
 

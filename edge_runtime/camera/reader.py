@@ -1,7 +1,8 @@
 """The process ``camera/<id>``: opens one source, decodes straight into the shared ring, says what happened, for ever.
 
 Arguments (``ReaderArgs``): ``{"camera": "top", "source": "rtsp://...", "capture": "latest" | "every", "fps": 10 | null,
-"stall_s": 2.0, "max_pixels": 40000000}``, or ``"files": [...]`` in place of ``"source"``; descriptors ``{"ring": N}``.
+"stall_s": 2.0, "max_pixels": 40000000}``, or ``"files": [...]`` in place of ``"source"``; descriptors ``{"ring": N}``
+and, for pictures that people ask for, ``{"snapshot": N}``.
 
 Every captured frame gets an id and ends in exactly one message: ``frame``, ``bad_frame`` or ``dropped``; a frame whose
 id was taken and whose process died is found torn by the owner of the ring. One thread does everything; each step is
@@ -24,6 +25,7 @@ from edge_runtime.camera.network import unavailable
 from edge_runtime.camera.opencv import prepare
 from edge_runtime.camera.pacing import Pacer, RateLimit
 from edge_runtime.camera.pulse import Pulse
+from edge_runtime.camera.snapshot import Newest, Snapshots
 from edge_runtime.camera.source import (
     BACKOFF_DENIED_S,
     BACKOFF_S,
@@ -83,6 +85,7 @@ class Reader:
         self._args = args
         self._source = source
         self._ring = ring
+        self._snapshots = Snapshots(context.socket, ring, context.fds.get("snapshot"), fresh_s=args.stall_s)
         self._announce = Announcer(context.socket)
         self._backoff = Backoff()
         self._stall = StallDetector(args.stall_s)
@@ -118,6 +121,7 @@ class Reader:
                 raise
         finally:
             self._source.close()
+            self._snapshots.close()
             self._pulse.stop()
 
     def _session(self) -> bool:
@@ -266,6 +270,7 @@ class Reader:
         self._announce.frame(
             frame_id, ref, shape, utc_ns=utc_ns, mono_ns=arrived_ns, read_ms=read_ms, origin=arrival.origin
         )
+        self._snapshots.offer(Newest(frame_id, ref, shape, utc_ns, arrived_ns))
 
     def _shape_changed(self, width: int, height: int) -> None:
         before, self._shape = self._shape, (width, height)
@@ -310,6 +315,9 @@ class Reader:
             return
         if message.get("op") == "stop":
             raise Stopped
+        if message.get("op") == "snapshot":
+            self._snapshots.ask(message)
+            return
         logger.warning("camera %s does not know the message %r", self._args.camera, message.get("op"))
 
 

@@ -95,7 +95,7 @@ def _wish(args: argparse.Namespace) -> tuple[MqttSettings, Wish]:
     if args.host is not None:
         if args.box is None:
             raise DataError("command.box", "--host needs --box", help="--box SITE/LINE/EDGE names the box to ask")
-        settings, root, box, user = MqttSettings(args.host, args.port, name), args.topic_root, args.box, None
+        settings, root, box, user = MqttSettings(args.host, args.port, client_id=name), args.topic_root, args.box, None
     else:
         part = load_part(
             find_config(args.config, os.environ),

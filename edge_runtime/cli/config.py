@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from edge_runtime.config.loader import Loaded
     from edge_runtime.config.tree import Origin
 
 INITIAL: Final = """\
@@ -76,6 +75,7 @@ def _show(args: argparse.Namespace) -> int:
 
     from edge_runtime.config.loader import find_config, load  # noqa: PLC0415 - as above
     from edge_runtime.config.report import InvalidConfigError  # noqa: PLC0415 - as above
+    from edge_runtime.config.shown import shown  # noqa: PLC0415 - as above
     from edge_runtime.system.redact import redact  # noqa: PLC0415 - as above
 
     try:
@@ -84,7 +84,7 @@ def _show(args: argparse.Namespace) -> int:
         print(error.report(), end="", file=sys.stderr)
         return error.exit_code
     secrets = sorted(loaded.secrets, key=len, reverse=True)
-    values = _masked(_values(loaded), lambda text: redact(text, secrets))
+    values = shown(loaded.settings, lambda text: redact(text, secrets))
     if args.json:
         origins = {path: str(origin) for path, origin in loaded.origins.items()}
         print(json.dumps({"settings": values, "origins": origins}))
@@ -92,22 +92,6 @@ def _show(args: argparse.Namespace) -> int:
         for line in _lines(values, loaded.origins, "", ""):
             print(line)
     return 0
-
-
-def _values(loaded: Loaded) -> Mapping[str, object]:
-    values: Mapping[str, object] = loaded.settings.model_dump(mode="json")
-    return values
-
-
-def _masked(values: Mapping[str, object], mask: Callable[[str], str]) -> dict[str, object]:
-    def masked(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: masked(inside) for name, inside in value.items()}
-        if isinstance(value, list):
-            return [masked(inside) for inside in value]
-        return mask(value) if isinstance(value, str) else value
-
-    return {name: masked(value) for name, value in values.items()}
 
 
 def _lines(values: Mapping[str, object], origins: Mapping[str, Origin], path: str, indent: str) -> list[str]:

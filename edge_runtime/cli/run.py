@@ -27,12 +27,16 @@ def run(args: argparse.Namespace) -> int:
     from edge_runtime.app.daemon import Control, Daemon, Environment  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.config.loader import find_config, load  # noqa: PLC0415
     from edge_runtime.system.logs import configure  # noqa: PLC0415
+    from edge_runtime.system.redact import Redactor  # noqa: PLC0415
 
     sys.setswitchinterval(0.0005)  # the default of 5 ms is what a waiting thread can lose to a busy one (engine.md 4)
     path = find_config(args.config, os.environ)
+    redactor = Redactor()
 
     def read() -> Settings:
         loaded = load(path, environ=os.environ)
+        for secret in loaded.secrets:
+            redactor.register(secret)
         log = loaded.settings.log
         journal = "JOURNAL_STREAM" in os.environ
         configure(style=log.format, level=log.level, journal=journal, secrets=loaded.secrets)
@@ -42,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: control.stop())
     signal.signal(signal.SIGINT, lambda *_: control.stop())
     signal.signal(signal.SIGHUP, lambda *_: control.reload())
-    daemon = Daemon(read(), control, reload=read, environment=Environment.of(os.environ))
+    environment = Environment.of(os.environ)
+    daemon = Daemon(read(), control, reload=read, environment=environment, mask=redactor.redact)
     try:
         daemon.run()
     except ExceptionGroup as failures:

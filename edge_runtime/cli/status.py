@@ -77,8 +77,8 @@ def _print(document: dict[str, object]) -> None:
         if isinstance(section, dict):
             for name, facts in section.items():
                 print(f"{title[:-1]:11} {name:24} {_line(facts)}")
-    for title in ("spool", "broker"):
-        if title in document:
+    for title in ("spool", "broker", "sparkplug"):
+        if document.get(title) is not None:
             print(f"{title:11} {'':24} {_line(document[title])}")
 
 

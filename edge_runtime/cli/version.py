@@ -12,7 +12,7 @@ from edge_runtime import __version__
 if TYPE_CHECKING:
     import argparse
 
-PARTS = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "paho-mqtt", "PyYAML", "pydantic")
+PARTS = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "PyYAML", "pydantic")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 Loc = tuple[str | int, ...]
 ENTRIES_LIMIT = 256  # more are refused anyway, and comparing names is slow
+DEFAULT_RECIPE = "default"
 RESERVED = "system"  # event/system is about the box itself
 
 
@@ -52,14 +53,16 @@ def suggestion(word: str, known: Sequence[str]) -> str | None:
 
 def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
     """Check ``data`` after ``complete``; what has the wrong type or far too many entries is left to validation."""
-    if any(len(section(data, name)) > ENTRIES_LIMIT for name in ("cameras", "models", "inspections")):
+    if any(len(section(data, name)) > ENTRIES_LIMIT for name in ("cameras", "models", "inspections", "recipes")):
         return ()
     return (
         *_reserved(data),
         *_no_judge(data),
+        *_recipes(data),
         *_inspections(data),
         *_models(data),
         *_mqtt(data),
+        *_sparkplug(data),
         *_cameras(data),
     )
 
@@ -112,7 +115,7 @@ def _inspections(data: Mapping[str, object]) -> Iterator[Mistake]:
         camera = inspection.get("camera")
         used.add(camera if isinstance(camera, str) else None)
         yield from _trigger((*at, "trigger"), inspection.get("trigger"))
-        yield from _recipe((*at, "recipe"), section(inspection, "recipe"))
+        yield from _recipe_of((*at, "recipe"), inspection.get("recipe"), section(data, "recipes"))
     cameras = section(data, "cameras")
     if used and used <= cameras.keys():  # with a misspelt one, its camera would seem unused
         for camera in cameras:
@@ -145,6 +148,30 @@ def _trigger(at: Loc, trigger: object) -> Iterator[Mistake]:
     elif kind != "interval" and trigger.get("interval_ms") is not None:
         message = f"a trigger of kind {kind} has no interval_ms"
         yield Mistake((*at, "interval_ms"), "config.conflict", message, "write one of the two")
+
+
+def _recipe_of(at: Loc, recipe: object, named: Mapping[str, object]) -> Iterator[Mistake]:
+    if isinstance(recipe, str):  # what has a recipe of that name is it by now (`complete`)
+        close = suggestion(recipe, list(named))
+        configured = f"configured: {', '.join(named)}" if named else "write it below recipes, or here as a map"
+        way_out = f"did you mean {close}?" if close else configured
+        yield Mistake(at, "config.unknown_recipe", f'there is no recipe named "{recipe[:64]}"', way_out)
+    elif isinstance(recipe, Mapping):
+        yield from _recipe(at, recipe)
+        name = recipe.get("id", DEFAULT_RECIPE)
+        if isinstance(name, str) and name in named and named[name] != recipe:
+            message = f'the id "{name[:64]}" belongs to another recipe, one of recipes'
+            yield Mistake(
+                (*at, "id"), "config.conflict", message, f"give it an id of its own, or write  recipe: {name}"
+            )
+
+
+def _recipes(data: Mapping[str, object]) -> Iterator[Mistake]:
+    for name, recipe in entries(data, "recipes"):
+        yield from _recipe(("recipes", name), recipe)
+        if recipe.get("id", name) != name:
+            message = f'the id of a recipe is its name, "{name}"'
+            yield Mistake(("recipes", name, "id"), "config.conflict", message, "remove id, or rename the recipe")
 
 
 def _recipe(at: Loc, recipe: Mapping[str, object]) -> Iterator[Mistake]:
@@ -213,10 +240,35 @@ def _mqtt(data: Mapping[str, object]) -> Iterator[Mistake]:
     if mqtt.get("password") is not None and mqtt.get("password_file") is not None:
         message = "password and password_file exclude each other"
         yield Mistake(("mqtt", "password"), "config.conflict", message, "keep password_file")
-    tls = section(mqtt, "tls")
+    yield from _tls(("mqtt", "tls"), section(mqtt, "tls"))
+
+
+def _tls(at: Loc, tls: Mapping[str, object]) -> Iterator[Mistake]:
     for there, missing in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if tls.get(there) is not None and tls.get(missing) is None:
-            yield Mistake(("mqtt", "tls", there), "config.conflict", f"{there} needs {missing} beside it")
+            yield Mistake((*at, there), "config.conflict", f"{there} needs {missing} beside it")
+
+
+def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
+    if not isinstance(data.get("sparkplug"), Mapping):
+        return
+    sparkplug = section(data, "sparkplug")
+    yield from _tls(("sparkplug", "tls"), section(sparkplug, "tls"))
+    if sparkplug.get("password") is not None and sparkplug.get("username") is None:
+        message = "password has no username beside it"
+        yield Mistake(("sparkplug", "password"), "config.conflict", message, "write both or none")
+    written = sparkplug.get("servers")
+    servers = list(written) if isinstance(written, (list, tuple)) else []
+    for index, server in enumerate(servers):
+        if server in servers[:index]:
+            message = f'"{str(server)[:64]}" stands there twice'
+            yield Mistake(("sparkplug", "servers", index), "config.conflict", message, "name each broker once")
+    seen: dict[str, str] = {}
+    for name in section(data, "inspections"):
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            message = f'"{name[:64]}" and "{other[:64]}" differ only in case, which some Sparkplug hosts cannot tell'
+            way_out = "give one of them another name"
+            yield Mistake(("inspections", name), "config.case", message, way_out, warning=True)
 
 
 def _cameras(data: Mapping[str, object]) -> Iterator[Mistake]:

@@ -11,6 +11,8 @@ SPREAD_LIMIT = 10_000  # values; 64 cameras are allowed, and more is a bomb that
 def complete(data: Mapping[str, object]) -> dict[str, object]:
     """Return a copy with ``defaults`` spread over the cameras, default inspections and the port that goes with TLS.
 
+    A recipe that an inspection names is put in the place of its name; its id is its name.
+
     Applying it twice changes nothing. What has the wrong type is passed on untouched, for validation to find.
     """
     completed = dict(data)
@@ -22,6 +24,13 @@ def complete(data: Mapping[str, object]) -> dict[str, object]:
         inspections = _inspections(data, list(cameras))
         if inspections is not None:
             completed["inspections"] = inspections
+    recipes = data.get("recipes")
+    if isinstance(recipes, Mapping):
+        named = {name: {"id": name, **one} if isinstance(one, Mapping) else one for name, one in recipes.items()}
+        completed["recipes"] = named
+        written = completed.get("inspections")
+        if isinstance(written, Mapping):
+            completed["inspections"] = {name: _with_recipe(one, named) for name, one in written.items()}
     mqtt = data.get("mqtt")
     if isinstance(mqtt, Mapping) and "port" not in mqtt and (mqtt.get("tls") is True or _is_map(mqtt.get("tls"))):
         completed["mqtt"] = {**mqtt, "port": TLS_PORT}
@@ -56,3 +65,10 @@ def _inspection(name: str, inspection: object, cameras: list[str], only_model: s
     if "model" not in filled and only_model is not None:
         filled["model"] = only_model
     return filled
+
+
+def _with_recipe(inspection: object, recipes: Mapping[str, object]) -> object:
+    if not isinstance(inspection, Mapping):
+        return inspection
+    name = inspection.get("recipe")
+    return {**inspection, "recipe": recipes[name]} if isinstance(name, str) and name in recipes else inspection

@@ -9,10 +9,11 @@ from pydantic import BeforeValidator, Field, SecretStr
 from edge_runtime.config.section import Section
 from edge_runtime.config.types import (
     ClientId,
+    Endpoint,
     Host,
-    Id,
     PathSetting,
     Shorthand,
+    SparkplugId,
     Text,
     TopicRoot,
 )
@@ -41,6 +42,9 @@ class Mqtt(Section):
 
     host: Host = Field(default="127.0.0.1", description="name or address of the broker")
     port: int = Field(default=1883, ge=1, le=65535, description="TCP port of the broker; 8883 when tls is on")
+    fallback: Annotated[tuple[Endpoint, ...], Field(max_length=8)] = Field(
+        default=(), description="brokers to try in this order when the first one cannot be had, each HOST:PORT"
+    )
     tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true, false")] = Field(
         default=None, description="true, or a map with ca_file, cert_file, key_file; false is plain TCP"
     )
@@ -57,6 +61,16 @@ class Mqtt(Section):
     client_id: ClientId | None = Field(default=None, description="MQTT client id; by default SITE-LINE-EDGE")
     session_expiry_s: int = Field(
         default=2, ge=0, le=0xFFFFFFFF, description="seconds for which the broker keeps our session without us"
+    )
+    will_delay_s: int = Field(
+        default=2,
+        ge=0,
+        le=3600,
+        description="seconds before the broker says that we are lost, at most session_expiry_s: no alarm for a flap",
+    )
+    require_subscriber: bool = Field(
+        default=False,
+        description="keep results while the broker says that nobody subscribes to them (reason code 16)",
     )
 
 
@@ -90,6 +104,30 @@ class Spool(Section):
 
 
 class Sparkplug(Section):
-    """Sparkplug B on a second connection."""
+    """Sparkplug B 3.0 on a second connection; what is left out is as in mqtt."""
 
-    group: Id = Field(description="Sparkplug group id")
+    group: SparkplugId = Field(description="Sparkplug group id")
+    node: SparkplugId | None = Field(default=None, description="Sparkplug edge node id; by default edge")
+    primary_host: SparkplugId | None = Field(
+        default=None, description="host id of the application without which nothing is sent, only kept"
+    )
+    servers: Annotated[tuple[Endpoint, ...], Field(max_length=16)] = Field(
+        default=(), description="HOST:PORT of each broker, tried in this order; by default those of mqtt"
+    )
+    tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true")] = Field(
+        default=None, description="as mqtt.tls, for a connection of its own kind"
+    )
+    username: Text | None = Field(default=None, description="user name at the brokers, if it is not that of mqtt")
+    password: SecretStr | None = Field(
+        default=None, min_length=1, max_length=1024, description="of username; better  !secret NAME"
+    )
+    client_id: ClientId | None = Field(
+        default=None, description="MQTT client id; by default that of mqtt with -sparkplug behind it"
+    )
+    commands: bool = Field(
+        default=True, description="whether devices take commands (DCMD): trigger, pause, resume and choice of recipe"
+    )
+    datatype_in_data: bool = Field(
+        default=False, description="repeat datatypes in every message, for hosts that cannot do without"
+    )
+    result_json: bool = Field(default=False, description="send the whole result as a metric, too")

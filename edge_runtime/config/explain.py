@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GOT_LIMIT: Final = 40  # characters of a wrong value that are repeated
 SECRET_WORDS: Final = ("password", "passwort", "kennwort", "passphrase")  # an unknown key may be any of them, misspelt
 SUGGESTIONS_LIMIT: Final = 50  # unknown keys that get a suggestion; the comparison is slow
+_RECIPE_STEPS: Final = 3  # inspections.ID.recipe
 _KEY_STEP: Final = "[key]"  # pydantic's mark for "the key itself is wrong"
 _WITH_UNIT: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*[A-Za-z%\N{MICRO SIGN}][A-Za-z/]*")
 _LEADING_ZERO: Final = re.compile(r"-?0[0-9]+")
@@ -64,7 +65,14 @@ class Spot:
 
 
 def find(root: Node, loc: Loc) -> Spot:
-    """Follow ``loc`` through the tree; camera settings that were not written there are looked up in ``defaults``."""
+    """Follow ``loc`` through the tree, to where a setting was really written.
+
+    Camera settings that were not written there are looked up in ``defaults``, those of a named recipe in ``recipes``.
+    """
+    if len(loc) > _RECIPE_STEPS and (loc[0], loc[2]) == ("inspections", "recipe"):
+        named = _walk(root, loc[:_RECIPE_STEPS]).node
+        if named is not None and isinstance(named.value, str):
+            return _walk(root, ("recipes", named.value, *loc[_RECIPE_STEPS:]))
     spot = _walk(root, loc)
     if spot.node is None and not spot.broken and len(loc) > 2 and loc[0] == "cameras":  # noqa: PLR2004 - cameras.ID.SETTING
         inherited = _walk(root, ("defaults", *loc[2:]))

@@ -278,6 +278,8 @@ class _Load:
         """Collect secrets that stand in the settings themselves."""
         if settings.mqtt.password is not None:
             self._secrets.add(settings.mqtt.password.get_secret_value())
+        if settings.sparkplug is not None and settings.sparkplug.password is not None:
+            self._secrets.add(settings.sparkplug.password.get_secret_value())
         for camera in settings.cameras.values():
             user_info = re.match(r"[a-z]+://([^/?#]*)@", camera.source.location)
             if user_info and ":" in user_info[1]:

@@ -34,7 +34,7 @@ class Part:
 
     @property
     def box(self) -> tuple[str, str, str]:
-        """Site, line, edge."""
+        """Site, line and edge."""
         return self.settings.site, self.settings.line, self.settings.edge
 
 

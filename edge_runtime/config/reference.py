@@ -26,6 +26,8 @@ def json_schema() -> dict[str, Any]:
     parts["Inspection"]["properties"]["trigger"]["anyOf"] = [words, {"$ref": "#/$defs/Trigger"}]
     parts["Inspection"]["properties"]["trigger"].pop("$ref")
     parts["Inspection"]["properties"]["trigger"]["default"] = "continuous"
+    recipe = parts["Inspection"]["properties"]["recipe"]
+    recipe["anyOf"] = [{"type": "string", "minLength": 1, "maxLength": 64}, {"$ref": recipe.pop("$ref")}]
     parts["Mqtt"]["properties"]["tls"]["anyOf"].append({"type": "boolean"})
     for part in (schema, *parts.values()):
         for name, value in part.get("properties", {}).items():

@@ -185,6 +185,16 @@ class Recipe(Section):
     )
 
 
+_RECIPE_WORDS = "the name of one of recipes, or a map with id, version, not_ok, region"
+
+
+def _recipe(value: object) -> object:
+    if isinstance(value, str):  # a name of one of ``recipes`` was replaced by it (``complete``)
+        message = f'must be the name of one of recipes or a map, got "{value[:40]}"'
+        raise refuse("config.unknown_recipe", message, "for example  recipe: part-a")
+    return value
+
+
 class Inspection(Section):
     """A camera, a model and a recipe: what has results, topics and counters of its own."""
 
@@ -199,7 +209,9 @@ class Inspection(Section):
     deadline_ms: int = Field(
         default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
     )
-    recipe: Recipe = Field(default=Recipe(), description="what makes a part not OK")
+    recipe: Annotated[
+        Recipe, BeforeValidator(_recipe), Shorthand("the name of one of recipes"), Expect(_RECIPE_WORDS)
+    ] = Field(default=Recipe(), description="what makes a part not OK: a map, or the name of one of recipes")
 
 
 class Engine(Section):
@@ -259,12 +271,16 @@ class Settings(Section):
     )
     cameras: Annotated[Mapping[Id, Camera], Field(min_length=1, max_length=64)] = Field(description="cameras by name")
     models: Annotated[Mapping[Id, Model], Field(min_length=1, max_length=64)] = Field(description="models by name")
+    recipes: Annotated[Mapping[Id, Recipe], Field(max_length=64)] = Field(
+        default_factory=dict,
+        description="recipes by name, for several inspections or for parts that take turns: a command chooses one",
+    )
     inspections: Annotated[Mapping[Id, Inspection], Field(max_length=256)] = Field(
         description="what is judged; by default every camera by the only model", default_factory=dict
     )
     engine: Engine = Field(default=Engine(), description="how inference shares the processor")
     log: Log = Field(default=Log(), description="what is written to stderr")
-    sparkplug: Sparkplug | None = not_yet("Sparkplug B", description="Sparkplug B on a second connection")
+    sparkplug: Sparkplug | None = Field(default=None, description="Sparkplug B on a second connection")
     registry: Registry | None = not_yet("model registries", description="where model releases come from")
     http: Http = Field(default=Http(), description="the local status server")
     state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")

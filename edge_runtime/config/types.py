@@ -103,6 +103,19 @@ Listen = Annotated[
     StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
     Expect("HOST:PORT, for example 127.0.0.1:8080"),
 ]
+Endpoint = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252}):"
+        r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+    ),
+    Expect("HOST:PORT, for example broker-2.plant:8883"),
+]
+SparkplugId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^+#/$\x00-\x20\x7f]([^+#/\x00-\x1f\x7f]{0,62}[^+#/\x00-\x20\x7f])?$"),
+    Expect("a name of 1 to 64 characters without +, # and /"),
+]
 TopicRoot = Annotated[
     str,
     StringConstraints(pattern=r"^[^+#$/\x00-\x20][^+#/\x00-\x1f]*(/[^+#/\x00-\x1f]+)*$", max_length=128),

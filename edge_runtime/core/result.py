@@ -59,6 +59,7 @@ class Failure(Enum):
     INVALID_OUTPUT = "invalid_output"  # model answered NaN, boxes outside, unknown class
     NO_MODEL = "no_model"  # the slot has no loaded engine
     SHUTDOWN = "shutdown"  # daemon was told to stop before the verdict
+    ABORTED = "aborted"  # a reset ended the attempt; the state of its result is `ABORTED`, too
 
 
 class Drop(Enum):
@@ -68,6 +69,7 @@ class Drop(Enum):
     STALE = "stale"  # picture from before a stall
     RATE = "rate"  # above the configured fps
     UNTRIGGERED = "untriggered"  # no trigger asked for it
+    PAUSED = "paused"  # its inspection was paused by a command: explicitly not judged
     NO_SLOT = "no_slot"  # every ring slot was in use
     TORN = "torn"  # camera process died before it announced the frame
     STOPPED = "stopped"  # daemon stopped before it was dispatched

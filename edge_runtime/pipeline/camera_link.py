@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame
 from edge_runtime.core.result import Drop, Failure
@@ -13,7 +14,10 @@ from edge_runtime.pipeline import wire
 from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_runtime.core.frame import SlotRef
+    from edge_runtime.pipeline.snapshots import Shot, Snapshots
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.process import Child, ExitCause
     from edge_runtime.system.ring import Ring
@@ -72,6 +76,7 @@ class CameraLink:
         simulated: bool,
         max_pixels: int,
         side_min: int = 1,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """Read frames of ``camera`` from ``ring``, whose owner stays the caller.
 
@@ -88,9 +93,16 @@ class CameraLink:
         self._simulated = simulated
         self._max_pixels = max_pixels
         self._side_min = side_min
+        self._snapshots = snapshots
+        self._child: Child | None = None
         self._holds: dict[SlotRef, int] = {}
         self._settled_up_to = ring.frames_begun  # every id up to this one was announced
         self._ahead: set[int] = set()  # announced ids above it
+
+    @property
+    def last_begun(self) -> int:
+        """The id of the last frame that the camera began: exact, or, if it tells nonsense, one that can be."""
+        return min(max(self.ring.frames_begun, self._settled_up_to), self._settled_up_to + TORN_MAX)
 
     def hold(self, slot: SlotRef) -> None:
         """Keep a slot from being reused until a matching ``release``."""
@@ -105,8 +117,20 @@ class CameraLink:
             del self._holds[slot]
             self.ring.release(slot)
 
+    def snapshot(
+        self, until_mono_ns: int, max_width: int | None, done: Callable[[Shot | Answer], None]
+    ) -> Callable[[], None]:
+        """Ask for the newest picture; ``done`` gets it once. Call what this returns when it takes too long."""
+        snapshots = self._snapshots
+        if snapshots is None:
+            done(Answer(Status.UNAVAILABLE, f"camera {self.camera} makes no pictures"))
+            return lambda: None
+        number = snapshots.ask(self._child, until_mono_ns, max_width, done)
+        return lambda: snapshots.expire(number)
+
     def on_started(self, child: Child) -> None:
         """Note the new process."""
+        self._child = child
         self.alive = True
         self.restarts = child.restarts
         self._set_state(CameraState("connecting", "starting", "", child.started_mono_ns))
@@ -122,7 +146,9 @@ class CameraLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Account what the dead process began and never announced, and take its slots back."""
         del child
-        self.alive = False
+        self.alive, self._child = False, None
+        if self._snapshots is not None:
+            self._snapshots.on_exited()
         begun = self.ring.frames_begun
         if not 0 <= begun - self._settled_up_to - len(self._ahead) <= TORN_MAX:
             # the counter is the child's word; one that makes no sense is not believed, and not looped over
@@ -166,6 +192,8 @@ class CameraLink:
                 self._set_state(
                     CameraState(state, wire.text(message, "reason", ""), wire.text(message, "detail", ""), now)
                 )
+            case "snapshot" if self._snapshots is not None:
+                self._snapshots.on_message(message, max_pixels=self._max_pixels)
             case _:
                 raise DataError("child.message", f"unknown camera message {wire.text(message, 'op')!r}")
 

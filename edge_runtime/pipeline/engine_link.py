@@ -14,7 +14,7 @@ from edge_runtime.system.process import ExitKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_runtime.pipeline.inspection import Verdict
+    from edge_runtime.pipeline.attempt import Verdict
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.system.process import Child, ExitCause
 
@@ -101,6 +101,12 @@ class EngineLink:
         if self._child is None or not self._deliver(self._child, message):
             raise UnavailableError("engine.absent", "the engine process is not running")
 
+    def retry(self, slot: ModelSlot) -> None:
+        """Load a model again that was refused: now, or when there is an engine process."""
+        slot.on_engine_started(anew=True)
+        if self._child is not None:
+            self._load(self._child, slot)
+
     def check(self, now_ns: int) -> None:
         """Kill the process when a frame has been in it for too long; ``on_exited`` settles its frames."""
         for slot in self.slots.values():
@@ -116,20 +122,7 @@ class EngineLink:
         for slot in self.slots.values():
             if slot.state is SlotState.FAILED:
                 continue
-            spec = slot.spec
-            slot.on_engine_started()
-            load = {
-                "op": "load",
-                "slot": spec.id,
-                "path": spec.path,
-                "device": spec.device,
-                "backend": spec.backend,
-                "workers": spec.workers,
-                "threads": spec.threads,
-                "streams": spec.streams,
-                "cache_dir": self._cache_dir,
-            }
-            if not self._deliver(child, load):
+            if not self._load(child, slot):
                 return
 
     def on_message(self, child: Child, message: dict[str, object]) -> None:
@@ -155,6 +148,22 @@ class EngineLink:
                 self._listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
             if cause.kind is not ExitKind.RETIRED and slot.state is not before:
                 self._listener.on_slot_changed(slot)
+
+    def _load(self, child: Child, slot: ModelSlot) -> bool:
+        spec = slot.spec
+        slot.on_engine_started()
+        load = {
+            "op": "load",
+            "slot": spec.id,
+            "path": spec.path,
+            "device": spec.device,
+            "backend": spec.backend,
+            "workers": spec.workers,
+            "threads": spec.threads,
+            "streams": spec.streams,
+            "cache_dir": self._cache_dir,
+        }
+        return self._deliver(child, load)
 
     def _loading(self) -> ModelSlot | None:
         """Return what the process was loading: models are loaded one after the other, in the order of the messages."""

@@ -15,24 +15,26 @@ watermark (`pipeline.flight`). Dropped frames have no result and are counted at 
 Silence is bounded: a frame waits or is in flight for at most the deadline. When newer frames keep replacing the
 waiting one (`latest`), the time of the first of them counts, so an engine that is away still yields a NotDecidable
 result every deadline.
+
+Commands change its `Setup` between two frames (`pipeline.setup`). A trigger keeps the setup of the moment it was asked
+for, so that the frame which answers it is judged by the recipe that its caller knew.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.result import Counters, Drop, Failure
+from edge_runtime.pipeline.attempt import NS_PER_MS, Asked, Attempt, Refusal, Settled, TriggerIds, Verdict, allowed
+from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup, SetupHistory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_runtime.core.frame import Frame
-    from edge_runtime.core.result import Prediction
-
-NS_PER_MS = 1_000_000
 
 
 class Capture(Enum):
@@ -40,17 +42,6 @@ class Capture(Enum):
 
     LATEST = "latest"
     EVERY = "every"
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerIds:
-    """Who asked for a triggered frame; copied into its result."""
-
-    job_id: str | None = None
-    part_id: str | None = None
-    meas_id: str | None = None
-    product_id: str | None = None
-    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,56 +69,6 @@ class InspectionSpec:
     on_trigger: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the engine answered for one frame; milliseconds of its stages, and the device that really ran.
-
-    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`.
-    """
-
-    predictions: tuple[Prediction, ...]
-    preprocess_ms: float
-    infer_ms: float
-    postprocess_ms: float
-    queue_ms: float
-    device: str
-    partial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The one and only fate of a frame: exactly one of ``verdict``, ``failure`` and ``drop`` is set.
-
-    ``waited`` frames were kept by this inspection (see ``Inspection.keeps``) until now, so their pixels are free now.
-    Those of a dispatched frame are free when the engine answers or dies, which may be before or after this. A
-    triggered attempt for which no frame came has ``frame`` None.
-    """
-
-    frame: Frame | None
-    verdict: Verdict | None = None
-    failure: Failure | None = None
-    drop: Drop | None = None
-    message: str = ""
-    waited: bool = False
-    trigger: TriggerIds | None = None
-
-
-@dataclass(slots=True)
-class _Open:
-    """A frame that is waiting, in flight, or settled with its turn still to come."""
-
-    frame: Frame
-    trigger: TriggerIds | None
-    dispatched: bool = False
-    settled: Settled | None = None
-
-
-@dataclass(slots=True)
-class _PendingTrigger:
-    ids: TriggerIds
-    asked_ns: int
-
-
 @dataclass(slots=True)
 class _Tally:
     captured: int = 0
@@ -143,18 +84,19 @@ class Figures:
     counters: Counters
     dropped_by: Mapping[str, int]
     failed_by: Mapping[str, int]
+    setup: Setup = AS_CONFIGURED
 
 
 class Inspection:
     """See the module docstring. Not thread-safe: one thread owns it."""
 
-    def __init__(self, spec: InspectionSpec) -> None:
+    def __init__(self, spec: InspectionSpec, setup: Setup = AS_CONFIGURED) -> None:
         """Start with all counters at zero."""
         self.spec = spec
-        self._open: OrderedDict[int, _Open] = OrderedDict()  # by frame id, in the order of capture
-        self._waiting: deque[_Open] = deque()
-        self._waiting_since_ns: int | None = None
-        self._triggers: deque[_PendingTrigger] = deque()
+        self._setups = SetupHistory(setup)
+        self._open: OrderedDict[int, Attempt] = OrderedDict()  # by frame id, in the order of capture
+        self._waiting: deque[Attempt] = deque()
+        self._triggers: deque[Asked] = deque()
         self._next_tick_ns: int | None = None
         self._tally = _Tally()
 
@@ -175,7 +117,17 @@ class Inspection:
             self.counters,
             dropped_by={drop.value: count for drop, count in self._tally.dropped.items()},
             failed_by={failure.value: count for failure, count in self._tally.failed.items()},
+            setup=self.setup,
         )
+
+    @property
+    def setup(self) -> Setup:
+        """What holds for the next frame that the camera begins, and for the next trigger."""
+        return self._setups.current
+
+    def change(self, setup: Setup, from_frame: int) -> None:
+        """Judge by ``setup`` every frame from id ``from_frame`` on, and whatever is triggered from now on."""
+        self._setups.change(setup, from_frame)
 
     @property
     def wants_engine(self) -> bool:
@@ -189,20 +141,19 @@ class Inspection:
     def on_frame(self, frame: Frame) -> list[Settled]:
         """Admit a captured frame; return the frames whose fate that decided."""
         entry = self._admit(frame)
-        if entry is None:
-            return [self._drop(frame, Drop.UNTRIGGERED)]
+        if isinstance(entry, Drop):
+            return [self._drop(frame, entry)]
         settled: list[Settled] = []
-        if self.spec.capture is Capture.EVERY or entry.trigger is not None:
+        if self.spec.capture is Capture.EVERY or entry.asked is not None:
             if len(self._waiting) >= self.spec.queue:
                 message = f"{self.spec.queue} frames are already waiting"
                 return self._fail(entry, Failure.OVERRUN, message)
         else:
             for older in self._waiting:
+                entry.waits_since_ns = min(entry.waits_since_ns, older.waits_since_ns)
                 del self._open[older.frame.frame_id]
                 settled.append(self._drop(older.frame, Drop.SUPERSEDED, waited=True))
             self._waiting.clear()
-        if self._waiting_since_ns is None:
-            self._waiting_since_ns = frame.captured_mono_ns
         self._waiting.append(entry)
         self._open[frame.frame_id] = entry
         return settled + self._leave()
@@ -210,8 +161,8 @@ class Inspection:
     def on_bad_frame(self, frame: Frame, failure: Failure, message: str) -> list[Settled]:
         """Admit a frame that was captured but has no usable pixels, like any other: it fails if it was wanted."""
         entry = self._admit(frame)
-        if entry is None:
-            return [self._drop(frame, Drop.UNTRIGGERED)]
+        if isinstance(entry, Drop):
+            return [self._drop(frame, entry)]
         return self._fail(entry, failure, message)
 
     def on_dropped(self, frame: Frame, drop: Drop) -> list[Settled]:
@@ -226,27 +177,56 @@ class Inspection:
         self._tally.captured += 1
         return [self._drop(frame, drop)]
 
-    def on_trigger(self, ids: TriggerIds, now_ns: int) -> list[Settled]:
-        """Ask for the next frame captured from now on; too many open triggers fail at once."""
+    @property
+    def trigger_refusal(self) -> Refusal | None:
+        """Why ``on_trigger`` may not be called now; ``None`` when it may. A refused trigger is no attempt."""
+        if not self.spec.on_trigger:
+            return Refusal.NOT_TRIGGERED
+        if self.setup.paused:
+            return Refusal.PAUSED
+        return Refusal.TOO_MANY if len(self._triggers) >= self.spec.queue else None
+
+    def on_trigger(
+        self, ids: TriggerIds, now_ns: int, *, recipe: str | None = None, timeout_ms: int | None = None
+    ) -> None:
+        """Ask for the next frame captured from now on; only while nothing stands against it (``trigger_refusal``).
+
+        Args:
+            ids: for the result.
+            now_ns: CLOCK_MONOTONIC.
+            recipe: judges this attempt alone; ``None`` is what is selected.
+            timeout_ms: from now to the result, in place of the deadline of the inspection.
+        """
         self._tally.captured += 1
-        if len(self._triggers) >= self.spec.queue:
-            message = f"{self.spec.queue} triggers are already waiting for a frame"
-            return [self._fail_trigger(ids, Failure.OVERRUN, message)]
-        self._triggers.append(_PendingTrigger(ids, now_ns))
-        return []
+        setup = self.setup if recipe is None else replace(self.setup, recipe=recipe)
+        self._triggers.append(Asked(ids, now_ns, setup, timeout_ms))
+
+    def abort_triggers(self, message: str) -> list[Settled]:
+        """Fail everything that a trigger asked for and that is still open."""
+        settled: list[Settled] = []
+        for entry in [one for one in self._open.values() if one.asked is not None and one.settled is None]:
+            waited = not entry.dispatched
+            if waited:
+                self._waiting.remove(entry)
+            settled += self._fail(entry, Failure.ABORTED, message, waited=waited)
+        settled += [self._fail_asked(asked, Failure.ABORTED, message) for asked in self._triggers]
+        self._triggers.clear()
+        return settled
 
     def take(self) -> Frame | None:
         """Move the oldest waiting frame into flight and return it for dispatch, ``None`` when nothing waits."""
         if not self._waiting:
             return None
-        entry = self._next_waiting()
+        entry = self._waiting.popleft()
         entry.dispatched = True
         return entry.frame
 
     def on_verdict(self, frame_id: int, verdict: Verdict) -> list[Settled]:
         """The engine judged a dispatched frame; late answers (after the deadline) change nothing."""
         entry = self._in_flight(frame_id)
-        return [] if entry is None else self._settle(entry, Settled(entry.frame, verdict, trigger=entry.trigger))
+        if entry is None:
+            return []
+        return self._settle(entry, Settled(entry.frame, verdict, trigger=entry.ids, setup=entry.setup))
 
     def on_failed(self, frame_id: int, failure: Failure, message: str) -> list[Settled]:
         """A dispatched frame will get no verdict; ignored when it is already settled."""
@@ -261,55 +241,58 @@ class Inspection:
             outage: why the model slot cannot judge now, or ``None`` when it can; becomes the reason.
         """
         settled: list[Settled] = []
-        failure, message = outage or (Failure.DEADLINE, f"no verdict within {self.spec.deadline_ms} ms")
-        limit_ns = self.spec.deadline_ms * NS_PER_MS
-        for entry in self._flying():
-            if now_ns - entry.frame.captured_mono_ns >= limit_ns:
-                settled += self._fail(entry, failure, message)
-        while self._waiting_since_ns is not None and now_ns - self._waiting_since_ns >= limit_ns:
-            settled += self._fail(self._next_waiting(), failure, message, waited=True)
-        while self._triggers and now_ns - self._triggers[0].asked_ns >= limit_ns:
-            message = f"no frame within {self.spec.deadline_ms} ms of the trigger"
-            settled.append(self._fail_trigger(self._triggers.popleft().ids, Failure.CAMERA_LOST, message))
+        limit_ms = self.spec.deadline_ms
+        for entry in [one for one in self._open.values() if one.settled is None and now_ns >= one.due_ns(limit_ms)]:
+            waited = not entry.dispatched
+            if waited:
+                self._waiting.remove(entry)
+            late = (Failure.DEADLINE, f"no verdict within {allowed(entry.asked, limit_ms)}")
+            settled += self._fail(entry, *(outage or late), waited=waited)
+        for asked in [one for one in self._triggers if now_ns >= one.due_ns(limit_ms)]:
+            self._triggers.remove(asked)
+            message = f"no frame within {asked.timeout_ms or limit_ms} ms of the trigger"
+            settled.append(self._fail_asked(asked, Failure.CAMERA_LOST, message))
         return settled
 
     def next_deadline_ns(self) -> int | None:
         """When ``on_time`` has something to do next (CLOCK_MONOTONIC), ``None`` when nothing is open."""
-        starts = [entry.frame.captured_mono_ns for entry in self._flying()]
-        if self._waiting_since_ns is not None:
-            starts.append(self._waiting_since_ns)
-        if self._triggers:
-            starts.append(self._triggers[0].asked_ns)
-        return min(starts) + self.spec.deadline_ms * NS_PER_MS if starts else None
+        limit_ms = self.spec.deadline_ms
+        due = [entry.due_ns(limit_ms) for entry in self._open.values() if entry.settled is None]
+        due += [asked.due_ns(limit_ms) for asked in self._triggers]
+        return min(due, default=None)
 
     def drain(self) -> list[Settled]:
         """Settle everything at shutdown: it fails, except for frames that `latest` would have replaced any moment."""
         settled: list[Settled] = []
-        for entry in self._flying():
+        for entry in [one for one in self._open.values() if one.dispatched and one.settled is None]:
             settled += self._fail(entry, *_SHUTDOWN)
         while self._waiting:
-            entry = self._next_waiting()
-            if entry.trigger is None and self.spec.capture is Capture.LATEST:
+            entry = self._waiting.popleft()
+            if entry.asked is None and self.spec.capture is Capture.LATEST:
                 del self._open[entry.frame.frame_id]
                 settled.append(self._drop(entry.frame, Drop.STOPPED, waited=True))
             else:
                 settled += self._fail(entry, *_SHUTDOWN, waited=True)
         settled += self._leave()
-        settled += [self._fail_trigger(asked.ids, *_SHUTDOWN) for asked in self._triggers]
+        settled += [self._fail_asked(asked, *_SHUTDOWN) for asked in self._triggers]
         self._triggers.clear()
         return settled
 
-    def _admit(self, frame: Frame) -> _Open | None:
-        """Count a captured frame; return what is to be judged of it, ``None`` when nobody asked for it."""
+    def _admit(self, frame: Frame) -> Attempt | Drop:
+        """Count a captured frame; return what is to be judged of it, or why nothing is."""
         self._tally.captured += 1
-        if not self.spec.on_trigger:
-            return _Open(frame, None) if self._on_interval(frame) else None
-        asked = next((t for t in self._triggers if t.asked_ns <= frame.captured_mono_ns), None)
-        if asked is None:
-            return None
-        self._triggers.remove(asked)
-        self._tally.captured -= 1  # the attempt was counted when it was asked for
-        return _Open(frame, asked.ids)
+        setup = self._setups.of(frame.frame_id)
+        captured_ns = frame.captured_mono_ns
+        asked = next((t for t in self._triggers if t.asked_ns <= captured_ns), None)
+        if asked is not None:
+            self._triggers.remove(asked)
+            self._tally.captured -= 1  # the attempt was counted when it was asked for
+            return Attempt(frame, asked.setup, asked, captured_ns)
+        if setup.paused:
+            return Drop.PAUSED
+        if self.spec.on_trigger or not self._on_interval(frame):
+            return Drop.UNTRIGGERED
+        return Attempt(frame, setup, None, captured_ns)
 
     def _on_interval(self, frame: Frame) -> bool:
         if self.spec.interval_ms is None:
@@ -323,26 +306,16 @@ class Inspection:
         self._next_tick_ns = due_ns + interval_ns if now_ns - due_ns < interval_ns else now_ns + interval_ns
         return True
 
-    def _flying(self) -> list[_Open]:
-        """Return what the engine has and may still judge in time, in the order of capture."""
-        return [entry for entry in self._open.values() if entry.dispatched and entry.settled is None]
-
-    def _in_flight(self, frame_id: int) -> _Open | None:
+    def _in_flight(self, frame_id: int) -> Attempt | None:
         entry = self._open.get(frame_id)
         return entry if entry is not None and entry.dispatched and entry.settled is None else None
 
-    def _next_waiting(self) -> _Open:
-        """Take the oldest frame out of the queue; it stays open."""
-        entry = self._waiting.popleft()
-        self._waiting_since_ns = self._waiting[0].frame.captured_mono_ns if self._waiting else None
-        return entry
+    def _fail(self, entry: Attempt, failure: Failure, message: str, *, waited: bool = False) -> list[Settled]:
+        ids, setup = entry.ids, entry.setup
+        failed = Settled(entry.frame, failure=failure, message=message, waited=waited, trigger=ids, setup=setup)
+        return self._settle(entry, failed)
 
-    def _fail(self, entry: _Open, failure: Failure, message: str, *, waited: bool = False) -> list[Settled]:
-        return self._settle(
-            entry, Settled(entry.frame, failure=failure, message=message, waited=waited, trigger=entry.trigger)
-        )
-
-    def _settle(self, entry: _Open, settled: Settled) -> list[Settled]:
+    def _settle(self, entry: Attempt, settled: Settled) -> list[Settled]:
         """Note the fate of a frame and return every result whose turn has come."""
         entry.settled = settled
         self._open[entry.frame.frame_id] = entry
@@ -367,10 +340,10 @@ class Inspection:
         self._tally.dropped[drop] += 1
         return Settled(frame, drop=drop, waited=waited)
 
-    def _fail_trigger(self, ids: TriggerIds, failure: Failure, message: str) -> Settled:
+    def _fail_asked(self, asked: Asked, failure: Failure, message: str) -> Settled:
         """Fail an attempt for which no frame came; it has no place in the order of capture."""
         self._tally.failed[failure] += 1
-        return Settled(None, failure=failure, message=message, trigger=ids)
+        return Settled(None, failure=failure, message=message, trigger=asked.ids, setup=asked.setup)
 
 
 _SHUTDOWN = (Failure.SHUTDOWN, "the runtime was stopped before the verdict")

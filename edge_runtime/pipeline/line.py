@@ -1,9 +1,9 @@
 """The line: cameras, slots and inspections joined by one thread, in which every frame's fate is decided.
 
 Flow: camera link -> inspections of that camera -> slot with room -> engine link -> result factory -> sink. Control
-reaches in only through ``trigger``, ``start``, ``stop`` and the snapshot.
+reaches in only through ``ask``, ``change`` and ``abort`` (`pipeline.actions`).
 
-Threads: everything runs in the loop's thread; ``trigger`` is posted into it by callers. Others read ``picture``.
+Threads: everything runs in the loop's thread; commands are posted into it by callers. Others read ``picture``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Drop, Result
+    from edge_runtime.pipeline.attempt import Refusal, Settled, TriggerIds, Verdict
     from edge_runtime.pipeline.camera_link import CameraLink, CameraState
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import Figures, Inspection, Settled, TriggerIds, Verdict
+    from edge_runtime.pipeline.inspection import Figures, Inspection
     from edge_runtime.pipeline.results import ModelFacts, ResultFactory
+    from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import ModelSlot, Standing
     from edge_runtime.system.loop import Loop, Timer
 
@@ -85,14 +87,40 @@ class Line:
         self.engine = engine
         self._check()
 
-    def trigger(self, inspection: str, ids: TriggerIds) -> bool:
-        """Ask for the next frame of ``inspection``; ``False`` when it is unknown or not triggered."""
-        station = self.stations.get(inspection)
-        if station is None or not station.inspection.spec.on_trigger:
-            return False
-        self._finish(station, station.inspection.on_trigger(ids, self._loop.clock.mono_ns()))
-        self._arm(station)
-        return True
+    def ask(self, station: Station, ids: TriggerIds, *, recipe: str | None, timeout_ms: int | None) -> Refusal | None:
+        """Ask for the next frame of an inspection, or say why it takes no trigger; see ``Inspection.on_trigger``."""
+        refusal = station.inspection.trigger_refusal
+        if refusal is None:
+            now_ns = self._loop.clock.mono_ns()
+            station.inspection.on_trigger(ids, now_ns, recipe=recipe, timeout_ms=timeout_ms)
+            self._rearm(station)
+        return refusal
+
+    def change(self, station: Station, setup: Setup) -> int:
+        """Set an inspection up anew; return the id of the first frame that belongs to ``setup``."""
+        first = self.cameras[station.inspection.spec.camera].last_begun + 1
+        station.inspection.change(setup, first)
+        self.picture = self._look()
+        return first
+
+    def abort(self, station: Station, message: str) -> int:
+        """Fail what triggers asked of an inspection and have not got yet; return how many results that made."""
+        settled = station.inspection.abort_triggers(message)
+        self._finish(station, settled)
+        return len(settled)
+
+    def facts(self, station: Station) -> ModelFacts | None:
+        """The model of an inspection, ``None`` while there is none."""
+        return self.engine.slots[station.inspection.spec.slot].facts if self.engine else None
+
+    def within(self, seconds: float, begin: Callable[[int], Callable[[], None]]) -> None:
+        """Begin something that has to be over by the time it is told, and call what it returns at that time."""
+        until_ns = self._loop.clock.mono_ns() + round(seconds * 1e9)
+        self._loop.call_at(until_ns, begin(until_ns))
+
+    def event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
+        """Tell everybody."""
+        self._sink.put(Event(scope, kind, message, self._loop.clock.utc_ns(), fields))
 
     @property
     def busy(self) -> bool:
@@ -138,7 +166,7 @@ class Line:
         good = state.state in ("streaming", "connecting") and state.reason != "bad_picture"
         level = logging.INFO if good else logging.WARNING
         logger.log(level, "%s", text)
-        self._event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
+        self.event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
 
     # engine listener
 
@@ -157,28 +185,29 @@ class Line:
                 "device": facts.device,
                 "precision": facts.precision,
             }
-            self._event("system", "model.ready", text, fields)
+            self.event("system", "model.ready", text, fields)
             self._check_recipes(slot.spec.id, facts)
         else:
             text = f"model {slot.spec.id} cannot judge: {slot.message}"
             logger.error("%s", text)
-            self._event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
+            self.event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
         self.feed(slot.spec.id)
 
     def _check_recipes(self, slot_id: str, facts: ModelFacts) -> None:
         for station in self._by_slot.get(slot_id, []):
             name = station.inspection.spec.id
-            unknown = station.factory.unknown_labels(facts)
+            recipe = station.inspection.setup.recipe
+            unknown = station.factory.unknown_labels(facts, recipe)
             if unknown:
                 text = f"recipe of {name} names labels that model {slot_id} does not have: {', '.join(unknown)}"
                 logger.error("%s", text)
                 has = list(facts.labels[:LABELS_TOLD])
-                self._event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": has})
-            if station.factory.reads_in_vain(facts):
+                self.event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": has})
+            if station.factory.reads_in_vain(facts, recipe):
                 text = f"recipe of {name} asks for texts, but model {slot_id} reads none"
                 logger.error("%s", text)
-                self._event(name, "recipe.no_text", text, {"task": facts.task})
-            for rule in station.factory.rules_below_threshold(facts):
+                self.event(name, "recipe.no_text", text, {"task": facts.task})
+            for rule in station.factory.rules_below_threshold(facts, recipe):
                 threshold = facts.threshold(rule.label)
                 text = (
                     f"recipe of {name} counts {rule.label} from score_min {rule.score_min:g} on, "
@@ -186,7 +215,7 @@ class Line:
                 )
                 logger.warning("%s", text)
                 told = {"label": rule.label, "score_min": rule.score_min, "threshold": threshold}
-                self._event(name, "recipe.score_below_threshold", text, told)
+                self.event(name, "recipe.score_below_threshold", text, told)
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""
@@ -244,7 +273,7 @@ class Line:
                 if frame is not None:
                     self._flight.leave(station.inspection.spec.id, frame.frame_id)
                 continue
-            facts = self.engine.slots[station.inspection.spec.slot].facts if self.engine else None
+            facts = self.facts(station)
             simulated = frame.simulated if frame else False
             self._sink.put(station.factory.build(item, facts, station.inspection.counters, simulated=simulated))
 
@@ -255,6 +284,13 @@ class Line:
         due_ns = station.inspection.next_deadline_ns()
         if due_ns is not None:
             station.timer = self._loop.call_at(due_ns, lambda: self._on_time(station))
+
+    def _rearm(self, station: Station) -> None:
+        """Arm again where the next deadline may have come nearer: a trigger may have a shorter one than those open."""
+        if station.timer is not None:
+            station.timer.cancel()
+            station.timer = None
+        self._arm(station)
 
     def _on_time(self, station: Station) -> None:
         station.timer = None
@@ -278,6 +314,3 @@ class Line:
             {name: station.inspection.figures() for name, station in self.stations.items()},
             {name: slot.standing() for name, slot in self.engine.slots.items()} if self.engine else {},
         )
-
-    def _event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
-        self._sink.put(Event(scope, kind, message, self._loop.clock.utc_ns(), fields))

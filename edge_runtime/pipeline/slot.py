@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import Failure
-from edge_runtime.pipeline.inspection import NS_PER_MS
+from edge_runtime.pipeline.attempt import NS_PER_MS
 
 if TYPE_CHECKING:
     from edge_runtime.core.frame import Frame
@@ -121,9 +121,11 @@ class ModelSlot:
         """The engine refused the model."""
         self.state, self.facts, self.message = SlotState.FAILED, None, message
 
-    def on_engine_started(self) -> None:
-        """A new engine process was told to load the model."""
+    def on_engine_started(self, *, anew: bool = False) -> None:
+        """An engine process was told to load the model; ``anew``: it gets another chance, whatever it did before."""
         self.state = SlotState.LOADING
+        if anew:
+            self._load_deaths = 0
 
     def on_engine_lost(self, message: str, *, of_load: bool = False) -> list[Request]:
         """The engine died, with ``of_load`` while it loaded this model; return what was in flight."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame, SlotRef
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
-from edge_runtime.pipeline.inspection import NS_PER_MS, Verdict
+from edge_runtime.pipeline.attempt import NS_PER_MS, Verdict
 from edge_runtime.pipeline.results import ModelFacts
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import ConfigError
@@ -86,6 +87,7 @@ def _check_level(name: str, level: str) -> None:
         raise ConfigError(code, msg, help="use letters, digits, '_', '.' and '-' only")
 
 
+@lru_cache(maxsize=1024)
 def _level(name: str) -> str:
     """Return ``name`` as one topic level: a name from elsewhere must not become a wildcard or two levels."""
     return name if _LEVEL.fullmatch(name) else _NO_LEVEL.sub("_", name) or "_"
@@ -126,8 +128,12 @@ class Stamp:
 
 def timestamp(utc_ns: int) -> str:
     """Return RFC 3339 UTC with microseconds (cut, not rounded), for example ``2026-11-22T10:11:12.345678Z``."""
-    moment = datetime.fromtimestamp(utc_ns // _NS, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ns % _NS // 1000:06d}Z"
+    return f"{_second(utc_ns // _NS)}.{utc_ns % _NS // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(utc_s: int) -> str:
+    return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def dumps(document: Mapping[str, object]) -> bytes:

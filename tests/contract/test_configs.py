@@ -66,11 +66,10 @@ def test_of_the_contracts_example_only_what_is_not_built_yet_is_refused(tmp_path
     with pytest.raises(InvalidConfigError) as caught:
         load(path, environ={})
     assert [(problem.path, problem.code) for problem in caught.value.problems] == [
-        ("sparkplug", "config.not_available"),
         ("registry", "config.not_available"),
         ("http.listen", "config.not_available"),
     ]
-    path.write_text(CONTRACT.partition("sparkplug")[0])
+    path.write_text(CONTRACT.partition("registry")[0])
     assert load(path, environ={}).settings.inspections["top-surface"].recipe.not_ok[1].count_below == 4
 
 

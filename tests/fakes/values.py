@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_runtime.core.frame import Frame, SlotRef
 from edge_runtime.core.result import ModelRef, Prediction
-from edge_runtime.pipeline.inspection import Verdict
+from edge_runtime.pipeline.attempt import Verdict
 from edge_runtime.pipeline.results import ModelFacts
 
 FACTS = ModelFacts(

@@ -1,8 +1,8 @@
 """Makes the n-th system call of a kind fail, or kills the process at it: a forked child that strace attaches to.
 
 The child is forked by a process without threads that has everything imported, and waits until strace holds it, so n
-counts the calls of ``work`` alone and a run costs 50 ms. What the child wants to tell goes into a ``Diary``: memory
-that both share, which costs no system call and survives ``kill -9``.
+counts the calls of ``work`` alone and a run costs some 50 ms. What the child wants to tell goes into a ``Diary``:
+memory that both share, which costs no system call and survives ``kill -9``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.mqtt import mutes
 from edge_runtime.publish.mqtt.client import MqttDial
-from edge_runtime.publish.mqtt.link import Inbound, Outgoing, TlsSettings
+from edge_runtime.publish.mqtt.link import Inbound, Outgoing
 from edge_runtime.publish.mqtt.subscriber import Subscriber
 from edge_runtime.publish.spool import notices
 from edge_runtime.system.service import ServiceGroup, Stop
@@ -199,7 +199,8 @@ def test_neither_side_of_the_connection_waits_for_more_to_send(broker: Broker) -
     try:
         link.open(Stop(), clean=True)
         link.pump(1.0, waker)
-        sock = link._client.socket()
+        sock = link._sock
+        assert sock is not None
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
     finally:
@@ -303,37 +304,6 @@ def test_a_wrong_password_is_said_in_plain_words_and_mended_without_a_restart(
             box.wait_acked(1)
     assert "secret" not in caplog.text
     assert caplog.text.count("the broker refuses us") == 1
-
-
-def certificates(directory: Path) -> None:
-    """A private authority, a server and a client certificate."""
-
-    def run(command: str) -> None:
-        subprocess.run(["openssl", *command.split()], check=True, capture_output=True, cwd=directory)
-
-    new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    run(f"{new} -x509 -days 2 -subj /CN=ca -keyout ca.key -out ca.crt")
-    (directory / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
-    sign = "x509 -req -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext"
-    for name in ("server", "client"):
-        run(f"{new} -subj /CN={name} -keyout {name}.key -out {name}.csr")
-        run(f"{sign} -in {name}.csr -out {name}.crt")
-
-
-def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
-    certificates(tmp_path)
-    files = {"cafile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
-    config = "\n".join([*(f"{key} {tmp_path}/{name}" for key, name in files.items()), "require_certificate true"])
-    tls = TlsSettings(tmp_path / "ca.crt", tmp_path / "client.crt", tmp_path / "client.key")
-    with Broker(config=config) as broker:
-        with running_box(tmp_path, broker.port, replace(QUICK, tls=tls)) as box:
-            box.put(200)
-            box.wait_acked(200)
-        with running_box(tmp_path, broker.port, replace(QUICK, tls=TlsSettings(tmp_path / "ca.crt"))) as box:
-            wait_until(lambda: box.publisher.stats.reason is not None)
-            assert box.publisher.stats.connects == 0
-        with running_box(tmp_path, broker.port, replace(QUICK, tls=TlsSettings(tmp_path / "absent"))) as box:
-            wait_until(lambda: "No such file" in (box.publisher.stats.reason or ""))
 
 
 def test_a_subscriber_says_why_it_is_not_subscribed(broker: Broker) -> None:

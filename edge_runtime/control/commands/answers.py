@@ -155,7 +155,13 @@ class Answers:
             if self._journal is None and self._clock.mono_ns() >= self._retry_ns:
                 self._reopen()
             self._prune()
-            self._try(Journal.tidy)
+            journal = self._journal
+        if journal is not None:
+            try:
+                journal.tidy()
+            except StorageError as error:
+                with self._lock:
+                    self._failed(error)
 
     def __len__(self) -> int:
         """How many commands are remembered."""
@@ -227,7 +233,8 @@ class Answers:
                 raise
             why = error.message
         label = f"corrupt-{self._clock.utc_ns() // _NS}"
-        files.move_aside(self._path.with_name(self._path.name + "-wal"), label)
+        for suffix in ("-wal", "-shm"):
+            files.move_aside(self._path.with_name(self._path.name + suffix), label)
         moved = files.move_aside(self._path, label)
         name = moved.name if moved is not None else "nothing"
         for entry in self._entries.values():

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_runtime.control.commands.answers import Answers, answered
+from edge_runtime.control.commands.inner import InnerDoor
 from edge_runtime.control.commands.journal import Record
 from edge_runtime.control.commands.lane import RUNNING_MAX, Lane
 from edge_runtime.control.commands.letter import ANONYMOUS, Letter
@@ -104,6 +105,8 @@ class Desk:
         self._lock = threading.Lock()  # guards _running, the flags of what is in it, and _providers
         self._running: set[_Running] = set()
         self._tidied_ns = 0
+        self._is_ending = False
+        self.inner = InnerDoor(self.handler, policy, self._policy_lock, self._tally, self._clerk, clock)
         self._triggers: Lane[_Item] = Lane("commands/trigger", self._work, self._tick_triggers, self._end_triggers)
         self._others: Lane[_Item] = Lane("commands", self._work, self._tick_others, self._end_others)
 
@@ -131,6 +134,12 @@ class Desk:
         """
         with self._lock:
             self._providers[provider] = dict(handlers)
+
+    def handler(self, verb: str) -> Handler | None:
+        """Return who carries out ``verb`` at this moment."""
+        with self._lock:
+            found = next((handlers[verb] for handlers in self._providers.values() if verb in handlers), None)
+        return None if self._is_ending else found
 
     def note(self, kind: str, fields: Mapping[str, object]) -> None:
         """Write something that is no command into the audit trail, for example that the configuration changed."""
@@ -197,8 +206,7 @@ class Desk:
             if known is not None:
                 self._repeat(letter, known)
                 return
-        with self._lock:
-            handler = next((handlers[verb] for handlers in self._providers.values() if verb in handlers), None)
+        handler = self.handler(verb)
         if handler is None:
             raise RefusedError(Status.UNAVAILABLE, "no_handler", "no line runs at this moment; ask again")
         self._begin(letter, record, handler)
@@ -367,6 +375,7 @@ class Desk:
 
     def _end(self, lane: Lane[_Item]) -> None:
         with self._lock:
+            self._is_ending = True
             left = [running for running in self._running if running.lane is lane]
         for running in left:
             self._finish(running, Answer(Status.FAILED, INTERRUPTED))

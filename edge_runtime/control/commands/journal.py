@@ -4,7 +4,7 @@
 timestamp at and below which no signed command is taken any more, because its nonce may have been forgotten.
 
 A commit survives kill -9 at once, a power cut after ``sync``. One caller at a time (``Answers`` holds a lock), except
-``sync``, which any thread may call, and which holds nobody up.
+``sync`` and ``tidy``, which any thread may call, and which hold nobody up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYOUT = 1
-_CHECKPOINT_PAGES = 1000
+_TIDY_COMMITS = 250  # a commit is some pages of 4 KiB
 _TABLES = """
 CREATE TABLE answer(who TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, verb TEXT NOT NULL, target TEXT,
                     signed_ns INTEGER, status INTEGER, body BLOB, PRIMARY KEY(who, id)) WITHOUT ROWID;
@@ -56,13 +56,14 @@ class Record:
 class Journal:
     """See the module docstring."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, tidier: sqlite3.Connection) -> None:
         """Use ``open``."""
         self._path = path
         self._wal = path.with_name(path.name + "-wal")
         self._connection = connection
+        self._tidier = tidier
         self._commits = 0
-        self._sync_lock = threading.Lock()  # guards _descriptor and _closed: close() must not meet sync()
+        self._sync_lock = threading.Lock()  # guards _tidier, _descriptor and _closed: close() must not meet sync()
         self._descriptor: int | None = None
         self._closed = False
 
@@ -74,13 +75,14 @@ class Journal:
             StorageError: with code ``storage.corrupt``, ``storage.newer``, ``storage.full``, ``storage.io`` ...
         """
         with _mapped(path):
-            connection = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+            connection = _connect(path)
             try:
                 _prepare(connection, path, floor_ns)
+                tidier = _connect(path)
             except BaseException:
                 connection.close()
                 raise
-        return cls(path, connection)
+        return cls(path, connection, tidier)
 
     def records(self) -> list[Record]:
         """Return every row.
@@ -139,16 +141,17 @@ class Journal:
                 raise files.storage_error(error, self._wal, "sync") from error
 
     def tidy(self) -> None:
-        """Copy the log into the file when it has grown; blocks for two disk flushes then.
+        """Copy the log into the file when it has grown; blocks for two disk flushes then, but nobody who commits.
 
         Raises:
             StorageError: the disk refuses.
         """
-        if self._commits < _CHECKPOINT_PAGES // 4:
+        if self._commits < _TIDY_COMMITS:
             return
-        self._commits = 0
-        with _mapped(self._path):
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        with self._sync_lock, _mapped(self._path):
+            if not self._closed:
+                self._commits = 0
+                self._tidier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def close(self) -> None:
         """Close the file; idempotent, never raises."""
@@ -157,8 +160,9 @@ class Journal:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
+            for connection in (self._tidier, self._connection):
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -173,9 +177,12 @@ class Journal:
         self._commits += 1
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+
+
 def _prepare(connection: sqlite3.Connection, path: Path, floor_ns: int) -> None:
     ask = connection.execute
-    ask("PRAGMA locking_mode = EXCLUSIVE")
     layout = ask("PRAGMA user_version").fetchone()[0]
     if layout > LAYOUT:
         code, msg = "storage.newer", f"{path} has layout {layout}, this version knows {LAYOUT}"

@@ -24,7 +24,10 @@ class Lane(Generic[T]):
     """A Service; ``offer`` and ``put`` may be called from any thread and never block."""
 
     def __init__(self, name: str, work: Callable[[T], None], tick: Callable[[], None], end: Callable[[], None]) -> None:
-        """Call ``work`` for each item, ``tick`` ten times a second or more often, ``end`` when told to stop."""
+        """Call ``work`` for each item, ``tick`` ten times a second or more often, ``end`` once when told to stop.
+
+        What waits after ``end`` still goes to ``work``, which then has to be quick.
+        """
         self.name = name
         self._work = work
         self._tick = tick
@@ -41,15 +44,15 @@ class Lane(Generic[T]):
         self._channel.put(item)
 
     def run(self, stop: Stop) -> None:
-        """Work until stopped, then take what waits and end."""
+        """Work until stopped, then end."""
         while not stop.is_set():
             item = self._channel.get(_TURN_S)
             if item is not None:
                 self._guarded(lambda item=item: self._work(item))  # type: ignore[misc]  # mypy infers no default argument
             self._guarded(self._tick)
+        self._guarded(self._end)
         for item in self._channel.get_batch(MESSAGES_MAX + 2 * RUNNING_MAX, 0.0):
             self._guarded(lambda item=item: self._work(item))  # type: ignore[misc]
-        self._guarded(self._end)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:

@@ -124,6 +124,10 @@ def _checked(where: str, value: object, field: _Field) -> object:
         return text(where, value)
     if field.types == {int}:
         return _whole(where, value, field.term)
+    if field.types == {bool}:
+        if not isinstance(value, bool):
+            raise RefusedError(Status.MALFORMED, "field", f"{where} must be true or false")
+        return value
     most = field.term.max_items or 0
     if not isinstance(value, list) or len(value) > most:
         raise RefusedError(Status.MALFORMED, "field", f"{where} must be a list of at most {most} whole numbers")

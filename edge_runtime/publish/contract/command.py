@@ -33,7 +33,7 @@ class Trigger(Command):
     measId: NotRequired[Id]
     productId: NotRequired[Id]
     recipe: NotRequired[Annotated[str | None, Term("judge this part by another recipe", max_length=TEXT_MAX)]]
-    timeoutMs: NotRequired[Annotated[int | None, Term("after them: NotDecidable", minimum=1, maximum=3_600_000)]]
+    timeoutMs: NotRequired[Annotated[int | None, Term("after them: NotDecidable", minimum=1, maximum=60_000)]]
 
 
 class Pause(Command):
@@ -60,7 +60,7 @@ class RecipeSelect(Command):
 class Snapshot(Command):
     """Take a picture."""
 
-    quality: NotRequired[Annotated[int | None, Term("of the JPEG", minimum=1, maximum=100)]]
+    publish: NotRequired[Annotated[bool | None, Term("also to image/{camera}; by default it only stays on the box")]]
     maxWidth: NotRequired[Annotated[int | None, Term("pixels", minimum=16, maximum=16_384)]]
 
 

@@ -38,6 +38,9 @@ class InspectionFigures(Counters):
     droppedBy: Annotated[dict[str, Count], Term("dropped, by reason")]
     failedBy: Annotated[dict[str, Count], Term("failed, by reason")]
     latency_ms: Latency
+    paused: NotRequired[Annotated[bool, Term("by a command: its frames are not judged")]]
+    recipe: NotRequired[Annotated[str, Term("id of the recipe that judges its next frame")]]
+    productId: NotRequired[Annotated[str | None, Term("chosen with the recipe, in results that name no other")]]
 
 
 class SpoolFigures(TypedDict):

@@ -26,8 +26,8 @@ def knock(dial: Dial, *, answer_s: float = ANSWER_S) -> None:
     Raises:
         UnavailableError: nobody answers, or the broker refuses us; the message says which.
     """
-    where = f"the broker at {dial.settings.host}:{dial.settings.port}"
     link = dial(None)
+    where = f"the broker at {link.where}"
     with closing(Waker()) as waker, closing(link):
         link.open(Stop(), clean=True)
         answer = _answer(link, waker.descriptor, answer_s)
@@ -37,6 +37,8 @@ def knock(dial: Dial, *, answer_s: float = ANSWER_S) -> None:
         elif answer is None:
             message = f"{where} accepts connections and says nothing within {answer_s:g} s"
             raise UnavailableError("mqtt.silent", message, help="check that an MQTT broker listens at that port")
+        elif answer.lasting:
+            raise UnavailableError("mqtt.tls", answer.words)
         elif answer.refused:
             message = f"{where} is there, but: {answer.words}"
             raise UnavailableError(

@@ -26,10 +26,32 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+    @staticmethod
+    def parse(text: str) -> Address:
+        """Read ``HOST:PORT``; an IPv6 address stands in brackets.
+
+        Raises:
+            ValueError: there is no port.
+        """
+        host, _, port = text.rpartition(":")
+        return Address(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class MqttSettings:
     """How to reach the broker; MQTT 5.0 only.
 
     Attributes:
+        fallback: brokers to try in this order when the first one cannot be had.
         client_id: unique at the broker; a second client with it takes the session over.
         window: un-acknowledged publishes at most; the broker's Receive Maximum may lower it.
         ack_timeout_s: a publish without an answer for so long means that the connection is dead.
@@ -37,12 +59,15 @@ class MqttSettings:
             holds the Will back for no longer than that.
         will_delay_s: how long the broker waits before it says that we are offline.
         slow_retry_s: pause after the broker refused us, because only a person can mend that.
+        require_subscriber: a result that nobody subscribed to (reason code 16) counts as not delivered and is tried
+            again. Best effort, because a broker need not say so (MQTT 5.0, 3.4.2.1).
         historical_after_s: a document sent later than this after it happened is marked ``historical``.
         cloudevents: say with each message what CloudEvents 1.0 says.
     """
 
     host: str
     port: int = 1883
+    fallback: tuple[Address, ...] = ()
     client_id: str = ""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -54,6 +79,7 @@ class MqttSettings:
     session_expiry_s: int = 3600
     will_delay_s: int = 2
     slow_retry_s: float = 10.0
+    require_subscriber: bool = False
     historical_after_s: float = 10.0
     cloudevents: bool = False
 
@@ -99,15 +125,24 @@ class Accepted:
     session_present: bool
     receive_maximum: int = UNLIMITED_RECEIVE
     packet_max: int | None = None
+    keepalive_s: int | None = None  # instead of ours
+    qos_max: int = 2
+    retains: bool = True
+    client_id: str | None = None  # given to us, who had none
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The connection is over: refused (``refused``) or lost; ``code`` is the MQTT reason code where there is one."""
+    """The connection is over: refused (``refused``) or lost; ``code`` is the MQTT reason code where there is one.
+
+    Attributes:
+        lasting: trying again at once would end the same way, because only a person can mend it.
+    """
 
     code: int | None
     words: str
     refused: bool = False
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +169,14 @@ class LinkStats:
 
     Attributes:
         state: ``connecting``, ``online``, ``refused`` or ``stopped``; ``reason`` says why in words, or is ``None``.
+        broker: the address of the broker that it is about.
         callback_errors: faults of the command callback.
+        commands_refused: why the broker does not bring us commands, or ``None``.
     """
 
     state: str = "connecting"
     reason: str | None = None
+    broker: str | None = None
     connects: int = 0
     published: int = 0
     acked: int = 0
@@ -148,10 +186,16 @@ class LinkStats:
     window: int = 0
     commands: int = 0
     callback_errors: int = 0
+    commands_refused: str | None = None
 
 
 class Link(Protocol):
     """One connection, from dialling to its end; used by one thread, never reused."""
+
+    @property
+    def where(self) -> str:
+        """The broker's address, for people."""
+        ...
 
     def open(self, stop: Stop, *, clean: bool) -> None:
         """Dial and say who we are; ``Accepted`` or ``Ended`` happens later.
@@ -174,7 +218,11 @@ class Link(Protocol):
         ...
 
     def publish(self, message: Outgoing) -> int:
-        """Queue ``message`` for the next ``pump``; return the id that its answer will carry."""
+        """Queue ``message`` for the next ``pump``; return the id that its answer will carry, 0 at QoS 0.
+
+        Raises:
+            ValueError: a text of it is longer than MQTT can say.
+        """
         ...
 
     def subscribe(self, filters: Sequence[str]) -> None:
@@ -195,11 +243,24 @@ class Link(Protocol):
 
 
 class Dial(Protocol):
-    """Makes links: the broker adapter."""
+    """Makes links: the broker adapter. One thread.
+
+    With several brokers each call names the next one in their order; the first one comes again after the last, and
+    after a connection that stood.
+    """
 
     @property
     def settings(self) -> MqttSettings:
         """What it dials."""
+        ...
+
+    @property
+    def more(self) -> bool:
+        """Whether the next call names a broker that was not tried in this round."""
+        ...
+
+    def renewed(self) -> bool:
+        """Tell whether certificates changed on disk since the last connection was opened; a broken one is logged."""
         ...
 
     def __call__(self, will: Outgoing | None) -> Link:
@@ -210,7 +271,7 @@ class Dial(Protocol):
 class Backoff:
     """Pauses between attempts: 0.1, 0.2, 0.4 ... at most ``longest_s``; a broker that is back is found within that."""
 
-    def __init__(self, *, first_s: float = 0.1, longest_s: float = 1.5) -> None:
+    def __init__(self, *, first_s: float = 0.1, longest_s: float = 1.0) -> None:
         """Start with the shortest pause."""
         self._first_s = first_s
         self._longest_s = longest_s
@@ -258,6 +319,7 @@ _WORDS = {
 }
 PACKET_TOO_LARGE = 0x95
 NEEDS_A_PERSON = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9A, 0x9B, 0x9C, 0x9D})
+UNUSABLE = frozenset({"mqtt.tls", "mqtt.tls_file"})  # codes of errors of ``Link.open`` that only a person can mend
 TRY_AGAIN_LATER = frozenset({0x91, 0x97})  # refusals of a publish that may pass on a new connection
 KEEP_ALIVE_TIMEOUT = 0x8D
 FAILURE = 0x80  # reason codes from here on are failures

@@ -14,7 +14,8 @@ from edge_runtime.publish.mqtt.latest import Latest
 from edge_runtime.publish.mqtt.link import FAILURE, PACKET_TOO_LARGE, TRY_AGAIN_LATER, Ended, Outgoing, words
 from edge_runtime.publish.mqtt.mutes import Mutes
 from edge_runtime.publish.mqtt.session import Sent, Session
-from edge_runtime.publish.spool.notices import scope_of
+from edge_runtime.publish.mqtt.unheard import Unheard
+from edge_runtime.publish.spool.notices import is_result, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 _S = 1_000_000_000
 _TURN_NS = _S // 4  # longest wait of the loop: how late a stop is seen
 _LATEST_EXPIRY_S = 3600
+_TAKES = 16  # from the spool at once, when what was taken goes back to it
 ALONE_NS = 2 * _S  # long enough for the documents that every connection begins with
 _ABOUT_THE_TOPIC = frozenset({0x87, 0x90})  # not authorized, topic name invalid: true for the next message on it too
 _NO_SUBSCRIBERS = 0x10  # MQTT 5.0 3.4.2.1: a success
@@ -47,6 +49,7 @@ class Outbox:
         stats: LinkStats,
         *,
         historical_after_s: float,
+        require_subscriber: bool = False,
         dress: Callable[[Outgoing], Outgoing] | None = None,
     ) -> None:
         """Send what ``spool`` and ``documents`` hold, each as ``dress`` returns it; count in ``stats``."""
@@ -60,6 +63,9 @@ class Outbox:
         self._resend: deque[Row] = deque()
         self._latest = Latest()
         self._mutes = Mutes()
+        self._require_subscriber = require_subscriber
+        self._unheard = Unheard()
+        self._rereads = 0  # what the spool's count was when it was asked to read again
         self._oversized: set[str] = set()  # topics of documents that do not fit: each is told once
         self.alone = False  # what Session.alone of the next connection is to be
 
@@ -70,7 +76,7 @@ class Outbox:
 
     def release(self) -> None:
         """Give back what was not answered: the next run sends it."""
-        self._spool.release(list(self._resend))
+        self._spool.release([*self._resend, *self._unheard.probes])
 
     def fill(self, session: Session) -> float:
         """Send what the window allows, documents first; return how long nothing else will be due."""
@@ -86,13 +92,34 @@ class Outbox:
         self._latest.put(self._spool.take_newest().values())
         self._send_latest(session, self._latest.take(session.room, self._clock.mono_ns()))
         now_ns = self._clock.mono_ns()
-        while self._resend and session.room > 0 and not session.silent(now_ns):
-            self._send_row(session, self._resend.popleft())
-        if session.room > 0 and not session.silent(now_ns):
-            for row in self._spool.take(session.room):
+        if not session.silent(now_ns):
+            for row in self._unheard.take(session.room, now_ns):
                 self._send_row(session, row)
+            while self._resend and session.room > 0:
+                self._send_row(session, self._resend.popleft())
+            self._send_owed(session)
         self._stats.in_flight = len(session.sent)
         return self._latest.wait_ns(self._clock.mono_ns(), _TURN_NS) / _S
+
+    def _send_owed(self, session: Session) -> None:
+        if self._unheard.returning and self._spool.rereads != self._rereads:
+            self._unheard.returning.clear()
+        for _ in range(_TAKES):
+            rereads = self._spool.rereads
+            rows = self._spool.take(session.room) if session.room > 0 else []
+            released = [row for row in rows if self._unheard.deaf(row.stream)]
+            for row in rows:
+                if not self._unheard.deaf(row.stream):
+                    self._send_row(session, row)
+            if not released:
+                return
+            self._spool.release(released)
+            if self._spool.rereads != rereads:  # it was read again while we held them: they were left out
+                self._read_again()
+
+    def _read_again(self) -> None:
+        self._rereads = self._spool.rereads
+        self._spool.reread()
 
     def farewell(self, session: Session, status: Outgoing) -> None:
         """Send the newest results, which have no later now, and then ``status``."""
@@ -157,9 +184,18 @@ class Outbox:
             return
         self._mutes.taken(sent.message.topic)
         if sent.row is not None:
-            self._stats.acked += 1
-            self._stats.no_subscribers += answer.code == _NO_SUBSCRIBERS
-            acked.append(sent.row)
+            self._taken(sent.row, answer.code, acked)
+
+    def _taken(self, row: Row, code: int, acked: list[Row]) -> None:
+        self._stats.no_subscribers += code == _NO_SUBSCRIBERS
+        if code == _NO_SUBSCRIBERS and self._require_subscriber and is_result(row.stream):
+            if not self._unheard.unheard(row, self._clock.mono_ns()):
+                self._spool.release([row])
+            return
+        self._stats.acked += 1
+        acked.append(row)
+        if self._unheard.heard(row):
+            self._read_again()
 
     def _failed(self, sent: Sent, reason: str) -> None:
         """The broker does not take this: a row becomes a dead letter, a retained document is tried again later."""
@@ -180,6 +216,10 @@ class Outbox:
             logger.error("%s cannot be published: %s", topic, reason)
 
     def _refuse(self, row: Row, reason: str) -> None:
+        if self._unheard.is_probe(row):
+            self._unheard.forget(row)
+            self._unheard.returning.add(row.stream)
+            self._read_again()
         self._stats.refused += 1
         self._spool.refused(row, reason)
 
@@ -200,7 +240,9 @@ class Outbox:
             session.sent.clear()
             self._failed(guilty, words(PACKET_TOO_LARGE))
         sent = list(session.sent.values())
-        self._resend.extendleft(one.row for one in reversed(sent) if one.row is not None)
+        rows = [one.row for one in reversed(sent) if one.row is not None]
+        self._resend.extendleft(row for row in rows if not self._unheard.is_probe(row))
+        self._unheard.lost()
         for one in sent:
             if one.row is None:
                 self._restore(one)

@@ -19,6 +19,7 @@ from edge_runtime.publish.mqtt.documents import Documents
 from edge_runtime.publish.mqtt.link import (
     FAILURE,
     NEEDS_A_PERSON,
+    UNUSABLE,
     Accepted,
     Answered,
     Backoff,
@@ -51,6 +52,8 @@ _S = 1_000_000_000
 _TURN_S = 0.25  # longest wait of the loop: how late a stop is seen
 _FLUSH_UNTIL_S = 1.0  # of the time that a stop leaves: what is committed is sent until then
 _FAREWELL_NS = int(0.5 * _S)
+_LOOK_NS = _S // 2  # how often the TLS files are looked at
+_DRAIN_NS = 2 * _S
 _STABLE_NS = 2 * _S  # a connection that stood for so long makes the next attempt quick
 
 
@@ -88,6 +91,8 @@ class Publisher:
         self._documents = Documents()
         self._presence = Presence(identity, boot_id, clock, self._documents)
         self._backoff = Backoff()
+        self._told: set[tuple[str, str, str | None]] = set()  # what was logged since a connection last stood
+        self._hopeless = False  # a broker of this round refuses us until a person comes
         self.stats = LinkStats()
         self._dress = CloudEvents(identity, lambda: uuid4().hex) if dial.settings.cloudevents else None
         self._outbox = Outbox(
@@ -97,6 +102,7 @@ class Publisher:
             clock,
             self.stats,
             historical_after_s=dial.settings.historical_after_s,
+            require_subscriber=dial.settings.require_subscriber,
             dress=self._dress,
         )
         spool.set_listener(self._waker.poke)
@@ -161,13 +167,13 @@ class Publisher:
                 self._greet(session)
                 self._serve(session, stop)
         except UnavailableError as error:
-            session.ended = Ended(None, error.message)
+            session.ended = Ended(None, str(error), lasting=error.code in UNUSABLE)
         finally:
             self._presence.disconnected()
             link.close()
             self._outbox.collect(session)
         if stop.is_set():
-            self._set_state("stopped", None)
+            self._set_state("stopped", None, link.where)
             return 0.0
         return self._after(session)
 
@@ -176,8 +182,14 @@ class Publisher:
         stood_ns = self._clock.mono_ns() - session.since_ns if session.since_ns else 0
         if session.answered or stood_ns > _STABLE_NS:
             self._backoff.reset()
-        slow = ended.code in NEEDS_A_PERSON
-        self._set_state("refused" if slow else "connecting", ended.words)
+        if stood_ns > _STABLE_NS:
+            self._told.clear()
+        lasting = ended.lasting or ended.code in NEEDS_A_PERSON
+        self._hopeless = self._hopeless or lasting
+        self._set_state("refused" if lasting else "connecting", ended.words, session.link.where)
+        if self._dial.more:
+            return 0.0
+        slow, self._hopeless = self._hopeless, False
         return self._dial.settings.slow_retry_s if slow else self._backoff.next()
 
     def _await_accepted(self, session: Session, stop: Stop) -> None:
@@ -195,11 +207,17 @@ class Publisher:
         session.since_ns = self._clock.mono_ns()
         if self._commands:
             session.link.subscribe([self._identity.topic(suffix) for suffix in self._commands])
-        self._set_state("online", None)
+        self._set_state("online", None, session.link.where)
         self._presence.connected()
 
     def _serve(self, session: Session, stop: Stop) -> None:
+        looked_ns = session.since_ns
         while session.ended is None:
+            if self._clock.mono_ns() - looked_ns > _LOOK_NS:
+                looked_ns = self._clock.mono_ns()
+                if self._dial.renewed():
+                    self._drain(session)
+                    return
             wait_s = self._outbox.fill(session)
             session.link.pump(wait_s, self._waker.descriptor)
             self._digest(session)
@@ -209,6 +227,20 @@ class Publisher:
                 if done or stop.left_s < _FLUSH_UNTIL_S:
                     self._farewell(session)
                     return
+
+    def _drain(self, session: Session) -> None:
+        """Leave a connection with nothing in flight, because the next one is to have the new certificates."""
+        logger.info("the TLS files have changed: connecting to the broker with the new ones")
+        self._await_answers(session, _DRAIN_NS)
+        session.link.disconnect()
+        session.link.pump(0.0, self._waker.descriptor)
+        session.ended = session.ended or Ended(None, "the TLS files have changed")
+
+    def _await_answers(self, session: Session, most_ns: int) -> None:
+        deadline_ns = self._clock.mono_ns() + most_ns
+        while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
+            session.link.pump(0.05, self._waker.descriptor)
+            self._digest(session)
 
     # --- what happened
 
@@ -232,8 +264,10 @@ class Publisher:
         elif isinstance(happening, Ended):
             session.ended = session.ended or happening
         elif isinstance(happening, SubscribeAnswered):
-            if any(code >= FAILURE for code in happening.codes):
-                logger.error("the broker refuses our subscription to commands: %s", words(max(happening.codes)))
+            worst = max(happening.codes)
+            self.stats.commands_refused = words(worst) if worst >= FAILURE else None
+            if worst >= FAILURE:
+                logger.error("the broker refuses our subscription to commands: %s", words(worst))
         elif isinstance(happening, Inbound):
             self._command(happening)
 
@@ -248,7 +282,7 @@ class Publisher:
             logger.exception("the callback for %s failed", message.topic)
 
     def _watch(self, session: Session) -> None:
-        """End a connection whose broker does not answer: paho would notice after two keep alives at best."""
+        """End a connection whose broker does not answer."""
         oldest = next(iter(session.sent.values()), None)
         if oldest is None or session.ended is not None:
             return
@@ -261,21 +295,18 @@ class Publisher:
         if session.room <= 0:
             return
         self._outbox.farewell(session, self._presence.farewell())
-        deadline_ns = self._clock.mono_ns() + _FAREWELL_NS
-        while session.sent and session.ended is None and self._clock.mono_ns() < deadline_ns:
-            session.link.pump(0.05, self._waker.descriptor)
-            self._digest(session)
+        self._await_answers(session, _FAREWELL_NS)
         session.link.disconnect()
         session.link.pump(0.0, self._waker.descriptor)
 
-    def _set_state(self, state: str, reason: str | None) -> None:
-        """Log a change once; the same reason again is silence."""
+    def _set_state(self, state: str, reason: str | None, where: str) -> None:
+        """Log a change once; the same again is silence, also when several brokers take turns or one flaps."""
         stats = self.stats
-        if (stats.state, stats.reason) == (state, reason):
+        stats.state, stats.reason, stats.broker = state, reason, where
+        told = (state, where, reason)
+        if told in self._told:
             return
-        stats.state, stats.reason = state, reason
-        settings = self._dial.settings
-        where = f"{settings.host}:{settings.port}"
+        self._told.add(told)
         if state == "online":
             logger.info("connected to the broker at %s, window %d", where, stats.window)
         elif state == "stopped":

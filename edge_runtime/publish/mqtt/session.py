@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edge_runtime.publish.spool.store import Row
 
 _PATIENCE_NS = 20_000_000  # an answer is not late before that
+_PATIENCE_MAX_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Session:
         answered: rows that the broker took or refused.
         sent: what is in flight by message id, oldest first.
         rtt_ns: how long an answer usually takes; 0 before the first one.
+        heard_ns: when the last answer came.
     """
 
     link: Link
@@ -53,6 +55,7 @@ class Session:
     answered: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
     rtt_ns: int = 0
+    heard_ns: int = 0
 
     @property
     def room(self) -> int:
@@ -62,6 +65,7 @@ class Session:
     def heard(self, sent: Sent, now_ns: int) -> None:
         """The broker answered ``sent``."""
         took_ns = now_ns - sent.mono_ns
+        self.heard_ns = now_ns
         self.rtt_ns += (took_ns - self.rtt_ns) // 8 if self.rtt_ns else took_ns
 
     def silent(self, now_ns: int) -> bool:
@@ -71,7 +75,10 @@ class Session:
         arrive twice.
         """
         oldest = next(iter(self.sent.values()), None)
-        return oldest is not None and now_ns - oldest.mono_ns > max(_PATIENCE_NS, 4 * self.rtt_ns)
+        if oldest is None:
+            return False
+        patience_ns = min(max(_PATIENCE_NS, 4 * self.rtt_ns), _PATIENCE_MAX_NS)
+        return now_ns - max(oldest.mono_ns, self.heard_ns) > patience_ns
 
     def fits(self, message: Outgoing) -> bool:
         """Tell whether the broker takes a packet of that size, as far as it said; a larger one costs the connection."""

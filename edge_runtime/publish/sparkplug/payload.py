@@ -198,7 +198,7 @@ def _encode_properties(message: Any, properties: PropertySet, where: str, depth:
 def _append_text(texts: Any, text: str, where: str) -> None:  # noqa: ANN401 - a repeated string field
     try:
         texts.append(text)
-    except UnicodeEncodeError as error:
+    except ValueError as error:  # UnicodeEncodeError or, from the protobuf that is all Python, its parent
         raise DataError("sparkplug.text", f"{where}: text with a lone surrogate has no UTF-8 form") from error
 
 

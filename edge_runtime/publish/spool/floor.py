@@ -12,14 +12,18 @@ milliseconds, which were sent all the same and must not be used again either.
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 4096  # numbers reserved by one write of the file
 _MARGIN = BLOCK // 2  # a write starts when fewer than these are left, long before they are used up
@@ -28,7 +32,7 @@ _LIMIT_BYTES = 1 << 20
 
 
 class SeqFloor:
-    """Durable upper bounds of ``seq``; used by one thread at a time.
+    """Durable upper bounds of ``seq``; after ``load``, ``cover``, ``lead`` and ``release`` may be called by any thread.
 
     Attributes:
         cut: the power failed while the spool was in use.
@@ -39,6 +43,7 @@ class SeqFloor:
         self._path = path
         self._kernel_boot = kernel_boot
         self._mark = None if synced else kernel_boot
+        self._lock = threading.Lock()  # guards what follows, and the order of writes: a floor must not fall
         self._reserved: dict[str, int] = {}
         self._in_use: str | None = None
         self.cut = False
@@ -85,11 +90,24 @@ class SeqFloor:
             PermissionDeniedError: the directory may not be written.
             StorageError: the disk refuses; the floors are as before.
         """
-        raised = {name: seq + BLOCK for name, seq in last.items() if seq + _MARGIN > self._reserved.get(name, 0)}
-        if not raised and self._in_use == self._mark:
-            return False
-        self._write({**self._reserved, **raised}, self._mark)
-        return True
+        with self._lock:
+            raised = {name: seq + BLOCK for name, seq in last.items() if seq + _MARGIN > self._reserved.get(name, 0)}
+            if not raised and self._in_use == self._mark:
+                return False
+            self._write({**self._reserved, **raised}, self._mark)
+            return True
+
+    def lead(self, last: Mapping[str, int]) -> None:
+        """Raise floors that ``last`` is already above, before these numbers are used: those of a new stream.
+
+        ``cover`` is early enough for all others. A disk that refuses stops nothing: ``cover`` reports it.
+        """
+        if all(seq <= self._reserved.get(name, 0) for name, seq in last.items()):
+            return
+        try:
+            self.cover(last)
+        except (StorageError, PermissionDeniedError) as error:
+            logger.warning("numbers are used before their floor is written: %s", error)
 
     def release(self) -> None:
         """Note, durably, that the spool is no longer in use and everything in it is on the disk.
@@ -98,8 +116,9 @@ class SeqFloor:
             PermissionDeniedError: the directory may not be written.
             StorageError: the disk refuses.
         """
-        if self._in_use is not None:
-            self._write(self._reserved, None)
+        with self._lock:
+            if self._in_use is not None:
+                self._write(self._reserved, None)
 
     def _write(self, reserved: dict[str, int], in_use: str | None) -> None:
         document = {"reserved": reserved, "inUse": in_use}

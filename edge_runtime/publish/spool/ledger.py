@@ -184,7 +184,7 @@ class Ledger:
     def _reconcile(self, before: dict[str, StreamState], *, owed: int) -> None:
         """Go on above what was used, as memory or else the floor knows it, where the file says less."""
         self._restated = {}
-        for name in {**before, **dict.fromkeys(self._floor.names())}:
+        for name in before if self._seen else self._floor.names():
             found = self._streams.get(name, StreamState(0))
             seq = found.seq
             known = before.get(name) or replace(found, seq=self._floor.resume(name, seq))
@@ -259,6 +259,7 @@ class Ledger:
         gone = [row.id for row in removed]
         positions = self.followers.changes()
         at_s = self.utc_now_ns() // _S
+        self._floor.lead({name: state.seq for name, state in batch.streams.items()})
         store.commit(Changes(batch.rows, batch.streams, acked, dead, gone, positions, at_s))
         self._streams = {**self._streams, **batch.streams}
         self._restated = {}

@@ -227,6 +227,15 @@ class Spool:
         """The sender ends without an answer for ``rows``; the next run sends them again."""
         self._writer.handout.release(rows)
 
+    def reread(self) -> None:
+        """Offer every owed row that the sender does not hold again, from the disk; ``rereads`` tells when."""
+        self._writer.reread()
+
+    @property
+    def rereads(self) -> int:
+        """How often that was done."""
+        return self._writer.rereads
+
     def is_historical(self, row: Row, after_s: float) -> bool:
         """Tell whether ``row`` is older than ``after_s``, of an earlier run, or owed once more."""
         if row.again or row.id <= self._ledger.carried_through:
@@ -247,6 +256,7 @@ class Spool:
 
     def _work(self, stop: Stop, failed: Stop) -> None:
         while not failed.is_set():
+            self._writer.gather()
             self.step(self._writer.patience())
             if stop.is_set():
                 if stop.left_s < _PUTS_UNTIL_S:

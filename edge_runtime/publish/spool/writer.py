@@ -11,6 +11,7 @@ from edge_runtime.publish.spool.batch import Answers
 from edge_runtime.publish.spool.handout import Handout
 from edge_runtime.publish.spool.housekeeping import Housekeeping
 from edge_runtime.publish.spool.intake import Intake
+from edge_runtime.publish.spool.pace import Pace
 from edge_runtime.publish.spool.revival import Revivals
 from edge_runtime.publish.spool.syncer import Syncer
 from edge_runtime.publish.spool.throttle import Throttle
@@ -60,6 +61,9 @@ class Writer:
         self.held: list[Result | Event] = []
         self.closing = threading.Event()
         self.drained = threading.Event()
+        self.rereads = 0  # how often what waits was left to the disk because the sender asked for it
+        self._reread = False
+        self._pace = Pace()
         self._answers = Answers()  # taken from the handout, not committed yet
         self._damages = 0  # how often this file was called damaged while in use
         self._tidied_ns = 0
@@ -74,6 +78,15 @@ class Writer:
             return 0.0
         return ANSWERS_S if self.handout.owned else _IDLE_S
 
+    def gather(self) -> None:
+        """Let a group of documents gather before the next round, for a few milliseconds."""
+        self.closing.wait(self._pace.left_s(self._clock.mono_ns(), len(self.intake)))
+
+    def reread(self) -> None:
+        """Have every owed row that the sender does not hold read again; any thread."""
+        self._reread = True
+        self.intake.wake()
+
     def step(self, timeout_s: float) -> None:
         """Do one round of the writer: wait for something to write, write it, hand it out, tidy up."""
         self._ledger.followers.complete()
@@ -81,6 +94,10 @@ class Writer:
             return
         if self.syncer.sync_failed and not self._checked(self._resync):
             return
+        if self._reread:
+            self._reread = False
+            self._rewind()
+            self.rereads += 1
         if not self.held:
             self.held = self.intake.next(timeout_s, ending=self.closing.is_set())
         acked, refused = self.handout.collect()
@@ -99,6 +116,7 @@ class Writer:
                 self._ledger.probe()
                 self.trouble.over()
             return
+        self._pace.began(self._clock.mono_ns())
         batch = self._ledger.commit(items, answers)
         self.trouble.over()
         self._settle(batch)

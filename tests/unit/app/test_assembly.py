@@ -8,7 +8,8 @@ import pytest
 
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import plan_line
-from edge_runtime.core.command import Answer, Command, Status
+from edge_runtime.core.command import Answer, Status
+from edge_runtime.pipeline.attempt import TriggerIds
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.system import loop
 from tests.fakes.settings import make_settings
@@ -42,7 +43,7 @@ def line(sink: _Sink) -> Iterator[LineService]:
 
 
 def trigger(answers: list[Answer], line: LineService, target: str = "top") -> None:
-    line.trigger(Command("trigger", target, {"partId": "P"}, "", "scada", 0), answers.append)
+    line.act(lambda actions: answers.append(actions.trigger(target, TriggerIds("J"))), answers.append)
 
 
 def test_a_trigger_after_the_last_turn_of_the_line_is_refused(line: LineService) -> None:
@@ -66,8 +67,8 @@ def test_a_trigger_that_a_line_which_hangs_cannot_take_is_refused(
 
 def test_a_trigger_is_accepted_with_a_job_or_refused_without_one(line: LineService) -> None:
     answers: list[Answer] = []
-    line.trigger(Command("trigger", "top", {}, "7f00", "scada", 0), answers.append)
-    line.trigger(Command("trigger", "nobody", {}, "7f01", "scada", 0), answers.append)
+    trigger(answers, line)
+    trigger(answers, line, "nobody")
     line.loop.turn(0.0)
     assert [answer.status for answer in answers] == [Status.ACCEPTED, Status.UNKNOWN]
-    assert answers[0].fields["jobId"]
+    assert answers[0].fields["jobId"] == "J"

@@ -27,6 +27,7 @@ class _Delivery:
     def __init__(self, depth: int = 0) -> None:
         self.events: list[str] = []
         self.spool = SimpleNamespace(stats=lambda: SimpleNamespace(depth=depth))
+        self.desk = SimpleNamespace(note=lambda _kind, _fields: None)
 
     def put(self, event: Event) -> None:
         self.events.append(event.kind)

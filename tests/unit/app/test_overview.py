@@ -49,6 +49,8 @@ class _Delivery:
     def broker(self) -> dict[str, object]:
         return {}
 
+    def sparkplug(self) -> None: ...
+
     def reasons(self) -> tuple[str, ...]:
         return ()
 

@@ -17,7 +17,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.values import make_frame
 
 if TYPE_CHECKING:
-    from edge_runtime.pipeline.inspection import Verdict
+    from edge_runtime.pipeline.attempt import Verdict
     from edge_runtime.system.process import Child
 
 LOADED = {

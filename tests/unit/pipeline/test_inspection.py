@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_runtime.core.result import Counters, Drop, Failure
-from edge_runtime.pipeline.inspection import NS_PER_MS, Capture, Inspection, InspectionSpec, Settled, TriggerIds
+from edge_runtime.pipeline.attempt import NS_PER_MS, Refusal, Settled, TriggerIds
+from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec
+from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup
 from tests.fakes.values import make_frame, make_prediction, make_verdict
 
 if TYPE_CHECKING:
@@ -240,7 +242,7 @@ def test_a_bad_frame_nobody_asked_for_is_dropped() -> None:
 def test_a_trigger_is_answered_by_the_next_frame_captured_after_it() -> None:
     inspection = Inspection(_spec(on_trigger=True))
     ids = TriggerIds("job", "part", "meas", "product", "correlation")
-    assert inspection.on_trigger(ids, _ms(10)) == []
+    inspection.on_trigger(ids, _ms(10))
     assert _fates(inspection.on_frame(make_frame(1, _ms(9)))) == [(1, "untriggered")]
     assert inspection.on_frame(make_frame(2, _ms(10))) == []
     assert _fates(inspection.on_frame(make_frame(3, _ms(20)))) == [(3, "untriggered")]
@@ -272,14 +274,122 @@ def test_triggered_frames_are_never_superseded() -> None:
     assert [(s.trigger.part_id, s.failure) for s in settled if s.trigger] == [("p2", None), ("p3", Failure.OVERRUN)]
 
 
-def test_too_many_open_triggers_fail_at_once() -> None:
+def test_too_many_open_triggers_are_refused_and_are_no_attempt() -> None:
     inspection = Inspection(_spec(on_trigger=True, queue=1))
+    assert inspection.trigger_refusal is None
     inspection.on_trigger(TriggerIds(part_id="p1"), _ms(0))
-    settled = inspection.on_trigger(TriggerIds(part_id="p2"), _ms(1))
-    assert [(s.frame, s.failure, s.message) for s in settled] == [
-        (None, Failure.OVERRUN, "1 triggers are already waiting for a frame")
+    assert inspection.trigger_refusal is Refusal.TOO_MANY
+    assert inspection.counters == Counters(captured=1, in_flight=1)
+
+
+def test_an_inspection_that_is_not_triggered_takes_no_trigger() -> None:
+    assert Inspection(_spec()).trigger_refusal is Refusal.NOT_TRIGGERED
+
+
+def test_a_trigger_with_a_timeout_of_its_own_has_to_be_over_by_then() -> None:
+    inspection = Inspection(_spec(on_trigger=True, deadline_ms=100, queue=3))
+    inspection.on_trigger(TriggerIds(part_id="long"), _ms(0), timeout_ms=500)
+    inspection.on_trigger(TriggerIds(part_id="short"), _ms(0), timeout_ms=30)
+    inspection.on_trigger(TriggerIds(part_id="frameless"), _ms(0), timeout_ms=40)
+    for i in (1, 2):
+        inspection.on_frame(make_frame(i, _ms(20)))
+    inspection.take()
+    assert inspection.next_deadline_ns() == _ms(30)
+    assert inspection.on_time(_ms(30), None) == []  # it waits for its turn: the one before it is open
+    assert not inspection.wants_engine
+    [frameless] = inspection.on_time(_ms(40), None)
+    assert (frameless.trigger, frameless.message) == (
+        TriggerIds(part_id="frameless"),
+        "no frame within 40 ms of the trigger",
+    )
+    assert inspection.on_time(_ms(499), None) == []
+    settled = inspection.on_time(_ms(500), None)
+    assert [(s.failure, s.message) for s in settled] == [
+        (Failure.DEADLINE, "no verdict within 500 ms of the trigger"),
+        (Failure.DEADLINE, "no verdict within 30 ms of the trigger"),
     ]
-    assert settled[0].trigger == TriggerIds(part_id="p2")
+
+
+PART_B = Setup(recipe="part-b", product_id="B")
+PAUSED = Setup(paused=True)
+
+
+def test_a_change_of_recipe_takes_effect_between_two_frames_whatever_is_in_flight() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=9))
+    inspection.on_frame(make_frame(1, _ms(1)))
+    inspection.take()
+    inspection.on_frame(make_frame(2, _ms(2)))
+    inspection.change(PART_B, from_frame=4)
+    assert inspection.setup == PART_B
+    inspection.on_frame(make_frame(3, _ms(3)))  # was begun before the change and comes after it
+    inspection.on_bad_frame(make_frame(4, _ms(4)), Failure.INVALID_FRAME, "")
+    inspection.on_frame(make_frame(5, _ms(5)))
+    while inspection.take() is not None:
+        pass
+    settled = [s for i in (5, 3, 2, 1) for s in inspection.on_verdict(i, VERDICT)]
+    assert [(s.frame.frame_id, s.setup) for s in settled if s.frame] == [
+        (1, AS_CONFIGURED),
+        (2, AS_CONFIGURED),
+        (3, AS_CONFIGURED),
+        (4, PART_B),
+        (5, PART_B),
+    ]
+
+
+def test_a_trigger_keeps_the_recipe_of_the_moment_it_was_asked_or_has_its_own() -> None:
+    inspection = Inspection(_spec(on_trigger=True, queue=9))
+    inspection.on_trigger(TriggerIds(), _ms(1))
+    inspection.change(PART_B, from_frame=7)
+    inspection.on_trigger(TriggerIds(), _ms(2))
+    inspection.on_trigger(TriggerIds(), _ms(3), recipe="part-c")
+    for i in (7, 8, 9):
+        inspection.on_frame(make_frame(i, _ms(i)))
+    assert [s.setup for s in inspection.drain()] == [AS_CONFIGURED, PART_B, Setup("part-c", "B")]
+
+
+def test_a_paused_inspection_drops_what_was_captured_since_and_settles_what_was_open() -> None:
+    inspection = Inspection(_spec(Capture.EVERY, queue=9))
+    inspection.on_frame(make_frame(1, _ms(1)))
+    inspection.change(PAUSED, from_frame=3)
+    inspection.on_frame(make_frame(2, _ms(2)))  # a part that was seen before the pause
+    assert _fates(inspection.on_frame(make_frame(3, _ms(3)))) == [(3, "paused")]
+    assert _fates(inspection.on_bad_frame(make_frame(4, _ms(4)), Failure.OVERRUN, "")) == [(4, "paused")]
+    assert _fates(inspection.on_dropped(make_frame(5, _ms(5)), Drop.TORN)) == [(5, "paused")]
+    inspection.change(AS_CONFIGURED, from_frame=7)
+    assert _fates(inspection.on_frame(make_frame(6, _ms(6)))) == [(6, "paused")]
+    inspection.on_frame(make_frame(7, _ms(7)))
+    assert [frame.frame_id for frame in iter(inspection.take, None)] == [1, 2, 7]
+    assert inspection.figures().dropped_by == {"paused": 4}
+
+
+def test_a_paused_inspection_refuses_triggers_and_still_answers_those_it_took() -> None:
+    inspection = Inspection(_spec(on_trigger=True))
+    inspection.on_trigger(TriggerIds(part_id="p1"), _ms(1))
+    inspection.change(PAUSED, from_frame=1)
+    assert inspection.trigger_refusal is Refusal.PAUSED
+    assert inspection.on_frame(make_frame(1, _ms(2))) == []
+    assert _fates(inspection.on_frame(make_frame(2, _ms(3)))) == [(2, "paused")]
+    assert _fates(inspection.drain()) == [(1, "shutdown")]
+
+
+def test_a_reset_aborts_everything_that_was_asked_for_and_nothing_else() -> None:
+    inspection = Inspection(_spec(on_trigger=True, queue=9))
+    for i in (1, 2, 3):
+        inspection.on_trigger(TriggerIds(part_id=f"p{i}"), _ms(i))
+    for i in (1, 2):
+        inspection.on_frame(make_frame(i, _ms(2)))
+    inspection.take()
+    settled = inspection.abort_triggers("reset")
+    assert [(s.trigger.part_id, s.failure, s.waited) for s in settled if s.trigger] == [
+        ("p1", Failure.ABORTED, False),
+        ("p2", Failure.ABORTED, True),
+        ("p3", Failure.ABORTED, False),
+    ]
+    assert inspection.counters == Counters(captured=3, failed=3)
+    continuous = Inspection(_spec())
+    continuous.on_frame(make_frame(1, _ms(1)))
+    assert continuous.abort_triggers("reset") == []
+    assert continuous.wants_engine
 
 
 def test_a_trigger_without_a_frame_fails_by_its_deadline() -> None:
@@ -297,7 +407,7 @@ def test_what_the_camera_discarded_is_captured_and_dropped() -> None:
     inspection = Inspection(_spec())
     settled = [inspection.on_dropped(make_frame(i, _ms(i)), drop) for i, drop in enumerate(Drop)]
     assert [item.drop for [item] in settled] == list(Drop)
-    assert inspection.counters == Counters(captured=7, dropped=7)
+    assert inspection.counters == Counters(captured=len(Drop), dropped=len(Drop))
     assert inspection.figures().dropped_by == {drop.value: 1 for drop in Drop}
 
 
@@ -373,6 +483,9 @@ def test_drain_fails_what_a_trigger_asked_for_and_the_triggers_themselves() -> N
 class _Asked:
     ids: TriggerIds
     asked_ns: int
+    setup: Setup
+    limit_ns: int
+    timed: bool
 
 
 @dataclass
@@ -386,6 +499,9 @@ class _Books:
     answered: set[int] = field(default_factory=set)  # dispatched frames that the engine answered in time
     asked: list[_Asked] = field(default_factory=list)
     fates: dict[int, str] = field(default_factory=dict)
+    setups: dict[int, Setup] = field(default_factory=dict)  # frame id -> what has to judge it
+    limits_ns: dict[int, int] = field(default_factory=dict)  # frame id -> when an attempt with a timeout has to be over
+    gone: set[int] = field(default_factory=set)  # frames that waited, until an older one let their fate out
     lost_triggers: int = 0
     last_result: int = 0
     kept_since_ns: int = 0
@@ -409,6 +525,7 @@ class InspectionMachine(RuleBasedStateMachine):
         self.bound = queue if on_trigger or capture is Capture.EVERY else 1
         self.now_ns = self.captured_ns = _ms(1000)
         self.next_id = 1
+        self.changes = [(0, AS_CONFIGURED)]
         self.books = _Books()
 
     # events
@@ -434,13 +551,37 @@ class InspectionMachine(RuleBasedStateMachine):
         self.books.captured += 1
         self._note(self.inspection.on_dropped(self._made(0), drop))
 
-    @precondition(lambda self: self.spec.on_trigger)
-    @rule()
-    def trigger(self) -> None:
-        asked = _Asked(TriggerIds(correlation_id=f"{self.books.captured}/{self.now_ns}"), self.now_ns)
+    @precondition(lambda self: self.inspection.trigger_refusal is None)
+    @rule(recipe=st.sampled_from([None, "own"]), timeout_ms=st.sampled_from([None, None, 5, 40]))
+    def trigger(self, recipe: str | None, timeout_ms: int | None) -> None:
+        ids = TriggerIds(correlation_id=f"{self.books.captured}/{self.now_ns}")
+        setup = self.changes[-1][1]
+        assert not setup.paused
+        limit_ns = self.limit_ns if timeout_ms is None else _ms(timeout_ms)
+        asked = _Asked(
+            ids, self.now_ns, replace(setup, recipe=recipe or setup.recipe), limit_ns, timeout_ms is not None
+        )
         self.books.captured += 1
         self.books.asked.append(asked)
-        self._note(self.inspection.on_trigger(asked.ids, self.now_ns))
+        self.inspection.on_trigger(ids, self.now_ns, recipe=recipe, timeout_ms=timeout_ms)
+
+    @rule(
+        setup=st.builds(Setup, st.sampled_from([None, "a", "b"]), st.just(None), st.booleans()), ahead=st.integers(0, 2)
+    )
+    def change(self, setup: Setup, ahead: int) -> None:
+        """A command comes while up to two frames that were begun before it are on their way."""
+        first = max(self.next_id + ahead, self.changes[-1][0])
+        self.changes.append((first, setup))
+        self.inspection.change(setup, first)
+        assert self.inspection.setup == setup
+
+    @rule()
+    def abort(self) -> None:
+        if self.spec.on_trigger:
+            self.books.gone.update(self.books.kept)
+            self.books.kept = []
+        self._note(self.inspection.abort_triggers("reset"))
+        assert self.books.asked == []
 
     @rule()
     def take(self) -> None:
@@ -476,12 +617,20 @@ class InspectionMachine(RuleBasedStateMachine):
     @rule(outage=st.sampled_from([None, LOADING]))
     def on_time(self, outage: tuple[Failure, str] | None) -> None:
         settled = self.inspection.on_time(self.now_ns, outage)
+        over = [i for i in self.books.kept if self.now_ns >= self._due_ns(i)]
+        self.books.gone.update(over)
+        self.books.kept = [i for i in self.books.kept if i not in over]
         self._note(settled)
-        for frame_id, captured_ns in self.books.open_ns.items():
-            assert self.now_ns - captured_ns < self.limit_ns, f"frame {frame_id} stayed open"
+        if over:
+            self._head_changed()
+        if all(frame_id not in self.books.limits_ns for frame_id in self.books.open_ns):
+            for frame_id, captured_ns in self.books.open_ns.items():
+                assert self.now_ns - captured_ns < self.limit_ns, f"frame {frame_id} stayed open"
+        for frame_id, until_ns in self.books.limits_ns.items():
+            assert self.now_ns < until_ns or frame_id not in self.books.kept, f"frame {frame_id} waits for too long"
         for asked in self.books.asked:
-            assert self.now_ns - asked.asked_ns < self.limit_ns, "a trigger stayed open"
-        if self.books.kept:
+            assert self.now_ns - asked.asked_ns < asked.limit_ns, "a trigger stayed open"
+        if self.books.kept and not self.books.limits_ns:
             assert self.now_ns - self.books.kept_since_ns < self.limit_ns, "silence for longer than a deadline"
 
     @rule()
@@ -490,7 +639,9 @@ class InspectionMachine(RuleBasedStateMachine):
         due_ns = self.inspection.next_deadline_ns()
         if due_ns is not None:
             assert copy.deepcopy(self.inspection).on_time(due_ns - 1, None) == []
-            assert copy.deepcopy(self.inspection).on_time(due_ns, None) != []
+            later = copy.deepcopy(self.inspection)
+            # with a timeout of its own, one may be over whose result has to wait for an older one
+            assert later.on_time(due_ns, None) != [] or (self.books.limits_ns and later.next_deadline_ns() != due_ns)
 
     @rule()
     def drain(self) -> None:
@@ -530,12 +681,14 @@ class InspectionMachine(RuleBasedStateMachine):
     @invariant()
     def the_next_deadline_is_never_late(self) -> None:
         due_ns = self.inspection.next_deadline_ns()
-        starts = [*self.books.open_ns.values(), *(asked.asked_ns for asked in self.books.asked)]
-        if not starts:
+        limits = self.books.limits_ns
+        due = [limits.get(frame_id, since_ns + self.limit_ns) for frame_id, since_ns in self.books.open_ns.items()]
+        due += [asked.asked_ns + asked.limit_ns for asked in self.books.asked]
+        if not due:
             assert due_ns is None
-            return
-        assert due_ns is not None
-        assert due_ns <= min(starts) + self.limit_ns
+        elif not limits:  # a fate that is known waits for older frames, and those may have more time
+            assert due_ns is not None
+            assert due_ns <= min(due)
 
     # books
 
@@ -544,6 +697,7 @@ class InspectionMachine(RuleBasedStateMachine):
         frame = make_frame(self.next_id, self.captured_ns)
         self.next_id += 1
         self.books.open_ns[frame.frame_id] = self.captured_ns
+        self.books.setups[frame.frame_id] = [setup for first, setup in self.changes if first <= frame.frame_id][-1]
         return frame
 
     def _captured(self, lag_ms: int) -> Frame:
@@ -553,6 +707,9 @@ class InspectionMachine(RuleBasedStateMachine):
             self.books.captured += 1
         else:
             self.books.asked.remove(answered)
+            self.books.setups[frame.frame_id] = answered.setup
+            if answered.timed:
+                self.books.limits_ns[frame.frame_id] = answered.asked_ns + answered.limit_ns
         return frame
 
     def _note(self, settled: list[Settled]) -> None:
@@ -566,16 +723,28 @@ class InspectionMachine(RuleBasedStateMachine):
             frame_id = item.frame.frame_id
             assert frame_id not in self.books.fates, "settled twice"
             del self.books.open_ns[frame_id]
-            assert item.waited == (frame_id in self.books.kept), "pixels would leak, or be freed twice"
-            if item.waited:
+            self.books.limits_ns.pop(frame_id, None)
+            expected = self.books.setups.pop(frame_id)
+            kept = frame_id in self.books.kept
+            assert item.waited == (kept or frame_id in self.books.gone), "pixels would leak, or be freed twice"
+            self.books.gone.discard(frame_id)
+            if kept:
                 self.books.kept.remove(frame_id)
                 if item.drop is not Drop.SUPERSEDED:
                     self._head_changed()
             self.books.fates[frame_id] = "dropped" if item.drop else "failed" if item.failure else "inferred"
             if item.drop is None:
                 assert (item.trigger is not None) == self.spec.on_trigger
+                assert item.setup == expected
+                assert item.trigger is not None or not expected.paused
                 assert frame_id > self.books.last_result, "results left out of the order of capture"
                 self.books.last_result = frame_id
+
+    def _due_ns(self, frame_id: int) -> int:
+        """When a frame that waits has waited for long enough; only with `latest` the frames before it count."""
+        superseding = self.spec.capture is Capture.LATEST and not self.spec.on_trigger
+        since_ns = self.books.kept_since_ns if superseding else self.books.open_ns[frame_id]
+        return self.books.limits_ns.get(frame_id, since_ns + self.limit_ns)
 
     def _head_changed(self) -> None:
         if self.books.kept:

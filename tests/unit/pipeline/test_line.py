@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.core.command import Status
 from edge_runtime.core.result import Counters, Evaluation, Event, RecipeRef, Result
+from edge_runtime.pipeline.actions import Actions
+from edge_runtime.pipeline.attempt import TriggerIds
 from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.flight import FlightRecorder, leftovers, words_needed
-from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec, TriggerIds
+from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec
 from edge_runtime.pipeline.line import CHECK_S, Line, Station
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ResultFactory
@@ -65,6 +68,9 @@ class _Sink:
         ]
 
 
+OTHERS = ((Recipe(id="other", not_ok=(Rule("scratch", score_min=0.99),)), RecipeRef("other", "2", "sha256:01")),)
+
+
 class _Plant:
     """A line with everything around it that is no process."""
 
@@ -77,11 +83,13 @@ class _Plant:
         self.words = memoryview(array("Q", bytes(8 * words_needed(len(self.specs)))))
         recipe, ref = Recipe(not_ok=(Rule("scratch"),)), RecipeRef("default", "1", "sha256:00")
         stations = [
-            Station(Inspection(s), ResultFactory(s, recipe, ref, clock=self.clock, random=bytes)) for s in self.specs
+            Station(Inspection(s), ResultFactory(s, recipe, ref, clock=self.clock, random=bytes, others=OTHERS))
+            for s in self.specs
         ]
         flight = FlightRecorder()
         flight.extend(self.words, self.names)
         self.line = Line(self.loop, stations, self.sink, flight)
+        self.actions = Actions(self.line)
         cameras = sorted({spec.camera for spec in self.specs})
         self.rings = {name: Ring.create(name, slots=6, slot_bytes=WIDTH * HEIGHT * 3) for name in cameras}
         self.links = {
@@ -468,7 +476,7 @@ def test_a_change_of_a_camera_is_an_event_and_one_line(
 def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[_Plant]) -> None:
     plant = _custom(plants, _spec(on_trigger=True))
     plant.frame()
-    assert plant.line.trigger("top", TriggerIds(part_id="p1"))
+    assert plant.actions.trigger("top", TriggerIds(part_id="p1")).status is Status.ACCEPTED
     plant.frame()
     plant.frame()
     plant.engine_answers()
@@ -478,23 +486,31 @@ def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[_Plant]) -> Non
 
 def test_a_trigger_without_a_frame_gets_a_result_by_its_deadline(plants: list[_Plant]) -> None:
     plant = _custom(plants, _spec(on_trigger=True))
-    plant.line.trigger("top", TriggerIds(part_id="p1"))
+    plant.actions.trigger("top", TriggerIds(part_id="p1"))
     plant.pass_ms(DEADLINE_MS)
     assert [(r.frame_id, r.part_id, r.reason.partition(":")[0]) for r in plant.sink.results] == [
         (0, "p1", "camera_lost")
     ]
 
 
-def test_triggers_above_the_bound_are_answered_at_once(plants: list[_Plant]) -> None:
+def test_triggers_above_the_bound_are_refused(plants: list[_Plant]) -> None:
     plant = _custom(plants, _spec(on_trigger=True))
-    for i in range(3):
-        plant.line.trigger("top", TriggerIds(part_id=f"p{i}"))
-    assert [(r.part_id, r.reason.partition(":")[0]) for r in plant.sink.results] == [("p2", "overrun")]
+    answers = [plant.actions.trigger("top", TriggerIds(part_id=f"p{i}")) for i in range(3)]
+    assert [answer.status for answer in answers] == [Status.ACCEPTED, Status.ACCEPTED, Status.TOO_MANY]
+    assert plant.sink.results == []
+
+
+def test_a_trigger_that_has_less_time_than_those_before_it_is_answered_in_its_own_time(plants: list[_Plant]) -> None:
+    plant = _custom(plants, _spec(on_trigger=True))
+    plant.actions.trigger("top", TriggerIds(part_id="p1"))
+    plant.actions.trigger("top", TriggerIds(part_id="p2"), timeout_ms=10)
+    plant.pass_ms(10)
+    assert [r.part_id for r in plant.sink.results] == ["p2"]
 
 
 def test_only_a_triggered_inspection_can_be_triggered(plant: _Plant) -> None:
-    assert not plant.line.trigger("top", TriggerIds())
-    assert not plant.line.trigger("nobody", TriggerIds())
+    assert plant.actions.trigger("top", TriggerIds()).status is Status.CONFLICT
+    assert plant.actions.trigger("nobody", TriggerIds()).status is Status.UNKNOWN
     assert plant.sink.results == []
 
 
@@ -560,7 +576,7 @@ def test_before_it_is_attached_a_line_keeps_frames_and_gives_results_without_a_m
     spec = _spec(on_trigger=True)
     factory = ResultFactory(spec, Recipe(), RecipeRef("default", "1", ""), clock=clock, random=bytes)
     line = Line(loop, [Station(Inspection(spec), factory)], sink, FlightRecorder())
-    line.trigger("top", TriggerIds(part_id="p1"))
+    Actions(line).trigger("top", TriggerIds(part_id="p1"))
     line.feed("defects")
     clock.advance_ms(DEADLINE_MS)
     loop.turn(0)
@@ -585,6 +601,10 @@ EVENTS = st.sampled_from(
         "wait",
         "wait long",
         "trigger",
+        "pause",
+        "resume",
+        "select",
+        "reset",
     ]
 )
 
@@ -655,7 +675,16 @@ class _Random:
             case "wait long":
                 plant.pass_ms(DEADLINE_MS)
             case "trigger":
-                self.triggers += plant.line.trigger("a", TriggerIds(part_id=str(self.triggers)))
+                answer = plant.actions.trigger("a", TriggerIds(part_id=str(self.triggers)))
+                self.triggers += answer.status is Status.ACCEPTED
+            case "pause":
+                plant.actions.pause(None)
+            case "resume":
+                plant.actions.resume("a")
+            case "select":
+                plant.actions.select("b", "other", None)
+            case "reset":
+                plant.actions.reset("a")
 
     def check(self) -> None:
         plant = self.plant

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.core.result import Counters, Evaluation, Failure, Prediction, RecipeRef, ResultState, Timings
-from edge_runtime.pipeline.inspection import InspectionSpec, Settled, TriggerIds
+from edge_runtime.pipeline.attempt import Settled, TriggerIds
+from edge_runtime.pipeline.inspection import InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ModelFacts, ResultFactory
 from tests.fakes.clock import ManualClock

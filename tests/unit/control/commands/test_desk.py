@@ -348,6 +348,7 @@ def test_at_a_stop_what_still_runs_is_answered(bench: DeskBench) -> None:
         for service in bench.desk.services:
             group.start(service)
     assert sorted(json.loads(one.body)["status"] for one in bench.posted) == [500, 500]
+    assert statuses(bench.say("pause", {}, correlation=b"3")) == [503], "what still waits is not begun any more"
 
 
 def test_frequent_triggers_are_summed_up_and_critical_commands_told(bench: DeskBench) -> None:

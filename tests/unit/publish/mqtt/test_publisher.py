@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.publish.mqtt import mutes, outbox, session
+from edge_runtime.publish.mqtt import mutes, outbox, session, unheard
 from edge_runtime.publish.mqtt import publisher as module
-from edge_runtime.publish.mqtt.client import MqttLink
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.spool import notices
 from tests.fakes.broker_packets import PacketBroker, Publish
@@ -84,7 +83,7 @@ def test_an_answer_is_late_when_it_takes_much_longer_than_usual() -> None:
     one.sent[1] = sent
     assert one.rtt_ns == 100 * ms
     assert not one.silent(400 * ms)
-    assert one.silent(401 * ms)
+    assert one.silent(501 * ms)
     one.heard(sent, 20 * ms)
     assert one.rtt_ns == 90 * ms
 
@@ -183,6 +182,57 @@ def test_nobody_listening_is_a_success_that_is_counted(tmp_path: Path) -> None:
         box.put(3)
         box.wait_acked(3)
         assert box.publisher.stats.no_subscribers == 3
+
+
+def test_results_that_nobody_subscribes_to_wait_for_a_subscriber_and_hold_up_no_other_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    deaf = {f"{ROOT}/result/top"}
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: 0x10 if m.topic in deaf else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(300)
+        box.put(300, "bottom")
+        box.spool.put(make_event(scope="top"))
+        box.wait_acked(301)
+        tried = len(seqs(broker))
+        broker.wait(lambda b: len(seqs(b)) > tried + 3)
+        assert set(seqs(broker)[tried:]) == {1}
+        broker.drop()
+        box.put(300)
+        wait_until(lambda: box.publisher.stats.connects == 2)
+        deaf.clear()
+        box.wait_acked(901)
+        assert [*dict.fromkeys(seqs(broker)[tried:])] == [*range(1, 601)]
+        assert box.spool.stats().depth == 0
+
+
+def test_what_waits_for_a_subscriber_is_there_for_the_next_run(tmp_path: Path) -> None:
+    settings = replace(QUICK, require_subscriber=True)
+    with PacketBroker(answer=lambda _message: 0x10) as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.put(50)
+        broker.wait(lambda b: bool(seqs(b)))
+    with PacketBroker() as broker, running_box(tmp_path, broker.port, settings) as box:
+        box.wait_acked(50)
+        assert seqs(broker) == [*range(1, 51)]
+
+
+def test_a_probe_that_is_refused_for_another_reason_lets_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "PROBE_NS", 50_000_000)
+    codes = [0x99, 0x10]
+    settings = replace(QUICK, require_subscriber=True)
+    with (
+        PacketBroker(answer=lambda m: codes.pop() if codes and "/result/" in m.topic else 0) as broker,
+        running_box(tmp_path, broker.port, settings) as box,
+    ):
+        box.put(20)
+        wait_until(lambda: box.spool.stats().dead == 1)
+        box.wait_acked(20)  # with the event about the other one
 
 
 def test_a_broker_over_its_quota_gets_the_result_again_on_the_next_connection(tmp_path: Path) -> None:
@@ -334,43 +384,6 @@ def test_a_result_of_an_earlier_run_is_marked_historical(tmp_path: Path) -> None
         box.put(1)
         box.wait_acked(2)
         assert [json.loads(body)["historical"] for body in broker.bodies("/result/top")] == [True, False]
-
-
-def test_a_callback_of_ours_that_raises_once_costs_one_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """paho alone: the network thread is dead and is_connected() says True (issue 894)."""
-    real: Any = MqttLink._on_publish
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            msg = "injected"
-            raise RuntimeError(msg)
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_on_publish", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(10)
-        box.wait_acked(10)
-        assert len(broker.peers) == 2
-
-
-def test_a_fault_inside_the_library_ends_the_connection_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Any = MqttLink._pump
-    faults = [1]
-
-    def broken(self: MqttLink, *arguments: Any) -> None:
-        if faults:
-            faults.pop()
-            raise IndexError
-        real(self, *arguments)
-
-    monkeypatch.setattr(MqttLink, "_pump", broken)
-    with PacketBroker() as broker, running_box(tmp_path, broker.port) as box:
-        box.put(1)
-        box.wait_acked(1)
 
 
 def test_a_clean_stop_says_goodbye_after_the_last_result(tmp_path: Path) -> None:

@@ -302,6 +302,7 @@ def test_data_messages_may_leave_the_datatype_out_and_be_read_by_the_births_decl
 
 
 def test_a_rebirth_command_without_timestamps_is_read() -> None:
+    """tck-id-payloads-name-cmd-requirement: a command may come without timestamps."""
     metric = decode(wire(datatype=11, boolean_value=True)).metrics[0]
     assert (metric.name, metric.value, metric.timestamp_ms) == ("m", True, None)
 
@@ -459,7 +460,11 @@ def property_on_the_wire(**fields: Any) -> bytes:
     ],
 )
 def test_a_property_without_a_type_or_of_another_is_refused(fields: dict[str, Any]) -> None:
-    """tck-id-payloads-metric-propertyvalue-type-type, -type-value and -type-req."""
+    """Whatever the message.
+
+    tck-id-payloads-metric-propertyvalue-type-type, tck-id-payloads-metric-propertyvalue-type-value,
+    tck-id-payloads-metric-propertyvalue-type-req.
+    """
     with pytest.raises(DataError, match="property 'p'"):
         decode(property_on_the_wire(**fields))
 
@@ -505,7 +510,12 @@ def dataset_on_the_wire(**changes: Any) -> bytes:
     ],
 )
 def test_a_data_set_that_contradicts_itself_is_refused(changes: dict[str, Any], says: str) -> None:
-    """tck-id-payloads-dataset-column-size, -column-num-headers, -types-def, -types-num, -types-type, -types-value."""
+    """Column names, types and rows are as many as announced, and types are basic.
+
+    tck-id-payloads-dataset-column-size, tck-id-payloads-dataset-column-num-headers, tck-id-payloads-dataset-types-def,
+    tck-id-payloads-dataset-types-num, tck-id-payloads-dataset-types-type, tck-id-payloads-dataset-types-value,
+    tck-id-payloads-dataset-parameter-type-req.
+    """
     decode(dataset_on_the_wire())
     with pytest.raises(DataError, match=says):
         decode(dataset_on_the_wire(**changes))
@@ -530,7 +540,14 @@ def test_a_data_set_says_how_many_columns_it_has() -> None:
 
 
 def test_a_template_says_whether_it_is_a_definition() -> None:
-    """tck-id-payloads-template-is-definition and its kin: a definition has no template_ref, an instance has one."""
+    """It always says so; a definition has no template_ref, an instance has the name of its definition.
+
+    tck-id-payloads-template-is-definition, tck-id-payloads-template-is-definition-definition,
+    tck-id-payloads-template-is-definition-instance, tck-id-payloads-template-definition-is-definition,
+    tck-id-payloads-template-instance-is-definition, tck-id-payloads-template-definition-ref,
+    tck-id-payloads-template-instance-ref, tck-id-payloads-template-ref-definition,
+    tck-id-payloads-template-ref-instance.
+    """
     for ref in (None, "type"):
         data = encode(Payload(None, (Metric("m", DataType.TEMPLATE, Template((), ref)),)))
         template = raw(data).metrics[0].template_value
@@ -560,7 +577,12 @@ def test_a_template_that_contradicts_itself_is_refused(is_definition: bool, ref:
     ],
 )
 def test_a_template_parameter_has_a_name_and_a_basic_type(fields: dict[str, Any], says: str) -> None:
-    """tck-id-payloads-template-parameter-name-required, -type-value, -value-type and -value."""
+    """A parameter without a name or a basic type, or with a value of another type, is refused.
+
+    tck-id-payloads-template-parameter-name-required, tck-id-payloads-template-parameter-name-type,
+    tck-id-payloads-template-parameter-type-req, tck-id-payloads-template-parameter-type-value,
+    tck-id-payloads-template-parameter-value, tck-id-payloads-template-parameter-value-type.
+    """
     message = payload_class()()
     template = message.metrics.add(name="m", datatype=19).template_value
     template.is_definition = True
@@ -575,6 +597,7 @@ def test_arrays_pass_as_their_packed_bytes(kind: DataType) -> None:
 
 
 def test_a_parameter_may_have_no_default() -> None:
+    """tck-id-payloads-template-definition-parameters-default and tck-id-payloads-template-version."""
     sent = Template((), None, "1", (Parameter("p", DataType.INT8, None), Parameter("q", DataType.INT8, -1)))
     assert one(DataType.TEMPLATE, sent).value == sent
 

@@ -51,6 +51,13 @@ def test_ids_that_are_no_topic_level_are_refused(bad: str) -> None:
         command_filter("g", bad)
 
 
+def test_two_nodes_may_have_devices_of_one_name() -> None:
+    """tck-id-topic-structure-namespace-duplicate-device-id-across-edge-node."""
+    first, second = (Topic(Kind.DBIRTH, "g", node, "top") for node in ("box-1", "box-2"))
+    assert first.device == second.device
+    assert str(first) != str(second)
+
+
 def test_only_topics_of_devices_have_a_device_id() -> None:
     with pytest.raises(ConfigError, match="has no device id"):
         Topic(Kind.NDATA, "g", "n", "d")

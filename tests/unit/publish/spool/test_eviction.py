@@ -186,10 +186,6 @@ def test_a_spool_that_fills_up_says_so_once_and_once_when_that_is_over() -> None
     (high,) = alarm.check(801, 8, 5)
     assert (high.kind, high.scope) == ("spool.high", "system")
     assert high.fields == {"bytes": 801, "maxBytes": 1000, "depth": 8}
-        "spool.high",
-        "system",
-        {"bytes": 801, "maxBytes": 1000, "depth": 8},
-    )
     assert alarm.check(950, 9, 5) == []
     assert alarm.check(601, 6, 5) == []  # it does not flap
     (low,) = alarm.check(600, 6, 5)

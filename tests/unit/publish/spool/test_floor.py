@@ -8,6 +8,7 @@ import pytest
 
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.publish.spool.floor import BLOCK, SeqFloor
+from edge_runtime.system import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +107,23 @@ def test_commits_that_are_synced_before_they_are_sent_need_no_mark(tmp_path: Pat
     again = SeqFloor(tmp_path / "seq", "boot-3", synced=True)
     again.load()
     assert not again.cut
+
+
+def test_a_floor_is_written_before_the_first_number_above_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "spool.db.seq"
+    used = SeqFloor(path, "kernel-1")
+    used.load()
+    used.lead({"result/top": 1})
+    written = path.read_bytes()
+    used.lead({"result/top": BLOCK})  # still below: the flusher's affair
+    assert path.read_bytes() == written
+    after = SeqFloor(path, "kernel-2")
+    after.load()
+    assert after.resume("result/top", 0) == 1 + BLOCK
+    monkeypatch.setattr(
+        files, "write_atomic", lambda *_: (_ for _ in ()).throw(StorageError("storage.full", "no room"))
+    )
+    used.lead({"result/left": 1})  # the spool goes on
+    assert "no room" in caplog.text
