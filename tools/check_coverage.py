@@ -48,6 +48,9 @@ COMPLETE = (
     "edge_runtime/publish/sparkplug/mapping.py",
     "edge_runtime/publish/sparkplug/node.py",
     "edge_runtime/publish/sparkplug/points.py",
+    "edge_runtime/publish/contract/*.py",
+    "edge_runtime/publish/mqtt/cloudevents.py",
+    "edge_runtime/publish/prover.py",
     "edge_runtime/publish/spool/numbering.py",
     "edge_runtime/publish/payload.py",
     "edge_runtime/publish/spool/pace.py",
@@ -59,6 +62,8 @@ COMPLETE = (
     "edge_runtime/publish/spool/spool.py",
     "edge_runtime/publish/spool/store.py",
     "edge_runtime/publish/spool/trouble.py",
+    "edge_runtime/system/clock.py",
+    "edge_runtime/system/timex.py",
 )
 
 
