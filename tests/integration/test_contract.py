@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROOT = "vision/plant/line/box"
-COMMANDS = [topic for topic in TOPICS if topic.rooted and not topic.sent]
+COMMANDS = [topic for topic in TOPICS if topic.rooted and not topic.sent and not topic.optional]
 MESSAGE = encode_result(make_result(1), IDENTITY, Stamp(1, BOOT))
 GOOD = Outgoing(IDENTITY.topic(MESSAGE.topic), MESSAGE.body, MESSAGE.headers)
 
