@@ -15,10 +15,10 @@ from edge_runtime.publish.prover import Prover
 from edge_runtime.system.metrics import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge_runtime.publish.mqtt.link import Inbound
-    from edge_runtime.publish.prover import Proof
+    from edge_runtime.publish.prover import Hole, Mark, Proof
     from edge_runtime.system.service import Stop
 
 LATENCIES_MAX = 100_000
@@ -36,13 +36,17 @@ class Audience:
         *,
         on_result: Callable[[dict[str, object]], None] | None = None,
         on_event: Callable[[dict[str, object]], None] | None = None,
+        marks: Mapping[str, Mark] | None = None,
     ) -> None:
-        """Count what matches ``filters``; ``on_result`` and ``on_event`` get documents in the subscriber's thread."""
+        """Count what matches ``filters``, from ``marks`` on where there are any (see ``Prover``).
+
+        ``on_result`` and ``on_event`` get documents in the subscriber's thread.
+        """
         self._on_result = on_result
         self._on_event = on_event
         self._subscriber = Subscriber(MqttDial(settings), filters, self._take)
         self._lock = threading.Lock()  # guards everything below
-        self._prover = Prover()
+        self._prover = Prover(marks)
         self._latencies_ms: list[float] = []
         self._first_verdict_s: float | None = None
         self.unreadable = 0
@@ -73,6 +77,21 @@ class Audience:
         """The highest seq seen in a stream, 0 for none; see ``Prover`` for its name."""
         with self._lock:
             return self._prover.last(stream)
+
+    def streams(self) -> list[str]:
+        """Names of all streams seen; see ``Prover``."""
+        with self._lock:
+            return self._prover.streams()
+
+    def holes(self) -> list[Hole]:
+        """What is missing so far; see ``Prover.holes``."""
+        with self._lock:
+            return self._prover.holes()
+
+    def marks(self) -> dict[str, Mark]:
+        """How far each stream was followed."""
+        with self._lock:
+            return self._prover.marks()
 
     @property
     def first_verdict_s(self) -> float | None:

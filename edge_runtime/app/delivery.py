@@ -134,6 +134,7 @@ class Delivery:
                 stack.callback(self._sparkplug.close)
             self.spool.open()
             stack.callback(self.spool.close)
+            self.desk.serve("spool", spool_handlers(self.spool))
             self.desk.open(__version__)
             stack.callback(self.desk.close)
             stack.enter_context(self._group)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
 from edge_runtime.control.health import Snapshot
-from edge_runtime.system.clock import SystemClock
+from edge_runtime.core.result import Event
+from edge_runtime.system.clock import StepWatch, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ class Overview:
         self._delivery = delivery
         self._clock = SystemClock()
         self._started_ns = self._clock.mono_ns()
+        self._steps = StepWatch(self._clock)
         self._info: dict[str, object] = {}
 
     def snapshot(self) -> Snapshot:
@@ -39,11 +41,20 @@ class Overview:
         picture = self._line.line.picture
         self._tell_info(picture)
         self._delivery.tell_status()
+        self._tell_step()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
         """See ``control.health.Subject``."""
         self._delivery.publish_metrics(document)
+
+    def _tell_step(self) -> None:
+        """Say that the clock was set: times of results before and after do not compare."""
+        step_ms = self._steps.step_ms()
+        if step_ms is not None:
+            message = f"the clock of this box was set by {step_ms / 1e3:+.3f} s"
+            fields: dict[str, object] = {"step_ms": round(step_ms, 3)}
+            self._delivery.put(Event("system", "clock.stepped", message, self._clock.utc_ns(), fields))
 
     def _tell_info(self, picture: Picture) -> None:
         """Keep the retained ``info`` true: what this box is made of, sent again only when it changed."""

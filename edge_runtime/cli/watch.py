@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_INTERRUPTED, LinePrinter
@@ -18,12 +19,16 @@ from edge_runtime.core.errors import UnavailableError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from edge_runtime.app.audience import Audience
+    from edge_runtime.app.completeness import Asked
     from edge_runtime.publish.mqtt.client import MqttSettings
+    from edge_runtime.publish.prover import Hole, Proof
 
 SUBSCRIBE_S = 10.0
 TURN_S = 0.1
+HOLES_SHOWN = 20
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,6 +52,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seconds", type=seconds, metavar="N", help="end by itself")
     parser.add_argument("--prove", action="store_true", help="print only the proof at the end")
+    parser.add_argument(
+        "--from",
+        dest="marks",
+        type=Path,
+        metavar="FILE",
+        help="go on where the last watch with this FILE stopped, and write there how far this one came: so what is "
+        "missing is seen across its restarts, too",
+    )
+    parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="at the end ask the boxes for what is missing (command replay), and wait for it",
+    )
     parser.add_argument("--json", action="store_true", help="documents and proof as JSON lines")
     parser.set_defaults(run=run)
 
@@ -54,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Watch; 0 when nothing is missing, 1 when something is, 69 when the broker was never reached, 130 before that."""
     from edge_runtime.app.audience import Audience  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.app.completeness import ask_for_holes, load_marks, save_marks  # noqa: PLC0415
     from edge_runtime.system.service import ServiceGroup  # noqa: PLC0415
 
     settings, root = _broker(args)
@@ -67,20 +86,28 @@ def run(args: argparse.Namespace) -> int:
         [f"{root}/+/+/+/result/+", f"{root}/+/+/+/event/+"],
         on_result=None if args.prove else lambda document: printer((as_text or _result)(document)),
         on_event=None if args.prove else lambda document: printer((as_text or _event)(document)),
+        marks=None if args.marks is None else load_marks(args.marks),
     )
+    asked: list[Asked] = []
     with ServiceGroup() as group:
         group.start(audience)
         reached = _wait_subscribed(audience, ended)
         if reached:
             with contextlib.suppress(queue.Empty):
                 ended.get(timeout=args.seconds)
+            if args.replay:
+                asked = ask_for_holes(
+                    audience, settings, root, caller=settings.username or "watch", over=lambda: not ended.empty()
+                )
     printer.raise_failure()
     if not reached and not ended.empty():
         return EXIT_INTERRUPTED
     if not reached:
         where, reason = f"{settings.host}:{settings.port}", audience.reason or "it does not answer"
         raise UnavailableError("watch.broker", f"not subscribed at the broker {where}: {reason}")
-    return _prove(audience, as_json=args.json)
+    if args.marks is not None and audience.reason is None:
+        save_marks(args.marks, audience.marks())
+    return _prove(audience, asked, as_json=args.json)
 
 
 def _broker(args: argparse.Namespace) -> tuple[MqttSettings, str]:
@@ -106,23 +133,28 @@ def _wait_subscribed(audience: Audience, ended: queue.SimpleQueue[None]) -> bool
     return False
 
 
-def _prove(audience: Audience, *, as_json: bool) -> int:
+def _prove(audience: Audience, asked: Sequence[Asked], *, as_json: bool) -> int:
     proof = audience.proof()
     p50, p99 = audience.latency_ms(0.5, 0.99)
     figures: dict[str, object] = {
-        "received": proof.received,
-        "missing": proof.missing,
-        "declared": proof.declared,
-        "duplicates": proof.duplicates,
-        "conflicts": proof.conflicts,
-        "inversions": proof.inversions,
+        **_figures(proof),
         "unreadable": audience.unreadable,
         "latency_ms": {"p50": p50 and round(p50, 1), "p99": p99 and round(p99, 1)},
     }
+    streams = {name: audience.proof(name) for name in audience.streams() if "/result/" in name}
     if as_json:
+        figures["streams"] = {
+            name: {**_figures(one), "holes": [[h.low, h.high] for h in audience.holes() if h.stream == name]}
+            for name, one in streams.items()
+        }
+        figures["asked"] = [
+            {"stream": one.hole.stream, "from": one.hole.low, "to": one.hole.high, "status": one.status}
+            | {"message": one.message}
+            for one in asked
+        ]
         print(json.dumps({"proof": figures}))
     else:
-        print("  ".join(f"{key}={value}" for key, value in figures.items()), file=sys.stderr)
+        _tell(figures, streams, audience.holes(), asked)
     if not proof.received:
         raise UnavailableError(
             "watch.nothing",
@@ -132,6 +164,39 @@ def _prove(audience: Audience, *, as_json: bool) -> int:
     if audience.reason is not None:
         raise UnavailableError("watch.end", f"whether that was everything was not seen: {audience.reason}")
     return 0 if proof.complete else 1
+
+
+def _figures(proof: Proof) -> dict[str, object]:
+    return {
+        "received": proof.received,
+        "missing": proof.missing,
+        "declared": proof.declared,
+        "duplicates": proof.duplicates,
+        "conflicts": proof.conflicts,
+        "inversions": proof.inversions,
+    }
+
+
+def _tell(figures: dict[str, object], streams: dict[str, Proof], holes: Sequence[Hole], asked: Sequence[Asked]) -> None:
+    """Print the proof for people: in all, by stream where there are several, and every range that is missing."""
+    for one in asked:
+        said = "no answer" if one.status is None else str(one.status)
+        _say(f"asked for {one.hole.stream} {one.hole.low}-{one.hole.high}: {said}, {one.message}")
+    for name, proof in streams.items() if len(streams) > 1 else ():
+        _say(f"{name}: {_words(_figures(proof))}")
+    for hole in holes[:HOLES_SHOWN]:
+        _say(f"missing {hole.stream} {hole.low}-{hole.high}")
+    if len(holes) > HOLES_SHOWN:
+        _say(f"missing: {len(holes) - HOLES_SHOWN} more ranges, see --json")
+    _say(_words(figures))
+
+
+def _words(figures: dict[str, object]) -> str:
+    return "  ".join(f"{key}={value}" for key, value in figures.items())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _result(document: dict[str, object]) -> str:

@@ -122,10 +122,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the spool adds at commit: the place in the stream and the boot that made it."""
+    """What the spool adds at commit: the place in the stream, the boot that made it, what its clock followed."""
 
     seq: int
     boot_id: str
+    ts_source: result_form.ClockSource = "free"
 
 
 def timestamp(utc_ns: int) -> str:
@@ -162,7 +163,7 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "seq": stamp.seq,
         "bootId": stamp.boot_id,
         "ts": ts,
-        "tsSource": "free",
+        "tsSource": stamp.ts_source,
         "site": identity.site,
         "line": identity.line,
         "edge": identity.edge,

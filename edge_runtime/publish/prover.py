@@ -51,6 +51,23 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """Numbers of a stream, inclusive, that did not come and of which no event says that they never will."""
+
+    stream: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a stream was followed: the last number seen, and what was missing up to there (inclusive pairs)."""
+
+    last: int
+    missing: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Declared:
     """Among the numbers of ``topic`` from ``low`` to ``high``, ``count`` will not come."""
 
@@ -64,6 +81,7 @@ class _Declared:
 class _Stream:
     first: int
     last: int
+    since: int = 0  # numbers up to here came to somebody before us, but for the holes
     received: int = 0
     duplicates: int = 0
     conflicts: int = 0
@@ -78,7 +96,7 @@ class _Stream:
             if seq > self.last + 1:
                 self.holes.append((self.last + 1, seq - 1))
             self.last = seq
-        elif seq < self.first:
+        elif self.since < seq < self.first:
             if seq < self.first - 1:
                 self.holes.insert(0, (seq + 1, self.first - 1))
             self.first = seq
@@ -102,11 +120,31 @@ class _Stream:
                 return True
         return False
 
+    def open(self) -> list[tuple[int, int]]:
+        """Return the holes without what a declaration accounts for alone: no more numbers of its range are missing."""
+        left = self.holes
+        for declared in self.declared.values():
+            span = (declared.low, declared.high)
+            rest = [part for hole in left for part in _without(hole, span)]
+            if _size(left) - _size(rest) <= declared.count:
+                left = rest
+        return left
+
     def split(self) -> tuple[int, int]:
         """Return how many numbers are missing and how many of the holes are declared."""
-        holes = sum(high - low + 1 for low, high in self.holes)
+        holes = _size(self.holes)
         declared = _covered(self.holes, self.declared.values())
         return holes - declared, declared
+
+
+def _size(holes: Iterable[tuple[int, int]]) -> int:
+    return sum(high - low + 1 for low, high in holes)
+
+
+def _without(hole: tuple[int, int], other: tuple[int, int]) -> list[tuple[int, int]]:
+    (low, high), (start, end) = hole, other
+    parts = [(low, min(high, start - 1)), (max(low, end + 1), high)]
+    return [(a, b) for a, b in parts if a <= b]
 
 
 def _covered(holes: Iterable[tuple[int, int]], declared: Iterable[_Declared]) -> int:
@@ -140,11 +178,15 @@ def _covered(holes: Iterable[tuple[int, int]], declared: Iterable[_Declared]) ->
 class Prover:
     """Feed it every result and event document, in the order of arrival. One thread."""
 
-    def __init__(self) -> None:
-        """Start with nothing received."""
+    def __init__(self, marks: Mapping[str, Mark] | None = None) -> None:
+        """Start with nothing received, or where somebody stopped before: ``marks`` by stream."""
         self._streams: dict[str, _Stream] = {}
         self._declared: dict[str, dict[str, _Declared]] = {}
         self._boots: set[str] = set()
+        for name, mark in (marks or {}).items():
+            declared = self._declared.setdefault(name, {})
+            holes = list(mark.missing)
+            self._streams[name] = _Stream(mark.last + 1, mark.last, mark.last, holes=holes, declared=declared)
 
     def add(self, document: Mapping[str, object]) -> None:
         """Take one ``vision.result/1`` or ``vision.event/1`` document; others are ignored.
@@ -186,6 +228,18 @@ class Prover:
     def streams(self) -> list[str]:
         """Return the names of all streams seen."""
         return list(self._streams)
+
+    def holes(self, stream: str | None = None) -> list[Hole]:
+        """Return what one stream misses, or every result stream, lowest first.
+
+        Where an event declares that some numbers of a range will not come, but not which, all of it is in the list.
+        """
+        chosen = [stream] if stream is not None else [name for name in self._streams if "/result/" in name]
+        return [Hole(name, *pair) for name in chosen for pair in self._streams[name].open()]
+
+    def marks(self) -> dict[str, Mark]:
+        """Return how far each stream was followed, for a ``Prover`` that goes on."""
+        return {name: Mark(found.last, tuple(found.open())) for name, found in self._streams.items()}
 
     def last(self, stream: str) -> int:
         """Return the highest seq seen in ``stream``, 0 for none."""

@@ -46,6 +46,7 @@ VERBS: Mapping[str, Verb] = {
     "config.get": Verb(),
     "replay": Verb(),
     "spool.requeue": Verb(critical=True),
+    "spool.status": Verb(),
     "model.update": Verb(critical=True, signed=True),
     "model.rollback": Verb(critical=True, signed=True),
 }

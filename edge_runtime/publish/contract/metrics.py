@@ -73,6 +73,7 @@ class BrokerFigures(TypedDict):
     acked: Count
     refused: Count
     noSubscribers: Count
+    commandsRefused: Annotated[str | None, Term("why the broker does not bring us commands")]
 
 
 class AuditFigures(TypedDict):
@@ -101,6 +102,27 @@ class CommandFigures(TypedDict):
     audit: AuditFigures
 
 
+class SparkplugFigures(TypedDict):
+    """The Sparkplug node; totals are those of this run."""
+
+    state: str
+    reason: str | None
+    server: Annotated[str | None, Term("the broker in use, HOST:PORT")]
+    bdSeq: Annotated[int | None, Term("of the newest connection")]
+    connects: Count
+    rebirths: Count
+    sent: Annotated[dict[str, Count], Term("messages by kind")]
+    live: Count
+    historical: Count
+    owed: Annotated[int, Term("results that are still to be sent", minimum=0)]
+    held: Annotated[int, Term("results of dead devices that wait", minimum=0)]
+    givenUp: Count
+    evicted: Count
+    foreign: Count
+    commands: Count
+    refused: Count
+
+
 class MetricsFields(TypedDict):
     """Figures of the moment."""
 
@@ -117,6 +139,7 @@ class MetricsFields(TypedDict):
     inspections: NotRequired[dict[str, InspectionFigures]]
     spool: NotRequired[SpoolFigures]
     broker: NotRequired[BrokerFigures]
+    sparkplug: NotRequired[Annotated[SparkplugFigures | None, Term("null without one")]]
     commands: NotRequired[CommandFigures]
 
 

@@ -20,7 +20,7 @@ StateText = Literal["completed", "failed", "aborted"]
 EvaluationText = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
 ClockSource = Annotated[
     Literal["ptp", "ntp", "free"],
-    Term("what the clock of ts followed: ptp, ntp, or free when it was not known to be synchronised"),
+    Term("what the clock of ts followed: ptp, ntp, or free when the kernel does not hold it for synchronised"),
 ]
 Pair = Annotated[list[float], Term(min_items=2, max_items=2)]
 

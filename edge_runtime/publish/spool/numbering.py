@@ -67,7 +67,7 @@ class Numbering:
         stream = payload.result_topic(item.inspection) if isinstance(item, Result) else payload.event_topic(item.scope)
         last = batch.streams.get(stream) or streams.get(stream)
         seq = (0 if last is None else last.seq) + 1
-        stamp = payload.Stamp(seq, self._boot_id)
+        stamp = payload.Stamp(seq, self._boot_id, self._clock.followed())
         row_id = (batch.rows[-1].id if batch.rows else last_id) + 1
         if isinstance(item, Result):
             message = payload.encode_result(item, self._identity, stamp)

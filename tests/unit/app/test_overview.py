@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.overview import Overview
@@ -15,7 +15,9 @@ from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.slot import ModelSlot
 from edge_runtime.publish.spool.limits import SpoolStats
+from edge_runtime.system.clock import StepWatch
 from edge_runtime.system.metrics import Window
+from tests.fakes.clock import ManualClock
 from tests.fakes.settings import make_settings
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ class _Delivery:
 
     def __init__(self) -> None:
         self.info: dict[str, object] = {}
+        self.told: list[Any] = []
 
-    def put(self, _: object) -> None: ...
+    def put(self, item: object) -> None:
+        self.told.append(item)
 
     def tell_status(self) -> None: ...
 
@@ -69,3 +73,17 @@ def test_the_health_thread_does_not_look_into_what_the_line_is_changing(monkeypa
     assert shown["droppedBy"] == {"stale": 3}
     assert snapshot.reasons == ("model defects is loading", "camera top is connecting")
     assert delivery.info["models"] == {"defects": {"state": "loading"}}
+
+
+def test_a_clock_that_was_set_is_an_event() -> None:
+    delivery, clock = _Delivery(), ManualClock()
+    with closing(LineService(plan_line(make_settings(), cpus=1), delivery, FlightRecorder(), cache_dir=None)) as line:
+        overview = Overview(line, cast("Delivery", delivery))
+        overview._steps = StepWatch(clock)
+        overview.snapshot()
+        clock.set_ms(-1500)
+        overview.snapshot()
+        overview.snapshot()
+    (event,) = (one for one in delivery.told if one.kind == "clock.stepped")
+    assert (event.scope, event.fields) == ("system", {"step_ms": -1500.0})
+    assert event.message == "the clock of this box was set by -1.500 s"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.publish import prover as module
-from edge_runtime.publish.prover import Proof, Prover
+from edge_runtime.publish.prover import Hole, Mark, Proof, Prover
 
 if TYPE_CHECKING:
     import random
@@ -205,3 +205,57 @@ def test_declarations_cover_as_many_missing_numbers_as_any_assignment_could(
     missing = [seq for seq in range(1, 21) if seq not in seqs]
     assert found.declared == most_declared(missing, events)
     assert found.missing == len(missing) - found.declared
+
+
+def fed(*documents: dict[str, Any], marks: dict[str, Mark] | None = None) -> Prover:
+    prover = Prover(marks)
+    for document in documents:
+        prover.add(document)
+    return prover
+
+
+def test_the_ranges_that_are_missing_are_named() -> None:
+    prover = fed(result(3), result(7), result(8), result(12))
+    assert prover.holes(TOP) == prover.holes() == [Hole(TOP, 4, 6), Hole(TOP, 9, 11)]
+    prover.add(result(5, historical=True))
+    assert prover.holes() == [Hole(TOP, 4, 4), Hole(TOP, 6, 6), Hole(TOP, 9, 11)]
+
+
+def test_what_is_declared_need_not_be_asked_for() -> None:
+    numbers = (result(1), result(5), result(9))
+    assert fed(*numbers, gap(2, 4, count=3)).holes() == [Hole(TOP, 6, 8)]
+    assert fed(*numbers, gap(3, 7)).holes() == [Hole(TOP, 2, 2), Hole(TOP, 8, 8)]
+    assert fed(*numbers, gap(2, 8, count=6)).holes() == [], "summed up, with a delivered one in between"
+    assert fed(*numbers, gap(2, 8, count=5)).holes() == [Hole(TOP, 2, 4), Hole(TOP, 6, 8)], "which one, nobody says"
+
+
+def test_a_prover_goes_on_where_another_stopped() -> None:
+    before = fed(result(3), result(5), result(7), gap(6, 6))
+    assert before.marks()[TOP] == Mark(7, ((4, 4),))
+    after = fed(result(10), marks=before.marks())
+    assert after.holes() == [Hole(TOP, 4, 4), Hole(TOP, 8, 9)]
+    assert after.proof().missing == 3
+    for seq in (4, 8, 9):
+        after.add(result(seq, historical=True))
+    assert after.proof() == Proof(received=4, distinct=4, boots=1)
+    assert after.marks()[TOP] == Mark(10)
+
+
+def test_a_loss_at_the_very_beginning_is_seen_by_who_knows_where_it_stopped() -> None:
+    assert fed(result(10)).proof().missing == 0
+    assert fed(result(10), marks={TOP: Mark(7)}).proof().missing == 2
+
+
+def test_what_came_to_the_one_before_is_a_duplicate() -> None:
+    prover = fed(result(8), result(2), result(7), marks={TOP: Mark(7)})
+    assert prover.proof() == Proof(received=3, distinct=1, duplicates=2, boots=1)
+
+
+@given(st.lists(SEQ, min_size=1), st.integers(min_value=0, max_value=30))
+def test_two_provers_one_after_the_other_see_what_one_sees(seqs: list[int], at: int) -> None:
+    documents = [result(seq) for seq in sorted(seqs)]
+    whole = fed(*documents)
+    halves = fed(*documents[at:], marks=fed(*documents[:at]).marks())
+    assert halves.holes(TOP) == whole.holes(TOP)
+    assert halves.proof(TOP).missing == whole.proof(TOP).missing
+    assert halves.marks() == whole.marks()
