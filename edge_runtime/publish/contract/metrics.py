@@ -73,7 +73,6 @@ class BrokerFigures(TypedDict):
     acked: Count
     refused: Count
     noSubscribers: Count
-    commandsRefused: Annotated[str | None, Term("why the broker does not bring us commands")]
 
 
 class AuditFigures(TypedDict):

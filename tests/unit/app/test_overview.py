@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class _Delivery:
     boot_id = "boot-1"
     spool = SimpleNamespace(stats=lambda: SpoolStats(*[0] * 11, "ok", None, None))
+    desk = SimpleNamespace(figures=dict)
 
     def __init__(self) -> None:
         self.info: dict[str, object] = {}
