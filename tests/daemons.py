@@ -59,13 +59,15 @@ class DaemonProcess:
     In a block, a witness at its broker fails the test for what the published contract does not describe.
     """
 
-    def __init__(self, directory: Path, config: dict[str, Any], *, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, config: dict[str, Any], *, prefix: tuple[str, ...] = (), strangers: tuple[str, ...] = ()
+    ) -> None:
         self.config = directory / "edge.yaml"
         self.state_dir = Path(config["state_dir"])
         self.log = directory / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._prefix = prefix
-        self._witness = _witness(config)
+        self._witness = _witness(config, strangers)
         self.write(config)
 
     def write(self, config: dict[str, Any]) -> None:
@@ -169,12 +171,12 @@ class DaemonProcess:
         return found
 
 
-def _witness(config: dict[str, Any]) -> Witness | None:
+def _witness(config: dict[str, Any], strangers: tuple[str, ...]) -> Witness | None:
     """Return who judges what the daemon says; nobody can at a broker that wants a password or that has no address."""
     mqtt = config.get("mqtt", {})
     if mqtt.get("host") != "127.0.0.1" or not {"tls", "username"}.isdisjoint(mqtt):
         return None
-    return Witness(mqtt["port"])
+    return Witness(mqtt["port"], strangers=strangers)
 
 
 class Listener:

@@ -111,6 +111,18 @@ def from_fashion_mnist(target: Path) -> None:
         part.rename(target)
 
 
+def npm_folder(*requirements: str) -> Callable[[Path], None]:
+    """Install packages of npm into a folder of their own; none of their scripts is run while they are installed."""
+
+    def make(target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--omit=optional", "--ignore-scripts"]
+        _run(["npm", "install", "--prefix", str(target), *quiet, *requirements], str(target))
+
+    return make
+
+
 def efficientnet(target: Path) -> None:
     """Convert the real classifier."""
     with tempfile.TemporaryDirectory() as folder:
@@ -165,6 +177,7 @@ ASSETS = (
         "PyPI ultralytics 8.4.190, AGPL-3.0 (for tests only)",
         from_wheel("ultralytics==8.4.190", "ultralytics/assets/zidane.jpg"),
     ),
+    Asset("node-red", "npm node-red 4.1.15, Apache-2.0", npm_folder("node-red@4.1.15")),
     Asset(
         "asyncapi-3.0.0.json",
         "npm @asyncapi/specs 6.11.1, Apache-2.0",

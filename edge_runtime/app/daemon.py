@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from edge_runtime import __version__
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.command_desk import LINE
+from edge_runtime.app.controllers import Controllers
 from edge_runtime.app.delivery import Delivery, delivery_settings
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
@@ -192,16 +193,17 @@ class Daemon:
                 left_s=self._control.left_s,
             ) as delivery,
             self._line_commands(delivery) as commands,
+            Controllers(delivery, self._clock) as controllers,
         ):
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
             if born is not None:
                 delivery.put(born)
-            running = self._run_line(delivery, commands, flight.recorder)
+            running = self._run_line(delivery, commands, controllers, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
-                running = self._run_line(delivery, commands, flight.recorder)
+                running = self._run_line(delivery, commands, controllers, flight.recorder)
         self._note_delivered(delivery)
         return running
 
@@ -215,7 +217,9 @@ class Daemon:
             mask=self._mask,
         )
 
-    def _run_line(self, delivery: Delivery, commands: LineCommands, flight: FlightRecorder) -> bool:
+    def _run_line(
+        self, delivery: Delivery, commands: LineCommands, controllers: Controllers, flight: FlightRecorder
+    ) -> bool:
         """Run one line until a wish ends it; return whether to go on with the (new) settings."""
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
@@ -233,13 +237,15 @@ class Daemon:
             overview = Overview(line, delivery)
             commands.attach(line, settings)
             stack.callback(commands.detach)
+            controllers.attach(line, settings)
+            stack.callback(controllers.detach)
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
                 group.start(line)
                 group.start(health)
                 self._notifier.send("READY=1")
-                running = self._wait(group, delivery, commands)
+                running = self._wait(group, delivery, (commands, controllers))
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running and not self._control.stopping  # it may have come since
@@ -253,9 +259,9 @@ class Daemon:
     def _count_acked(self, rows: Sequence[Row]) -> None:
         self._acked += sum(1 for row in rows if row.stream.startswith(RESULT_STREAM))
 
-    def _wait(self, group: ServiceGroup, delivery: Delivery, commands: LineCommands) -> bool:
+    def _wait(self, group: ServiceGroup, delivery: Delivery, beside: Sequence[LineCommands | Controllers]) -> bool:
         """Wait for a wish; return whether to go on. A failed part ends the wait, its group raises the failure."""
-        while not group.stop.is_set() and not delivery.failed and not commands.failed:
+        while not (group.stop.is_set() or delivery.failed or any(one.failed for one in beside)):
             wish = self._control.wait(0.2)
             if wish is Wish.STOP:
                 logger.info("stopping")

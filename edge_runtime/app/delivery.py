@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from edge_runtime import __version__
 from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
+from edge_runtime.app.committed import Committed
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
 COMMANDS = ("cmd/#",)
+CONTROLLER = "plc"
 NS_PER_MS = 1e6
 MB = 1 << 20
 CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
@@ -83,7 +85,7 @@ class Delivery:
         ``left_s`` tells how many seconds there are for the drain when the block is left.
         """
         self.boot_id = boot_id
-        self._identity = identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
+        self.identity = identity = Identity(settings.site, settings.line, settings.edge, settings.mqtt.topic_root)
         self.spool = Spool(
             settings.state_dir / SPOOL_FILE,
             identity,
@@ -106,6 +108,8 @@ class Delivery:
         )
         self.desk = make_desk(settings, identity, boot_id, clock, post=self._publisher.post, tell=self.put)
         self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
+        self.committed = Committed(lambda: self.spool.stats().state == "ok")
+        self._on_signal: Callable[[Inbound, list[str]], None] | None = None
         self._flight = flight
         self._windows: dict[str, Window] = {}
         self._status: StatusFields = {}
@@ -166,6 +170,7 @@ class Delivery:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
         if isinstance(item, Result):
             self.latency(item.inspection).add(item.timings.total)
+            self.committed.put(item)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
             if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
@@ -194,9 +199,17 @@ class Delivery:
 
     def show(self, camera: str, jpeg: bytes) -> bool:
         """Send a picture to whoever subscribed to it, once; ``False`` when too much waits for the broker."""
-        topic = self._identity.topic(f"image/{camera}")
+        topic = self.identity.topic(f"image/{camera}")
         picture = Outgoing(topic, jpeg, qos=0, expiry_s=PICTURE_EXPIRY_S, content_type="image/jpeg")
         return self._publisher.post(picture)
+
+    def show_newest(self, document: Outgoing) -> None:
+        """Publish a retained document; while the broker is away only the newest per topic is kept."""
+        self._publisher.put_document(document)
+
+    def on_signal(self, receiver: Callable[[Inbound, list[str]], None] | None) -> None:
+        """Name who takes messages of controllers, with the levels that follow ``cmd/plc``; ``None``: nobody."""
+        self._on_signal = receiver
 
     def broker(self) -> dict[str, object]:
         """How the connection is, as JSON-able values."""
@@ -222,9 +235,15 @@ class Delivery:
         return () if stats.state == "ok" else (f"spool: {stats.detail}",)
 
     def _command(self, message: Inbound) -> None:
-        self.desk.take(message)
+        levels = (self.identity.suffix(message.topic) or "").split("/")
+        receiver = self._on_signal
+        if receiver is not None and levels[1:2] == [CONTROLLER]:
+            receiver(message, levels[2:])
+        else:
+            self.desk.take(message)
 
     def _committed(self, frames: list[tuple[str, int]]) -> None:
+        self.committed.committed(frames)
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
 

@@ -116,6 +116,7 @@ def _inspections(data: Mapping[str, object]) -> Iterator[Mistake]:
         used.add(camera if isinstance(camera, str) else None)
         yield from _trigger((*at, "trigger"), inspection.get("trigger"))
         yield from _recipe_of((*at, "recipe"), inspection.get("recipe"), section(data, "recipes"))
+        yield from _handshake((*at, "handshake"), inspection)
     cameras = section(data, "cameras")
     if used and used <= cameras.keys():  # with a misspelt one, its camera would seem unused
         for camera in cameras:
@@ -148,6 +149,14 @@ def _trigger(at: Loc, trigger: object) -> Iterator[Mistake]:
     elif kind != "interval" and trigger.get("interval_ms") is not None:
         message = f"a trigger of kind {kind} has no interval_ms"
         yield Mistake((*at, "interval_ms"), "config.conflict", message, "write one of the two")
+
+
+def _handshake(at: Loc, inspection: Mapping[str, object]) -> Iterator[Mistake]:
+    trigger = inspection.get("trigger", "continuous")
+    kind = trigger.get("kind", "interval") if isinstance(trigger, Mapping) else trigger
+    if inspection.get("handshake") not in (None, False) and kind != "mqtt":
+        message = f"a hand-shake needs triggers that a controller gives, and this inspection is {str(kind)[:16]}"
+        yield Mistake(at, "config.conflict", message, "write  trigger: mqtt  beside it")
 
 
 def _recipe_of(at: Loc, recipe: object, named: Mapping[str, object]) -> Iterator[Mistake]:

@@ -185,6 +185,29 @@ class Recipe(Section):
     )
 
 
+class Handshake(Section):
+    """How a controller (PLC) and an inspection agree on each part."""
+
+    heartbeat_ms: int = Field(
+        default=500, ge=100, le=10_000, description="milliseconds between two signs of life to the controller"
+    )
+    result_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=120_000,
+        description="milliseconds from trigger to answer, else it is NotDecidable; by default deadline_ms + 500",
+    )
+    ack_ms: int = Field(
+        default=5000, ge=10, le=3_600_000, description="milliseconds in which the controller acknowledges a result"
+    )
+
+
+def _handshake(value: object) -> object:
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
 _RECIPE_WORDS = "the name of one of recipes, or a map with id, version, not_ok, region"
 
 
@@ -212,6 +235,10 @@ class Inspection(Section):
     recipe: Annotated[
         Recipe, BeforeValidator(_recipe), Shorthand("the name of one of recipes"), Expect(_RECIPE_WORDS)
     ] = Field(default=Recipe(), description="what makes a part not OK: a map, or the name of one of recipes")
+    handshake: Annotated[Handshake | None, BeforeValidator(_handshake), Shorthand("true, false")] = Field(
+        default=None,
+        description="true, or a map: a controller triggers and acknowledges over MQTT; needs trigger: mqtt",
+    )
 
 
 class Engine(Section):

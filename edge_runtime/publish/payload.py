@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
     from edge_runtime.publish.contract import event as event_form
+    from edge_runtime.publish.contract import plc as plc_form
     from edge_runtime.publish.contract import result as result_form
     from edge_runtime.publish.contract import status as status_form
 
@@ -30,6 +31,7 @@ EVENT_SCHEMA: Final = "vision.event/1"
 STATUS_SCHEMA: Final = "vision.status/1"
 INFO_SCHEMA: Final = "vision.info/1"
 METRICS_SCHEMA: Final = "vision.metrics/1"
+PLC_SCHEMA: Final = "vision.plc/1"
 
 STATUS_TOPIC: Final = topics.STATUS.address
 INFO_TOPIC: Final = topics.INFO.address
@@ -37,6 +39,7 @@ METRICS_TOPIC: Final = topics.METRICS.address
 _RESULT: Final = topics.RESULT.fixed
 _LATEST: Final = topics.LATEST.fixed
 _EVENT: Final = topics.EVENT.fixed
+_PLC: Final = topics.PLC.fixed
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))  # dumps() makes one a call
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
@@ -293,6 +296,16 @@ def encode_metrics(identity: Identity, boot_id: str, utc_ns: int, fields: Mappin
         TypeError: a field has no JSON form.
     """
     return _document(METRICS_TOPIC, METRICS_SCHEMA, identity, boot_id, utc_ns, fields)
+
+
+def encode_plc(identity: Identity, boot_id: str, utc_ns: int, fields: plc_form.Signals) -> Message:
+    """Return the retained ``plc`` document: the signals of one hand-shake.
+
+    Raises:
+        ValueError: the time is not a date.
+    """
+    topic = _PLC + _level(fields["inspection"])
+    return _document(topic, PLC_SCHEMA, identity, boot_id, utc_ns, {**fields})
 
 
 def _document(

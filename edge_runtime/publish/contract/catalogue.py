@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edge_runtime.publish.contract import command, event, info, metrics, reply, result, status
+from edge_runtime.publish.contract import command, event, info, metrics, plc, reply, result, status
 from edge_runtime.publish.contract.generate import schema_of
 
 
@@ -39,6 +39,8 @@ DOCUMENTS: Final = {
         Document("status", "vision.status/1", status.Status),
         Document("info", "vision.info/1", info.Info),
         Document("metrics", "vision.metrics/1", metrics.Metrics),
+        Document("plc", "vision.plc/1", plc.Plc),
+        Document("command.plc", "vision.command.plc/1", plc.Signal),
         Document("reply", "vision.reply/1", reply.Reply),
         Document("command", "vision.command/1", command.Command),
         *(Document(f"command.{verb}", f"vision.command.{verb}/1", kind) for verb, kind in COMMANDS.items()),

@@ -150,6 +150,24 @@ COMMAND: Final = Topic(
     sent=False,
     expiry_s="its deadline",
 )
+PLC = Topic(
+    "plc",
+    "plc/{inspection}",
+    "the signals of a hand-shake with a controller, with every change and every heartbeat",
+    "plc",
+    retain=True,
+    expiry_s="three heartbeats",
+    headers=DocumentHeaders,
+    optional=True,
+)
+PLC_SIGNAL = Topic(
+    "plc_signal",
+    "cmd/plc/{inspection}/{signal}",
+    "a level that a controller drives: `trigger`, `ack` or `reset`",
+    "command.plc",
+    sent=False,
+    optional=True,
+)
 COMMANDS: Final = (
     COMMAND,
     _command("trigger", "inspection", "judge the next picture; a retained trigger is refused"),
@@ -201,7 +219,21 @@ SPARKPLUG: Final = (
         optional=True,
     ),
 )
-TOPICS: Final = (STATUS, INFO, RESULT, LATEST, EVENT, METRICS, IMAGE, REPLY, REPLY_TO_CALLER, *COMMANDS, *SPARKPLUG)
+TOPICS: Final = (
+    STATUS,
+    INFO,
+    RESULT,
+    LATEST,
+    EVENT,
+    METRICS,
+    IMAGE,
+    PLC,
+    REPLY,
+    REPLY_TO_CALLER,
+    *COMMANDS,
+    PLC_SIGNAL,
+    *SPARKPLUG,
+)
 PLACES: Final = {  # what a level stands for
     "inspection": "a configured inspection",
     "scope": "an inspection, a camera, or system",
@@ -211,6 +243,7 @@ PLACES: Final = {  # what a level stands for
     "camera": "a configured camera",
     "section": "part of the configuration",
     "slot": "a model slot",
+    "signal": "trigger, ack or reset",
     "verb": "what is asked for",
     "group": "Sparkplug group",
     "node": "Sparkplug edge node: this box",

@@ -124,6 +124,11 @@ class Publisher:
         self._presence.put_metrics(fields)
         self._waker.poke()
 
+    def put_document(self, document: Outgoing) -> None:
+        """Publish a retained document with a full topic; while we are offline only the newest per topic is kept."""
+        self._documents.put(document)
+        self._waker.poke()
+
     def post(self, message: Outgoing) -> bool:
         """Queue a message with a full topic that is not spooled, for example a reply; False when the queue is full.
 

@@ -15,6 +15,7 @@ GOOD: dict[str, Any] = {
             "camera": "side",
             "model": "m",
             "trigger": {"kind": "mqtt", "interval_ms": None},
+            "handshake": {},
             "recipe": {
                 "not_ok": [{"count_below": 2, "count_above": 2}, {"value_below": -1, "value_above": -1.0}],
                 "region": [[0, 0], [1, 0], [1, 1.0]],
@@ -45,6 +46,16 @@ def test_what_fits_together_is_not_complained_about() -> None:
         ({"inspections": {"top": {"camera": "tip", "model": "m"}}}, "inspections.top.camera", "config.unknown_camera"),
         ({"inspections": {"x": {"camera": "top", "model": "zzz"}}}, "inspections.x.model", "config.unknown_model"),
         ({"inspections": {"x": {"model": "m"}}}, "inspections.x.camera", "config.missing"),
+        (
+            {"inspections": {"x": {"camera": "top", "model": "m", "handshake": {}}}},
+            "inspections.x.handshake",
+            "config.conflict",
+        ),
+        (
+            {"inspections": {"x": {"camera": "top", "model": "m", "trigger": {"interval_ms": 9}, "handshake": True}}},
+            "inspections.x.handshake",
+            "config.conflict",
+        ),
         ({"inspections": {"system": {"camera": "top", "model": "m"}}}, "inspections.system", "config.reserved_name"),
         ({"inspections": {"side": {"camera": "top", "model": "m"}}}, "inspections.side", "config.ambiguous_name"),
         (

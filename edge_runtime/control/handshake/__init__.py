@@ -1,0 +1,1 @@
+"""The hand-shake of a programmable controller with one inspection: ready, trigger, busy, result ready, acknowledge."""
