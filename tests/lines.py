@@ -148,6 +148,10 @@ class RunningLine:
         """Wait until the line judges."""
         wait_until(lambda: self.line.reasons() == (), 30, "the line is ready")
 
+    def wait_camera(self) -> None:
+        """Wait until the camera streams; the model may still be loading."""
+        wait_until(lambda: self.line.cameras["top"].state.state == "streaming", 30, "the camera streams")
+
     def wait_results(self, count: int) -> None:
         """Wait for ``count`` more results."""
         wanted = len(self.results) + count

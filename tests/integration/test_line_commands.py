@@ -127,20 +127,20 @@ def test_a_pause_drops_what_is_captured_since_and_survives_a_restart(tmp_path: P
     ]
 
 
+def _product(running: RunningLine) -> str | None:
+    return running.line.line.stations["top"].inspection.setup.product_id
+
+
 def test_a_chosen_recipe_survives_a_restart_until_the_configuration_has_it_no_more(tmp_path: Path) -> None:
     with RunningLine(line_settings(tmp_path)) as running:
         assert running.do("recipe.select", "top", recipe="part-b", productId="B").status is Status.DONE
         already = running.do("recipe.select", "top", recipe="part-b", productId="B")
         assert already.message == "inspection top is judged by recipe part-b already"
     with RunningLine(line_settings(tmp_path)) as running:
-        running.wait_results(1)
-        assert running.results[0].recipe is not None
-        assert (running.results[0].recipe.id, running.results[0].product_id) == ("part-b", "B")
+        assert (running.line.recipe("top").id, _product(running)) == ("part-b", "B")
     recipes = {"part-a": {"not_ok": ()}}
     with RunningLine(line_settings(tmp_path, recipes=recipes)) as running:
-        running.wait_results(1)
-        assert running.results[0].recipe is not None
-        assert (running.results[0].recipe.id, running.results[0].product_id) == ("part-a", None)
+        assert (running.line.recipe("top").id, _product(running)) == ("part-a", None)
     assert "recipe.fallback" in running.kinds
 
 
@@ -156,7 +156,6 @@ def test_a_damaged_state_file_is_moved_aside_and_pauses_nothing(tmp_path: Path, 
 def test_a_change_that_the_disk_refuses_is_in_force_and_its_answer_says_so(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     with RunningLine(line_settings(state_dir)) as running:
-        running.wait_ready()
         (state_dir / "inspections.json").mkdir()  # not to be replaced by a file
         answer = running.do("pause")
         assert (answer.status, answer.fields["durable"]) == (Status.DONE, False)
@@ -168,7 +167,7 @@ def test_a_change_that_the_disk_refuses_is_in_force_and_its_answer_says_so(tmp_p
 
 def test_a_snapshot_is_the_newest_picture_as_jpeg_and_for_this_user_only(tmp_path: Path) -> None:
     with RunningLine(line_settings(tmp_path)) as running:
-        running.wait_results(3)
+        running.wait_camera()
         answer = running.do("snapshot", publish=True)
         assert answer.status is Status.DONE, answer
         fields = answer.fields
@@ -222,7 +221,7 @@ def _camera_pid() -> int:
 
 def test_a_camera_that_is_killed_during_a_snapshot_answers_unavailable_and_comes_back(tmp_path: Path) -> None:
     with RunningLine(line_settings(tmp_path)) as running:
-        running.wait_results(3)
+        running.wait_camera()
         os.kill(_camera_pid(), signal.SIGSTOP)  # so that it is surely in the middle of it
         asked = running.ask("snapshot", "top")
         busy = running.do("snapshot", "top")
@@ -231,8 +230,7 @@ def test_a_camera_that_is_killed_during_a_snapshot_answers_unavailable_and_comes
         assert busy.status is Status.TOO_MANY
         assert answer.status is Status.UNAVAILABLE
         assert "ended before the picture" in answer.message
-        running.wait_results(3)
-        running.wait_ready()
+        running.wait_camera()
         assert running.do("snapshot", "top").status is Status.DONE
 
 
@@ -240,20 +238,20 @@ def test_a_camera_that_does_not_answer_is_late_after_two_seconds_and_its_late_pi
     tmp_path: Path,
 ) -> None:
     with RunningLine(line_settings(tmp_path)) as running:
-        running.wait_results(3)
+        running.wait_camera()
         pid = _camera_pid()
         os.kill(pid, signal.SIGSTOP)
         answer = running.do("snapshot", "top")
         os.kill(pid, signal.SIGCONT)
         assert answer.status is Status.LATE
-        running.wait_results(3)
+        running.wait_camera()
         assert running.do("snapshot", "top").status is Status.DONE
         assert len(list((tmp_path / "snapshots").iterdir())) == 1
 
 
 def test_a_reset_ends_the_triggers_of_an_inspection_and_keeps_pause_and_counters(tmp_path: Path) -> None:
     with RunningLine(line_settings(tmp_path, trigger="mqtt")) as running:
-        running.wait_ready()
+        running.wait_camera()
         os.kill(_camera_pid(), signal.SIGSTOP)  # no picture will come for them
         for part in ("1", "2"):
             assert running.do("trigger", "top", partId=part).status is Status.ACCEPTED

@@ -226,6 +226,7 @@ TOPICS: Final = (
     LATEST,
     EVENT,
     METRICS,
+    IMAGE,
     PLC,
     IMAGE,
     REPLY,
