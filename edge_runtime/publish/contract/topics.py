@@ -33,6 +33,7 @@ class Topic:
         about: one sentence.
         document: name of its document in ``catalogue``; ``None`` for a body that is not JSON.
         sent: by the box; otherwise it is sent to it.
+        will_qos: QoS of the Will on it, where that is another one.
         retain: whether it is retained; a command that is retained is refused.
         expiry_s: the broker forgets it after so long; a text says what that depends on, ``None``: never.
         headers: the type of its MQTT user properties.
@@ -51,6 +52,7 @@ class Topic:
     headers: type = OtherHeaders
     rooted: bool = True
     optional: bool = False
+    will_qos: Literal[0, 1] | None = None
 
     @property
     def fixed(self) -> str:
@@ -184,7 +186,15 @@ COMMANDS: Final = (
 )
 
 
-def _sparkplug(kind: str, device: str, about: str, *, sent: bool = True, qos: Literal[0, 1] = 0) -> Topic:
+def _sparkplug(
+    kind: str,
+    device: str,
+    about: str,
+    *,
+    sent: bool = True,
+    qos: Literal[0, 1] = 0,
+    will_qos: Literal[0, 1] | None = None,
+) -> Topic:
     """Return a row of Sparkplug B 3.0 (chapters 4 and 6), whose payloads are Protocol Buffers."""
     return Topic(
         kind.lower(),
@@ -196,13 +206,14 @@ def _sparkplug(kind: str, device: str, about: str, *, sent: bool = True, qos: Li
         content_type=None,
         rooted=False,
         optional=True,
+        will_qos=will_qos,
     )
 
 
 SPARKPLUG: Final = (
     _sparkplug("NBIRTH", "", "everything the node will ever say, and that it is there"),
     _sparkplug("NDATA", "", "what changed at the node"),
-    _sparkplug("NDEATH", "", "the node is gone; also its Will", qos=1),
+    _sparkplug("NDEATH", "", "the node is gone; its Will has QoS 1", will_qos=1),
     _sparkplug("NCMD", "", "a wish to the node, for example Node Control/Rebirth", sent=False, qos=1),
     _sparkplug("DBIRTH", "/{device}", "everything an inspection will ever say, and that its camera is there"),
     _sparkplug("DDATA", "/{device}", "one inspected frame or part"),
