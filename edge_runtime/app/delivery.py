@@ -97,6 +97,7 @@ class Delivery:
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
+            on_lost=self._lost,
         )
         self._publisher = Publisher(
             MqttDial(mqtt_settings(settings.mqtt, settings.client_id, session_expiry_s=settings.mqtt.session_expiry_s)),
@@ -248,6 +249,13 @@ class Delivery:
 
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         self.committed.committed(frames)
+        self._forget(frames)
+
+    def _lost(self, frames: list[tuple[str, int]]) -> None:
+        self.committed.lost(frames)
+        self._forget(frames)
+
+    def _forget(self, frames: list[tuple[str, int]]) -> None:
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
 

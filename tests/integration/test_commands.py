@@ -307,3 +307,16 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
             assert [event.kind for event in bench.events] == ["command.audit"]
         (refused,) = audited(tmp_path, "command.refused")
         assert (refused["who"]["name"], refused["outcome"]["reason"]) == ("stranger", "not_allowed")
+
+
+def test_no_reply_topic_makes_the_broker_hang_up_on_the_box(tmp_path: Path) -> None:
+    """JSON holds characters that MQTT does not: a broker ends the connection of who publishes to such a topic."""
+    with Broker() as broker, desk_at(broker.port, tmp_path) as bench:
+        for number, bad in enumerate(("\x7f", "\x85", "\ufffe", "\ufdd0", "\U0001ffff", "/", "#", "\0")):
+            body = json.dumps({"correlationId": f"x{number}", "replyTo": f"{OTHER}/reply/a{bad}"}).encode()
+            send(broker.port, Outgoing(f"{OTHER}/cmd/pause", body))
+        assert answer(broker.port, "pause", "{}", root=OTHER, reply=f"{OTHER}/reply/scada")["status"] == 202
+        log = broker.log()
+    assert "malformed" not in log.lower()
+    assert "protocol error" not in log.lower()
+    assert bench.desk.figures()["refused"] == {"reply_topic": 8}
