@@ -16,6 +16,7 @@ from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.app.committed import Committed
+from edge_runtime.app.open_jobs import OpenJobs
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -113,6 +114,7 @@ class Delivery:
         self.desk.serve(SPOOL, spool_handlers(self.spool))
         self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self.committed = Committed(lambda: self.spool.stats().state == "ok")
+        self.jobs = OpenJobs(settings.state_dir)
         self._on_signal: Callable[[Inbound, list[str]], None] | None = None
         self._flight = flight
         self._windows: dict[str, Window] = {}
@@ -134,6 +136,8 @@ class Delivery:
             if self._sparkplug is not None:
                 stack.callback(self._sparkplug.close)
             self.spool.open()
+            self.jobs.begin()
+            stack.callback(self.jobs.close)
             stack.callback(self.spool.close)
             self.desk.serve("spool", spool_handlers(self.spool))
             self.desk.open(__version__)
@@ -175,6 +179,7 @@ class Delivery:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
         if isinstance(item, Result):
             self.latency(item.inspection).add(item.timings.total)
+            self.jobs.put(item)
             self.committed.put(item)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
@@ -256,6 +261,7 @@ class Delivery:
         self._forget(frames)
 
     def _forget(self, frames: list[tuple[str, int]]) -> None:
+        self.jobs.settled(frames)
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
 
