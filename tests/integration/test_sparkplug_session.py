@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -263,7 +264,8 @@ def test_a_node_of_3_1_1_lives_a_whole_life(tmp_path: Path, broker: Broker) -> N
             say(broker.port, online=True, ms=3000)
             host.wait(lambda: host.births[2:] == [1], "the next birth")
             broker.restart()
-            node.wait_state("online")
+            node.wait_state("waiting")
+            say(broker.port, online=True, ms=4000)
             host.wait(lambda: host.births[3:] == [2], "the birth after the broker's restart")
         host.wait(lambda: host.deaths[-1:] == [2], "the last death")
     assert host.deaths.count(0) == host.deaths.count(2) == 1
@@ -329,27 +331,25 @@ def test_a_broker_that_does_not_read_costs_no_memory(tmp_path: Path, broker: Bro
     with running_node(tmp_path, [broker.port], settings=replace(NODE, keepalive_s=60)) as node:
         node.wait_state("online")
         broker.freeze()
-        number = 0
-        while number < 6000:  # some 20 MB, of which the kernel takes a few
-            node.follower.put(*(row(number + n, clock=CLOCK, reason=f"{number + n:06}" * 500) for n in range(1, 51)))
-            number += 50
-        pause(0.5)
-        wait_until(lambda: node.session.stats.sent["DDATA"] > 0, what="the first results")
-        before = node.session.stats.sent["DDATA"]
-        pause(0.5)
-        assert node.session.stats.sent["DDATA"] == before < number
+        count = 5000  # some 15 MB, of which the kernel takes a few
+        node.follower.put(*(row(n, clock=CLOCK, reason=f"{n:06}" * 500) for n in range(1, count + 1)))
+        sent = node.session.stats.sent
+        wait_until(lambda: sent["DDATA"] > 300, what="as many results as the kernel takes")
+        told = -1
+        while told != sent["DDATA"]:
+            told = sent["DDATA"]
+            pause(0.4)
+        assert told < count
         broker.thaw()
-        with host_at(broker.port) as host:
-            host.wait(lambda: number in host.sequences(), "the last result")
-    assert host.gaps()[1:] == []  # the host came in the middle
+        wait_until(lambda: sent["DDATA"] == count, what="the last result")
 
 
 def test_a_flood_of_rebirths_is_one_birth_a_second_and_results_go_on(tmp_path: Path, broker: Broker) -> None:
     with host_at(broker.port) as host, running_node(tmp_path, [broker.port]) as node:
         node.wait_state("online")
-        flood = [Outgoing("spBv1.0/plant/NCMD/box", REBIRTH, content_type=None)] * 1000
         started = time.monotonic()
-        send(broker.port, *flood)
+        flood = ["mosquitto_pub", "-p", str(broker.port), "-t", "spBv1.0/plant/NCMD/box", "-s", "--repeat", "1000"]
+        subprocess.run(flood, input=REBIRTH, timeout=10, check=True)
         host.wait(lambda: len(host.births) > 1, "a birth")
         node.follower.put(row(1, clock=CLOCK))
         host.wait(lambda: host.sequences() or host.sequences("top"), "a result")

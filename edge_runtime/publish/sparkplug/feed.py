@@ -92,6 +92,7 @@ class Feed:
         self._held: deque[Row] = deque()
         self._from_backlog, self._from_live, self._from_held = _Window(), _Window(), _Window()
         self._next_batch_ns = 0
+        self.more = False  # whether there are live results that nobody will tell of again
         self.stats = FeedStats()
 
     def begin(self) -> None:
@@ -110,7 +111,9 @@ class Feed:
     def live(self, now: Now) -> list[Action]:
         """Return what to send for the newest results."""
         actions: list[Action] = []
-        for row in self._follower.take_live(LIVE_ROWS):
+        rows = self._follower.take_live(LIVE_ROWS)
+        self.more = len(rows) == LIVE_ROWS
+        for row in rows:
             points = self._points(row)
             device = _device(row)
             if points is not None and not self._node.speaks(device):

@@ -207,7 +207,7 @@ class SparkplugSession:
         """Hear and speak until the connection ends or is left."""
         deadline_ns = self._clock.mono_ns() + int(dial.settings.connect_timeout_s * _S)
         while connection.ended is None:
-            connection.link.pump(self._pause_s(), self._waker.descriptor)
+            connection.link.pump(self._pause_s(connection), self._waker.descriptor)
             self._hear(connection)
             now = self._now()
             self._act(connection, self._node.tick(now), now)
@@ -222,9 +222,17 @@ class SparkplugSession:
     def _is_over(self, stop: Stop) -> bool:
         return self._drained() or stop.left_s < _FLUSH_UNTIL_S
 
-    def _pause_s(self) -> float:
-        busy = self._feed.owed or self._clock.mono_ns() < self._quiet_until_ns
-        return _BUSY_S if busy and self._node.speaks() else _TURN_S
+    def _pause_s(self, connection: _Connection) -> float:
+        if not self._node.speaks():
+            return _TURN_S
+        held = self._held(connection, self._clock.mono_ns())
+        if self._feed.more and not held:
+            return 0.0
+        return _BUSY_S if self._feed.owed or held else _TURN_S
+
+    def _held(self, connection: _Connection, mono_ns: int) -> bool:
+        """Whether results wait: for hosts that take in a birth, or for a broker that does not read."""
+        return mono_ns < self._quiet_until_ns or connection.link.queued > _QUEUED_MAX
 
     # --- hear
 
@@ -275,7 +283,7 @@ class SparkplugSession:
             if self._node.phase is not Phase.BORN:
                 self._feed.look(now)
             return
-        if now.mono_ns < self._quiet_until_ns or connection.link.queued > _QUEUED_MAX:
+        if self._held(connection, now.mono_ns):
             return
         self._act(connection, self._feed.live(now), now)
         self._act(connection, self._feed.history(now), now)
