@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import Broker
-from tests.fakes.publishing import listening, running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import listening, running_box
 
 if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Inbound

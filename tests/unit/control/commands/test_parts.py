@@ -16,7 +16,7 @@ from edge_runtime.control.commands.verbs import _FIELDS, VERBS, check_arguments
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.contract.topics import COMMANDS
 from edge_runtime.system.service import ServiceGroup
-from tests.fakes.publishing import wait_until
+from tests.daemons import wait_until
 
 
 def test_everybody_knows_the_same_verbs() -> None:
