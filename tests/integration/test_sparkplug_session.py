@@ -24,10 +24,10 @@ from edge_runtime.publish.sparkplug.spoken import NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
+from tests.daemons import wait_until
 from tests.fakes.certificates import Authority
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.mqtt_client import send
-from tests.fakes.publishing import wait_until
 from tests.fakes.sparkplug import NODE, host_at, pause, running_node, written
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def test_it_walks_to_the_server_where_the_host_is_and_says_goodbye_when_it_leave
 def test_a_server_that_does_not_answer_is_passed_over_and_costs_no_bdseq(tmp_path: Path, broker: Broker) -> None:
     with host_at(broker.port) as host, running_node(tmp_path, [free_port(), free_port(), broker.port]) as node:
         node.wait_state("online")
-        assert host.births == [0]
+        host.wait(lambda: host.births == [0], "the birth at the one that answers")
     assert json.loads((tmp_path / "bdseq.json").read_text()) == {"bdSeq": 0}
 
 
