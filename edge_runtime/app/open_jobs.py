@@ -176,6 +176,7 @@ def _encoded(inspection: str, ids: TriggerIds) -> bytes:
         "measId": ids.meas_id,
         "correlationId": ids.correlation_id,
     }
+    text = b""
     for most in (None, _TEXT_MAX, _TEXT_MAX // 4):
         told = {name: value and value[:most] for name, value in job.items() if value is not None}
         text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()

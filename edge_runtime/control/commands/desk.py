@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HASTY_ANSWERS_PER_S = 50.0  # to callers that come too fast; the queue for the broker holds 256 of all
+INLET_TIMES = 2.0  # the rate of all callers: what comes faster is not even looked at
 WAITING_MAX = 16  # repeats of one command that wait for its answer
 INTERRUPTED = "interrupted: the daemon ended; whether it was carried out is not known"
 _TIDY_NS = 1_000_000_000
@@ -98,6 +99,8 @@ class Desk:
         self._clock = clock
         self._policy = policy
         self._policy_lock = threading.Lock()  # guards the state of _policy and of _hasty
+        self._inlet_lock = threading.Lock()  # guards the state of _inlet
+        self._inlet = Bucket(INLET_TIMES * policy.rate_total_per_s, clock.mono_ns())
         self._hasty = Bucket(HASTY_ANSWERS_PER_S, clock.mono_ns())
         self._keyring = keyring
         self._answers = answers
@@ -163,7 +166,15 @@ class Desk:
         }
 
     def take(self, message: Inbound) -> None:
-        """Take a message on ``cmd/...``; it is refused when too many wait."""
+        """Take a message on ``cmd/...``; it is refused when too many wait, and only counted when many more come.
+
+        The broker acknowledges results through the same connection: they must not queue up behind nonsense.
+        """
+        with self._inlet_lock:
+            is_flood = not self._inlet.take(self._clock.mono_ns())
+        if is_flood:
+            self._tally.shed()
+            return
         self._tally.received()
         letter = Letter(message, self._identity, mono_ns=self._clock.mono_ns(), utc_ns=self._clock.utc_ns())
         lane = self._triggers if letter.verb == TRIGGER else self._others

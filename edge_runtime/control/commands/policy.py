@@ -61,6 +61,7 @@ class Policy:
         self._signed = frozenset(signed) | {name for name, verb in VERBS.items() if verb.signed}
         self._keys = frozenset(keys)
         self._rate_per_s = rate_per_s
+        self.rate_total_per_s = rate_total_per_s
         self._total = Bucket(rate_total_per_s, now_ns)
         self._inner = Bucket(rate_total_per_s, now_ns)
         self._buckets: OrderedDict[tuple[str, bool, bool], Bucket] = OrderedDict()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_runtime.control.commands.policy import Bucket
+from edge_runtime.control.commands.tally import FLOOD
 from edge_runtime.control.commands.verbs import TRIGGER, VERBS
 from edge_runtime.core.result import Event
 from edge_runtime.publish.payload import dumps
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from edge_runtime.control.commands.tally import Tally
     from edge_runtime.system.clock import Clock
 
-FREQUENT = frozenset({"rate", "overflow"})
+FREQUENT = frozenset({"rate", "overflow", FLOOD})
 RECORDS_PER_S = 5.0  # of what is not critical; the trail then holds some three hours of a flood at least
 RECORDS_BURST_S = 100.0
+TRIGGERS_PER_S = 20.0  # whose refusal is an event, because they have nowhere to be answered
+TRIGGERS_BURST_S = 10.0
 EVENTS_PER_S = 5.0  # of command.audit: who floods the desk must not flood the spool; the trail has them all
 UNKNOWN = "unknown"
 _OK = 300
@@ -59,7 +62,8 @@ class Clerk:
         self._tally = tally
         self._clock = clock
         self._tell = tell
-        self._lock = threading.Lock()  # guards _events and _records
+        self._lock = threading.Lock()  # guards _events, _triggers, _records and _untold
+        self._triggers = Bucket(TRIGGERS_PER_S, clock.mono_ns(), burst_s=TRIGGERS_BURST_S)
         self._records = Bucket(RECORDS_PER_S, clock.mono_ns(), burst_s=RECORDS_BURST_S)
         self._events = Bucket(EVENTS_PER_S, clock.mono_ns())
         self._untold = 0
@@ -116,7 +120,7 @@ class Clerk:
         else:
             self._tally.add(letter.principal, _known(verb), word)
         if verb == TRIGGER and letter.address is None:
-            self._tell(self._event("command.refused", f"trigger for {letter.target}: {outcome.message}", letter, head))
+            self._tell_trigger(letter, outcome, head)
         elif outcome.status >= _OK or critical:
             self._tell_audit(letter, outcome, head)
 
@@ -136,6 +140,13 @@ class Clerk:
         """Where the trail is, JSON-able."""
         audit = self._audit
         return {"seq": audit.head.seq, "lost": audit.lost, "trouble": audit.trouble, "untold": self._untold}
+
+    def _tell_trigger(self, letter: Letter, outcome: Outcome, head: Head | None) -> None:
+        with self._lock:
+            if not self._triggers.take(self._clock.mono_ns()):
+                self._untold += 1
+                return
+        self._tell(self._event("command.refused", f"trigger for {letter.target}: {outcome.message}", letter, head))
 
     def _tell_audit(self, letter: Letter, outcome: Outcome, head: Head | None) -> None:
         with self._lock:

@@ -479,15 +479,26 @@ def test_what_asks_from_inside_needs_leave_too_and_is_on_record(
 
 
 def test_a_flood_is_answered_a_little_and_honest_answers_keep_their_room(tmp_path: Path) -> None:
-    bench = DeskBench(tmp_path, rate_per_s=10_000.0, rate_total_per_s=20.0)
+    bench = DeskBench(tmp_path, rate_per_s=10_000.0, rate_total_per_s=100.0)
     found = [
         statuses(bench.say("pause", b"{}", correlation=n.to_bytes(4), response_topic=f"{ROOT}/reply/s"))
-        for n in range(500)
+        for n in range(1000)
     ]
-    assert found.count([202]) == 40
+    assert found.count([202]) == 200
     assert found.count([429]) == 100, "two seconds of HASTY_ANSWERS_PER_S"
-    assert found.count([]) == 360
+    assert found.count([]) == 700
+    assert bench.desk.figures()["refused"] == {"rate": 200, "flood": 600}, "what is far too much is not even read"
+    bench.tick(60_000)
+    (summed,) = bench.records("commands.summed")
+    assert {"who": "others", "verb": "others", "outcome": "flood", "count": 600} in summed["counts"]
     bench.close()
+
+
+def test_refused_triggers_without_an_address_do_not_flood_the_spool(bench: DeskBench) -> None:
+    for _ in range(500):
+        bench.say("trigger/top", b"junk")
+    assert len(bench.events) == 200
+    assert bench.desk.figures()["audit"]["untold"] == 300  # type: ignore[index]
 
 
 def test_callers_from_outside_cannot_use_up_what_the_controllers_have(tmp_path: Path) -> None:
