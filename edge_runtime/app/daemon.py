@@ -228,6 +228,10 @@ class Daemon:
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
         cache_dir = _cache_dir(settings)
+        setups = commands.setups(plan)
+        for item in plan.inspections:
+            setup = setups[item.spec.id]
+            delivery.set_up(item.spec.id, paused=setup.paused, recipe=setup.recipe or item.ref.id)
         with ExitStack() as stack:
             line = LineService(
                 plan,
@@ -235,7 +239,7 @@ class Daemon:
                 flight,
                 cache_dir=cache_dir,
                 frames_begun=self._frames_begun,
-                setups=commands.setups(plan),
+                setups=setups,
             )
             stack.callback(line.close)
             overview = Overview(line, delivery)

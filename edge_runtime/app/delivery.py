@@ -49,7 +49,6 @@ COMMANDS = ("cmd/#",)
 CONTROLLER = "plc"
 NS_PER_MS = 1e6
 MB = 1 << 20
-CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
 PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
@@ -183,8 +182,8 @@ class Delivery:
             self.committed.put(item)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
-            if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
-                self._sparkplug.set_camera(item.scope, item.kind.removeprefix(CAMERA_EVENT))
+            if self._sparkplug is not None:
+                sparkplug.note(self._sparkplug, item)
         self.spool.put(item)
 
     def latency(self, inspection: str) -> Window:
@@ -198,6 +197,11 @@ class Delivery:
         if status != self._status:
             self._status = status
             self._publisher.set_status(status)
+
+    def set_up(self, inspection: str, *, paused: bool, recipe: str) -> None:
+        """Say what an inspection begins with; later changes are events."""
+        if self._sparkplug is not None:
+            self._sparkplug.set_up(inspection, paused=paused, recipe=recipe)
 
     def set_info(self, fields: Mapping[str, object]) -> None:
         """Say what this box is made of, retained."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED
+from edge_runtime.cli.status import state_dir_of
 from edge_runtime.core.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_runtime.control.commands.audit import contents, trail  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.control.commands.chain import verify  # noqa: PLC0415
 
-    state_dir = args.state_dir or _state_dir(args.config)
+    state_dir = args.state_dir or state_dir_of(args.config)
     paths = trail(state_dir)
     if not paths:
         raise UnavailableError("audit.none", f"{state_dir} has no audit trail", help="the daemon begins one")
@@ -119,9 +119,3 @@ def _export(path: Path | None, data: bytes, proof: Proof, *, as_json: bool) -> N
         print(json.dumps({"file": str(path)} | _figures(proof)))
     else:
         print(f"{path}: records {proof.first} to {proof.head.seq}, head {proof.head.hash}")
-
-
-def _state_dir(config: str | None) -> Path:
-    from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --state-dir needs none
-
-    return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir

@@ -213,13 +213,20 @@ class Spool:
             self._writer.intake.wake()
         return rows
 
+    def spare(self) -> int:
+        """Return how many rows the sender should take at most: those that it has may come twice after a kill -9.
+
+        When that is none, the listener is called as soon as answers are on disk.
+        """
+        return self._writer.handout.spare()
+
     def take_newest(self) -> dict[str, Row]:
         """Return the newest committed row per stream since the last call."""
         return self._writer.handout.take_newest()
 
     def acked(self, rows: Sequence[Row]) -> None:
         """The broker took ``rows``."""
-        self._writer.handout.acked(rows)
+        self._writer.acked(rows)
 
     def refused(self, row: Row, reason: str) -> None:
         """The broker will never take ``row``: it becomes a dead letter."""

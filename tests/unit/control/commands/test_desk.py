@@ -110,7 +110,7 @@ REFUSALS: dict[str, tuple[str, object, dict[str, Any], int, str]] = {
     "wrong type": ("pause", {"reason": 7}, MINE, 400, "field"),
     "wrong number": ("replay/top", {"fromSeq": 0, "toSeq": 2}, MINE, 400, "field"),
     "true for a number": ("replay/top", {"fromSeq": True, "toSeq": 2}, MINE, 400, "field"),
-    "no list": ("spool.requeue", {"ids": 5}, MINE, 400, "field"),
+    "field of another verb": ("spool.requeue", {"recipe": "a"}, MINE, 400, "field"),
     "long text": ("pause", {"reason": "x" * 257}, MINE, 400, "field"),
     "trigger without inspection": ("trigger", {}, MINE, 400, "field"),
     "trigger with an object for an id": ("trigger/top", {"partId": {}}, MINE, 400, "field"),
