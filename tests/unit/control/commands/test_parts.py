@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-import pytest
+from typing import TYPE_CHECKING, get_args
 
 from edge_runtime.config.commands import EVERYTHING, CommandVerb
 from edge_runtime.control.commands import tally
 from edge_runtime.control.commands.lane import Lane
 from edge_runtime.control.commands.policy import PRINCIPALS_MAX, Policy
-from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.tally import Tally
-from edge_runtime.control.commands.verbs import VERBS, check_arguments
+from edge_runtime.control.commands.verbs import VERBS, takes_only_text
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.contract.topics import COMMANDS
 from edge_runtime.system.service import ServiceGroup
 from tests.fakes.publishing import wait_until
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_everybody_knows_the_same_verbs() -> None:
@@ -24,11 +24,9 @@ def test_everybody_knows_the_same_verbs() -> None:
     assert {topic.name for topic in COMMANDS} >= set(VERBS)
 
 
-def test_lists_of_numbers_are_checked_number_by_number() -> None:
-    assert check_arguments("spool.requeue", {"ids": [1, 2], "reason": None}) == {"ids": [1, 2]}
-    for wrong in ([True], ["1"], [-1], [1.0], 5, [0] * 10_001):
-        with pytest.raises(RefusedError, match="ids must be a"):
-            check_arguments("spool.requeue", {"ids": wrong})
+def test_what_is_always_text_is_known_by_verb_and_field() -> None:
+    asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
+    assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
 
 
 def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
