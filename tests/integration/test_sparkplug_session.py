@@ -22,9 +22,9 @@ from edge_runtime.publish.sparkplug.spoken import NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
-from tests.daemons import wait_until
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.mqtt_client import send
+from tests.fakes.publishing import wait_until
 from tests.fakes.sparkplug import NODE, host_at, pause, running_node, written
 
 if TYPE_CHECKING:
