@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED
+from edge_runtime.cli.status import state_dir_of
 from edge_runtime.core.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         proof = verify([read_limited(args.file, EXPORT_LIMIT_BYTES)])
         _tell(proof, [], as_json=args.json)
         return EXIT_FAILED if proof.broken else 0
-    state_dir = args.state_dir or _state_dir(args.config)
+    state_dir = args.state_dir or state_dir_of(args.config)
     paths = trail(state_dir)
     if not paths:
         raise UnavailableError("audit.none", f"{state_dir} has no audit trail", help="the daemon begins one")
@@ -135,9 +135,3 @@ def _export(path: Path | None, data: bytes, proof: Proof, *, as_json: bool) -> N
         print(json.dumps({"file": str(path)} | _figures(proof)))
     else:
         print(f"{path}: records {proof.first} to {proof.head.seq}, head {proof.head.hash}")
-
-
-def _state_dir(config: str | None) -> Path:
-    from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --state-dir needs none
-
-    return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir

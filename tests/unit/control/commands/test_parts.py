@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
+
+import pytest
 
 from edge_runtime.config.commands import EVERYTHING, CommandVerb
 from edge_runtime.control.commands import tally
 from edge_runtime.control.commands.lane import Lane
 from edge_runtime.control.commands.policy import PRINCIPALS_MAX, Policy
+from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.tally import Tally
-from edge_runtime.control.commands.verbs import VERBS, takes_only_text
+from edge_runtime.control.commands.verbs import _FIELDS, VERBS, check_arguments, takes_only_text
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.contract.topics import COMMANDS
 from edge_runtime.system.service import ServiceGroup
-from tests.fakes.publishing import wait_until
-
-if TYPE_CHECKING:
-    import pytest
+from tests.daemons import wait_until
 
 
 def test_everybody_knows_the_same_verbs() -> None:
@@ -27,6 +27,17 @@ def test_everybody_knows_the_same_verbs() -> None:
 def test_what_is_always_text_is_known_by_verb_and_field() -> None:
     asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
     assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
+
+
+def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
+    kinds = ({str, int}, {str}, {int}, {bool})
+    assert [
+        (verb, name) for verb, fields in _FIELDS.items() for name, one in fields.items() if one.types not in kinds
+    ] == []
+    assert check_arguments("snapshot", {"publish": True, "maxWidth": None}) == {"publish": True}
+    for wrong in (1, "true", [True]):
+        with pytest.raises(RefusedError, match="publish must be true or false"):
+            check_arguments("snapshot", {"publish": wrong})
 
 
 def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
