@@ -24,11 +24,6 @@ def test_everybody_knows_the_same_verbs() -> None:
     assert {topic.name for topic in COMMANDS} >= set(VERBS)
 
 
-def test_what_is_always_text_is_known_by_verb_and_field() -> None:
-    asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
-    assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
-
-
 def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
     kinds = ({str, int}, {str}, {int}, {bool})
     assert [
@@ -38,6 +33,11 @@ def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
     for wrong in (1, "true", [True]):
         with pytest.raises(RefusedError, match="publish must be true or false"):
             check_arguments("snapshot", {"publish": wrong})
+
+
+def test_what_is_always_text_is_known_by_verb_and_field() -> None:
+    asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
+    assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
 
 
 def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
