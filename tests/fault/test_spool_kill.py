@@ -16,7 +16,8 @@ import pytest
 from edge_runtime.publish.spool.writer import OWNED_MAX
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker
-from tests.fakes.publishing import listening, running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import listening, running_box
 from tests.unit.publish.spool.rig import Bench
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from edge_runtime.core.ids import uuid7
-from tests.fakes.publishing import running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import running_box
 import time
 with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     box.wait_online()
@@ -44,7 +46,8 @@ with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
 DRAINING = """
 import sys
 from pathlib import Path
-from tests.fakes.publishing import running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import running_box
 with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     wait_until(lambda: False, timeout_s=60.0)
 """
@@ -56,7 +59,6 @@ from edge_runtime.core.ids import uuid7
 from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
-from tests.fakes.publishing import wait_until
 from tests.fakes.results import BOOT, IDENTITY, make_result
 clock = SystemClock()
 spool = Spool(Path(sys.argv[1]) / "spool.db", IDENTITY, BOOT, clock)

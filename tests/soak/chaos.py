@@ -40,7 +40,8 @@ from edge_runtime.publish.prover import Prover
 from edge_runtime.system.metrics import percentile
 from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker
-from tests.fakes.publishing import running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import running_box
 from tests.fault.cables import Cable, Mode
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """How to reach the broker; MQTT 5.0 only.
+    """How to reach the broker.
 
     Attributes:
+        protocol: of MQTT. In 3.1.1 a message has no properties, a refused publish looks like a taken one, and there is
+            no goodbye with the Will: for Sparkplug only, whose messages need none of it.
         fallback: brokers to try in this order when the first one cannot be had.
         client_id: unique at the broker; a second client with it takes the session over.
         window: un-acknowledged publishes at most; the broker's Receive Maximum may lower it.
@@ -67,6 +69,7 @@ class MqttSettings:
 
     host: str
     port: int = 1883
+    protocol: Literal["5", "3.1.1"] = "5"
     fallback: tuple[Address, ...] = ()
     client_id: str = ""
     username: str | None = None
@@ -197,6 +200,11 @@ class Link(Protocol):
         """The broker's address, for people."""
         ...
 
+    @property
+    def queued(self) -> int:
+        """Bytes that were published and not yet written, because the broker does not read."""
+        ...
+
     def open(self, stop: Stop, *, clean: bool) -> None:
         """Dial and say who we are; ``Accepted`` or ``Ended`` happens later.
 
@@ -321,7 +329,6 @@ PACKET_TOO_LARGE = 0x95
 NEEDS_A_PERSON = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9A, 0x9B, 0x9C, 0x9D})
 UNUSABLE = frozenset({"mqtt.tls", "mqtt.tls_file"})  # codes of errors of ``Link.open`` that only a person can mend
 TRY_AGAIN_LATER = frozenset({0x91, 0x97})  # refusals of a publish that may pass on a new connection
-KEEP_ALIVE_TIMEOUT = 0x8D
 FAILURE = 0x80  # reason codes from here on are failures
 
 

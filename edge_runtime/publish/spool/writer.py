@@ -43,7 +43,8 @@ class Writer:
 
     Attributes:
         held: taken from the queue, not committed yet.
-        on_committed: told after each commit, see ``Spool``; ``on_ready`` when there is something to send.
+        on_committed: told after each commit, see ``Spool``, as is ``on_lost``.
+        on_ready: told when there is something to send.
         closing: no more results will be put; ``drained``: and all of them are on disk.
     """
 
@@ -61,6 +62,7 @@ class Writer:
         self.syncer = Syncer(ledger, sync=not strict)
         self.trouble = Trouble()
         self.on_committed: Callable[[list[tuple[str, int]]], None] | None = None
+        self.on_lost: Callable[[list[tuple[str, int]]], None] | None = None
         self.on_ready: Callable[[], None] | None = None
         self.held: list[Result | Event] = []
         self.closing = threading.Event()
@@ -143,9 +145,12 @@ class Writer:
         answers, self.held, self._answers = self._answers, [], Answers()
         if self.handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused]):
             self._ready()
-        frames = batch.frames + self.intake.told()
-        if frames and self.on_committed is not None:
-            self.on_committed(frames)
+        lost = self.intake.told()
+        if batch.frames and self.on_committed is not None:
+            self.on_committed(batch.frames)
+        tell_lost = self.on_lost or self.on_committed
+        if lost and tell_lost is not None:
+            tell_lost(lost)
 
     def _serve(self) -> None:
         wanted = self.handout.wanted()
