@@ -199,7 +199,7 @@ class Daemon:
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
-            for told in (born, self._stays):
+            for told in (born, delivery.jobs.event(self._clock.utc_ns()), self._stays):
                 if told is not None:
                     delivery.put(told)
             self._stays = None
@@ -216,6 +216,7 @@ class Daemon:
             self._clock,
             tell=delivery.put,
             show=delivery.show,
+            accepted=delivery.jobs.enter,
             restart=self._control.restart,
             mask=self._mask,
         )
@@ -227,6 +228,10 @@ class Daemon:
         settings = self._settings
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
         cache_dir = _cache_dir(settings)
+        setups = commands.setups(plan)
+        for item in plan.inspections:
+            setup = setups[item.spec.id]
+            delivery.set_up(item.spec.id, paused=setup.paused, recipe=setup.recipe or item.ref.id)
         with ExitStack() as stack:
             line = LineService(
                 plan,
@@ -234,7 +239,7 @@ class Daemon:
                 flight,
                 cache_dir=cache_dir,
                 frames_begun=self._frames_begun,
-                setups=commands.setups(plan),
+                setups=setups,
             )
             stack.callback(line.close)
             overview = Overview(line, delivery)

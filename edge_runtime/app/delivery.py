@@ -16,6 +16,7 @@ from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.app.committed import Committed
+from edge_runtime.app.open_jobs import OpenJobs
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -48,7 +49,6 @@ COMMANDS = ("cmd/#",)
 CONTROLLER = "plc"
 NS_PER_MS = 1e6
 MB = 1 << 20
-CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
 READER_EXPIRY_S = 60  # for so long the broker keeps what a reader of ours misses
 PICTURE_EXPIRY_S = 30
 STOP_S = 3.0
@@ -97,6 +97,7 @@ class Delivery:
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
+            on_lost=self._lost,
         )
         self._publisher = Publisher(
             MqttDial(mqtt_settings(settings.mqtt, settings.client_id, session_expiry_s=settings.mqtt.session_expiry_s)),
@@ -112,6 +113,7 @@ class Delivery:
         self.desk.serve(SPOOL, spool_handlers(self.spool))
         self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self.committed = Committed(lambda: self.spool.stats().state == "ok")
+        self.jobs = OpenJobs(settings.state_dir)
         self._on_signal: Callable[[Inbound, list[str]], None] | None = None
         self._flight = flight
         self._windows: dict[str, Window] = {}
@@ -133,6 +135,8 @@ class Delivery:
             if self._sparkplug is not None:
                 stack.callback(self._sparkplug.close)
             self.spool.open()
+            self.jobs.begin()
+            stack.callback(self.jobs.close)
             stack.callback(self.spool.close)
             self.desk.serve("spool", spool_handlers(self.spool))
             self.desk.open(__version__)
@@ -174,11 +178,12 @@ class Delivery:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
         if isinstance(item, Result):
             self.latency(item.inspection).add(item.timings.total)
+            self.jobs.put(item)
             self.committed.put(item)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
-            if self._sparkplug is not None and item.kind.startswith(CAMERA_EVENT):
-                self._sparkplug.set_camera(item.scope, item.kind.removeprefix(CAMERA_EVENT))
+            if self._sparkplug is not None:
+                sparkplug.note(self._sparkplug, item)
         self.spool.put(item)
 
     def latency(self, inspection: str) -> Window:
@@ -192,6 +197,11 @@ class Delivery:
         if status != self._status:
             self._status = status
             self._publisher.set_status(status)
+
+    def set_up(self, inspection: str, *, paused: bool, recipe: str) -> None:
+        """Say what an inspection begins with; later changes are events."""
+        if self._sparkplug is not None:
+            self._sparkplug.set_up(inspection, paused=paused, recipe=recipe)
 
     def set_info(self, fields: Mapping[str, object]) -> None:
         """Say what this box is made of, retained."""
@@ -248,6 +258,14 @@ class Delivery:
 
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         self.committed.committed(frames)
+        self._forget(frames)
+
+    def _lost(self, frames: list[tuple[str, int]]) -> None:
+        self.committed.lost(frames)
+        self._forget(frames)
+
+    def _forget(self, frames: list[tuple[str, int]]) -> None:
+        self.jobs.settled(frames)
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.command import Command, Reply
+    from edge_runtime.core.result import Event
     from edge_runtime.publish.spool.spool import Spool
     from edge_runtime.system.clock import Clock
 
 FOLLOWER = "sparkplug"
 BDSEQ_FILE = "sparkplug-bdseq.json"
 DEPTH = "Spool/Depth"  # results and events that the JSON side is still to deliver
+CAMERA_EVENT = "camera."  # what follows is a state of pipeline.camera_link
+PAUSE_EVENTS = {"inspection.paused": True, "inspection.resumed": False}
+RECIPE_EVENT = "recipe.selected"
 BACKLOG = "Spool/Backlog"  # results that this node is still to send
 
 
@@ -101,6 +105,7 @@ def connections(settings: Settings) -> list[MqttSettings]:
     first = MqttSettings(
         host=mqtt.host.strip("[]"),
         port=mqtt.port,
+        protocol=sparkplug.protocol,
         client_id=sparkplug.client_id or f"{settings.client_id}-sparkplug",
         username=own.username,
         password=None if own.password is None else own.password.get_secret_value(),
@@ -112,6 +117,17 @@ def connections(settings: Settings) -> list[MqttSettings]:
     written = [Address.parse(server) for server in sparkplug.servers or mqtt.fallback]
     found = [replace(first, host=address.host, port=address.port) for address in written]
     return found if sparkplug.servers else [first, *found]
+
+
+def note(session: SparkplugSession, event: Event) -> None:
+    """Have hosts learn what became of a camera or of an inspection."""
+    recipe = event.fields.get("recipe")
+    if event.kind.startswith(CAMERA_EVENT):
+        session.set_camera(event.scope, event.kind.removeprefix(CAMERA_EVENT))
+    elif event.kind in PAUSE_EVENTS:
+        session.set_up(event.scope, paused=PAUSE_EVENTS[event.kind])
+    elif event.kind == RECIPE_EVENT and isinstance(recipe, dict):
+        session.set_up(event.scope, recipe=str(recipe["id"]))
 
 
 def document(session: SparkplugSession) -> dict[str, object]:
@@ -132,6 +148,7 @@ def document(session: SparkplugSession) -> dict[str, object]:
         "givenUp": feed.given_up,
         "evicted": feed.evicted,
         "foreign": feed.foreign,
+        "tooLarge": feed.too_large,
         "commands": stats.commands,
         "refused": stats.refused,
     }

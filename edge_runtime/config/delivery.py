@@ -37,6 +37,10 @@ def _tls(value: object) -> object:
     return None if value is False else value
 
 
+def _protocol(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value  # 5 without quotes
+
+
 class Mqtt(Section):
     """The broker that results go to (MQTT 5)."""
 
@@ -113,6 +117,9 @@ class Sparkplug(Section):
     )
     servers: Annotated[tuple[Endpoint, ...], Field(max_length=16)] = Field(
         default=(), description="HOST:PORT of each broker, tried in this order; by default those of mqtt"
+    )
+    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_protocol)] = Field(
+        default="5", description="version of MQTT on this connection; 3.1.1 for brokers that have no 5"
     )
     tls: Annotated[MqttTls | None, BeforeValidator(_tls), Shorthand("true")] = Field(
         default=None, description="as mqtt.tls, for a connection of its own kind"

@@ -20,7 +20,7 @@ from edge_runtime.publish.mqtt.link import MqttSettings, Outgoing, TlsSettings
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker
-from tests.daemons import DaemonProcess, Listener, line_config, wait_until
+from tests.daemons import START_S, DaemonProcess, Listener, line_config, wait_until
 from tests.fakes.desk import DeskBench
 from tests.fakes.mqtt_client import send
 from tests.fakes.publishing import QUICK, running_box
@@ -307,3 +307,37 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
             assert [event.kind for event in bench.events] == ["command.audit"]
         (refused,) = audited(tmp_path, "command.refused")
         assert (refused["who"]["name"], refused["outcome"]["reason"]) == ("stranger", "not_allowed")
+
+
+def test_no_reply_topic_makes_the_broker_hang_up_on_the_box(tmp_path: Path) -> None:
+    """JSON holds characters that MQTT does not: a broker ends the connection of who publishes to such a topic."""
+    with Broker() as broker, desk_at(broker.port, tmp_path) as bench:
+        for number, bad in enumerate(("\x7f", "\x85", "\ufffe", "\ufdd0", "\U0001ffff", "/", "#", "\0")):
+            body = json.dumps({"correlationId": f"x{number}", "replyTo": f"{OTHER}/reply/a{bad}"}).encode()
+            send(broker.port, Outgoing(f"{OTHER}/cmd/pause", body))
+        assert answer(broker.port, "pause", "{}", root=OTHER, reply=f"{OTHER}/reply/scada")["status"] == 202
+        log = broker.log()
+    assert "malformed" not in log.lower()
+    assert "protocol error" not in log.lower()
+    assert bench.desk.figures()["refused"] == {"reply_topic": 8}
+
+
+def test_accepted_triggers_that_died_with_the_daemon_are_named_by_the_next_one(tmp_path: Path) -> None:
+    """No frame had come for them yet, so the flight recorder knows nothing of them."""
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = config_with_trigger(broker.port, tmp_path)
+        config["cameras"]["top"]["source"] = "sim:conveyor?fps=0.05&size=448x256"
+        config["cameras"]["top"]["stall_s"] = 60
+        with DaemonProcess(tmp_path, config) as daemon:
+            wait_until(lambda: "cameras" in daemon.status(), START_S, "a line")
+            wanted = [
+                answer(broker.port, "trigger/top", f'{{"partId":"P-{n}","timeoutMs":60000}}', cd=f"0{n}")
+                for n in range(3)
+            ]
+            assert [one["status"] for one in wanted] == [202] * 3
+            daemon.kill()
+            daemon.start()
+            found = lambda: [one for one in listener.events if one["kind"] == "triggers.lost"]  # noqa: E731
+            wait_until(found, START_S, "the event")
+    jobs = {job["jobId"]: job["partId"] for job in found()[0]["fields"]["jobs"]}
+    assert jobs == {one["jobId"]: f"P-{n}" for n, one in enumerate(wanted)}

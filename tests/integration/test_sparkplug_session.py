@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import pytest
 
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.publish.mqtt.client import MqttDial
-from edge_runtime.publish.mqtt.link import Outgoing
+from edge_runtime.publish.mqtt.link import Outgoing, TlsSettings
 from edge_runtime.publish.sparkplug import commands
 from edge_runtime.publish.sparkplug.bdseq import BdSeq
 from edge_runtime.publish.sparkplug.node import Node
@@ -22,9 +24,10 @@ from edge_runtime.publish.sparkplug.spoken import NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
+from tests.daemons import wait_until
+from tests.fakes.certificates import Authority
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.mqtt_client import send
-from tests.fakes.publishing import wait_until
 from tests.fakes.sparkplug import NODE, host_at, pause, running_node, written
 
 if TYPE_CHECKING:
@@ -67,8 +70,9 @@ def test_a_node_is_born_tells_results_and_dies_with_the_bdseq_of_its_birth(tmp_p
     assert host.births == [0]
     assert set(host.deaths) == {0}
     assert host.unreadable == 0
-    for kind in (Kind.NBIRTH, Kind.DBIRTH, Kind.DDATA, Kind.NDATA, Kind.DDEATH):
+    for kind in (Kind.NBIRTH, Kind.DBIRTH, Kind.DDATA, Kind.NDATA):
         assert len(host.of(kind)) == sent[kind.value], kind
+    assert [m.topic.device for m in host.of(Kind.DDEATH)] == ["top", "side"]
 
 
 def test_bdseq_is_one_more_after_every_restart_and_wraps(tmp_path: Path, broker: Broker) -> None:
@@ -239,6 +243,70 @@ def test_next_server_moves_on(tmp_path: Path, broker: Broker) -> None:
         host.wait(lambda: host.births == [1], "the birth at the next server")
 
 
+# --- MQTT 3.1.1
+
+
+def test_a_node_of_3_1_1_lives_a_whole_life(tmp_path: Path, broker: Broker) -> None:
+    """tck-id-principles-persistence-clean-session-311, -payloads-ndeath-will-message-publisher-disconnect-mqtt311."""
+    old = replace(NODE, protocol="3.1.1")
+    say(broker.port, online=True, ms=1000)
+    with host_at(broker.port) as host:
+        with running_node(tmp_path, [broker.port], settings=old, primary_host="scada") as node:
+            node.wait_state("online")
+            node.follower.put(*(row(n, clock=CLOCK) for n in range(1, 21)))
+            host.wait(lambda: len(host.sequences()) == 20, "every result")
+            ask(broker.port, "spBv1.0/plant/NCMD/box", REBIRTH)
+            host.wait(lambda: host.births == [0, 0], "the rebirth")
+            ask(broker.port, "spBv1.0/plant/DCMD/box/top", written((commands.PAUSE, DataType.BOOLEAN, True)))
+            host.wait(lambda: node.asked, "the command")
+            say(broker.port, online=False, ms=2000)
+            host.wait(lambda: host.deaths == [0], "the death that it says, because no Will is published")
+            say(broker.port, online=True, ms=3000)
+            host.wait(lambda: host.births[2:] == [1], "the next birth")
+            broker.restart()
+            node.wait_state("waiting")
+            say(broker.port, online=True, ms=4000)
+            host.wait(lambda: host.births[3:] == [2], "the birth after the broker's restart")
+        host.wait(lambda: host.deaths[-1:] == [2], "the last death")
+    assert host.deaths.count(0) == host.deaths.count(2) == 1
+    assert host.gaps() == []
+    assert "as box-sparkplug (p2, c1, k" in broker.log()
+
+
+def test_a_refusal_of_a_broker_of_3_1_1_is_told(tmp_path: Path) -> None:
+    old = replace(NODE, protocol="3.1.1")
+    with (
+        Broker(anonymous=False, persistent=False) as closed,
+        running_node(tmp_path, [closed.port], settings=old) as node,
+    ):
+        node.wait_state("refused")
+        assert "not authorized" in str(node.session.stats.reason)
+
+
+# --- TLS
+
+
+def test_over_tls_with_certificates_on_both_sides_and_new_ones_are_taken_up(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server, client = authority.sign("server"), authority.sign("client")
+    lines = [f"cafile {authority.ca}", f"certfile {server.cert}", f"keyfile {server.key}", "require_certificate true"]
+    tls = TlsSettings(authority.ca, client.cert, client.key)
+    stranger = Authority(tmp_path, "stranger")
+    with Broker(config="\n".join(lines), persistent=False) as broker:
+        with running_node(tmp_path, [broker.port], settings=replace(NODE, tls=TlsSettings(stranger.ca))) as lost:
+            wait_until(lambda: "no authority that we trust" in str(lost.session.stats.reason), what="the reason")
+            assert lost.session.stats.connects == 0
+        with running_node(tmp_path, [broker.port], settings=replace(NODE, tls=tls)) as node:
+            node.wait_state("online")
+            number = node.session.stats.bd_seq
+            fresh = authority.sign("fresh")
+            shutil.copy(fresh.cert, client.cert)
+            shutil.copy(fresh.key, client.key)
+            wait_until(lambda: node.session.stats.connects == 2, what="the second connection")
+            node.wait_state("online")
+            assert node.session.stats.bd_seq == (number or 0) + 1
+
+
 # --- what is delivered
 
 
@@ -257,6 +325,37 @@ def test_the_position_moves_only_over_what_was_sent_long_enough_ago(tmp_path: Pa
 
 
 # --- what goes wrong
+
+
+def test_a_broker_that_does_not_read_costs_no_memory(tmp_path: Path, broker: Broker) -> None:
+    with running_node(tmp_path, [broker.port], settings=replace(NODE, keepalive_s=60)) as node:
+        node.wait_state("online")
+        broker.freeze()
+        count = 5000  # some 15 MB, of which the kernel takes a few
+        node.follower.put(*(row(n, clock=CLOCK, reason=f"{n:06}" * 500) for n in range(1, count + 1)))
+        sent = node.session.stats.sent
+        wait_until(lambda: sent["DDATA"] > 300, what="as many results as the kernel takes")
+        told = -1
+        while told != sent["DDATA"]:
+            told = sent["DDATA"]
+            pause(0.4)
+        assert told < count
+        broker.thaw()
+        wait_until(lambda: sent["DDATA"] == count, what="the last result")
+
+
+def test_a_flood_of_rebirths_is_one_birth_a_second_and_results_go_on(tmp_path: Path, broker: Broker) -> None:
+    with host_at(broker.port) as host, running_node(tmp_path, [broker.port]) as node:
+        node.wait_state("online")
+        started = time.monotonic()
+        flood = ["mosquitto_pub", "-p", str(broker.port), "-t", "spBv1.0/plant/NCMD/box", "-s", "--repeat", "1000"]
+        subprocess.run(flood, input=REBIRTH, timeout=10, check=True)
+        host.wait(lambda: len(host.births) > 1, "a birth")
+        node.follower.put(row(1, clock=CLOCK))
+        host.wait(lambda: host.sequences() or host.sequences("top"), "a result")
+        passed = time.monotonic() - started
+    assert len(host.births) <= passed + 2
+    assert host.gaps() == []
 
 
 def test_a_broker_that_does_not_let_us_in_is_told_and_tried_again(tmp_path: Path) -> None:

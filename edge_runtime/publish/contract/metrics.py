@@ -118,6 +118,7 @@ class SparkplugFigures(TypedDict):
     givenUp: Count
     evicted: Count
     foreign: Count
+    tooLarge: Annotated[int, Term("results that the broker would not take and that were not sent", minimum=0)]
     commands: Count
     refused: Count
 

@@ -1,4 +1,4 @@
-"""One MQTT 5.0 connection: a socket, two buffers, one thread; what it carries is in ``packets`` and ``parser``.
+"""One MQTT connection: a socket, two buffers, one thread; what it carries is in ``packets`` and ``parser``.
 
 Our own because no library obeys (research: scada 3.3): paho 2.2 ignores the broker's Receive Maximum after a reconnect,
 and costs three times the rest of a publish. Many publishes leave with one write, many answers come with one read.
@@ -109,6 +109,7 @@ class MqttLink:
         self._in = bytearray()
         self._mid = 0
         self._unanswered: set[int] = set()
+        self._v5 = settings.protocol == "5"
         self._retains = True
         self._accepted_s: float | None = None
         self._keepalive_s: float = settings.keepalive_s
@@ -173,7 +174,7 @@ class MqttLink:
         try:
             self._pump(timeout_s, wake)
         except parser.MalformedError as error:
-            self._end(Ended(None, f"the broker sent what is not MQTT 5.0: {error}"))
+            self._end(Ended(None, f"the broker sent what is not MQTT {'5.0' if self._v5 else '3.1.1'}: {error}"))
         except OSError as error:
             found = tls.explained(error, self.where)
             # the alert of TLS 1.3 about our certificate comes after the handshake
@@ -244,7 +245,7 @@ class MqttLink:
     def _digest(self) -> None:
         buffer, at = self._in, 0
         while not self._ended and (frame := parser.cut(buffer, at)) is not None:
-            self._take(parser.read(frame.head, bytes(buffer[frame.start : frame.end])))
+            self._take(parser.read(frame.head, bytes(buffer[frame.start : frame.end]), v5=self._v5))
             at = frame.end
         del buffer[:at]
 
@@ -297,6 +298,11 @@ class MqttLink:
 
     # --- what the owner says
 
+    @property
+    def queued(self) -> int:
+        """See ``link.Link``."""
+        return len(self._out)
+
     def happened(self) -> list[Happening]:
         """See ``link.Link``."""
         found = list(self._happened)
@@ -306,14 +312,14 @@ class MqttLink:
     def publish(self, message: Outgoing) -> int:
         """See ``link.Link``."""
         mid = self._next_mid() if message.qos else 0
-        self._out += packets.publish(message, mid, retain=message.retain and self._retains)
+        self._out += packets.publish(message, mid, retain=message.retain and self._retains, v5=self._v5)
         if mid:
             self._unanswered.add(mid)
         return mid
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """See ``link.Link``."""
-        self._out += packets.subscribe(self._next_mid(), filters)
+        self._out += packets.subscribe(self._next_mid(), filters, v5=self._v5)
 
     def size(self, message: Outgoing) -> int:
         """See ``link.Link``."""
@@ -321,7 +327,7 @@ class MqttLink:
 
     def disconnect(self, *, with_will: bool = False) -> None:
         """See ``link.Link``."""
-        self._out += packets.DISCONNECT_WITH_WILL if with_will else packets.DISCONNECT
+        self._out += packets.DISCONNECT_WITH_WILL if with_will and self._v5 else packets.DISCONNECT
 
     def close(self) -> None:
         """See ``link.Link``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """How to reach the broker; MQTT 5.0 only.
+    """How to reach the broker.
 
     Attributes:
+        protocol: of MQTT. In 3.1.1 a message has no properties, a refused publish looks like a taken one, and there is
+            no goodbye with the Will: for Sparkplug only, whose messages need none of it.
         fallback: brokers to try in this order when the first one cannot be had.
         client_id: unique at the broker; a second client with it takes the session over.
         window: un-acknowledged publishes at most; the broker's Receive Maximum may lower it.
@@ -67,6 +69,7 @@ class MqttSettings:
 
     host: str
     port: int = 1883
+    protocol: Literal["5", "3.1.1"] = "5"
     fallback: tuple[Address, ...] = ()
     client_id: str = ""
     username: str | None = None
@@ -195,6 +198,11 @@ class Link(Protocol):
     @property
     def where(self) -> str:
         """The broker's address, for people."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Bytes that were published and not yet written, because the broker does not read."""
         ...
 
     def open(self, stop: Stop, *, clean: bool) -> None:

@@ -1,6 +1,7 @@
 """The packets that we send, as bytes: CONNECT, PUBLISH at QoS 0 and 1, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT. Pure.
 
-Sections are those of the OASIS standard "MQTT Version 5.0" of 7 March 2019.
+Sections are those of the OASIS standard "MQTT Version 5.0" of 7 March 2019. With ``v5=False`` a packet is one of
+version 3.1.1 (29 October 2014): the same without properties and with fewer options.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ _U32 = struct.Struct("!I")
 
 
 def connect(settings: MqttSettings, will: Outgoing | None, *, clean: bool) -> bytes:
-    """Return CONNECT (3.1).
+    """Return CONNECT (3.1), of the version that ``settings`` say.
 
     Raises:
         ValueError: a text is longer than 65535 bytes.
     """
+    v5 = settings.protocol == "5"
     flags = (0x02 if clean else 0) | (0x80 if settings.username is not None else 0)
     flags |= 0x40 if settings.password is not None else 0
     properties = b"\x11" + _U32.pack(settings.session_expiry_s)
@@ -44,27 +46,27 @@ def connect(settings: MqttSettings, will: Outgoing | None, *, clean: bool) -> by
     if will is not None:
         flags |= 0x04 | will.qos << 3 | (0x20 if will.retain else 0)
         delay = b"\x18" + _U32.pack(settings.will_delay_s) if settings.will_delay_s else b""
-        payload += [_section(delay + _properties(will)), text(will.topic), _binary(will.body)]
+        payload += [_section(delay + _properties(will)) if v5 else b"", text(will.topic), _binary(will.body)]
     if settings.username is not None:
         payload.append(text(settings.username))
     if settings.password is not None:
         payload.append(text(settings.password))
-    variable = text("MQTT") + bytes([5, flags]) + _U16.pack(settings.keepalive_s) + _section(properties)
-    return _packet(0x10, variable + b"".join(payload))
+    variable = text("MQTT") + bytes([5 if v5 else 4, flags]) + _U16.pack(settings.keepalive_s)
+    return _packet(0x10, variable + (_section(properties) if v5 else b"") + b"".join(payload))
 
 
-def publish(message: Outgoing, mid: int, *, retain: bool | None = None) -> bytes:
+def publish(message: Outgoing, mid: int, *, retain: bool | None = None, v5: bool = True) -> bytes:
     """Return PUBLISH (3.3); ``mid`` is left out at QoS 0, ``retain`` overrules the message's own.
 
     Raises:
         ValueError: a text is longer than 65535 bytes, or the packet than 256 MB.
     """
-    properties = _properties(message)
+    properties = _properties(message) if v5 else b""
     retained = message.retain if retain is None else retain
     parts = (
         _topic(message.topic),
         _U16.pack(mid) if message.qos else b"",
-        length(len(properties)),
+        length(len(properties)) if v5 else b"",
         properties,
         message.body,
     )
@@ -81,13 +83,14 @@ def puback(mid: int) -> bytes:
     return b"\x40\x02" + _U16.pack(mid)
 
 
-def subscribe(mid: int, filters: Sequence[str]) -> bytes:
+def subscribe(mid: int, filters: Sequence[str], *, v5: bool = True) -> bytes:
     """Return SUBSCRIBE at QoS 1 (3.8).
 
     Raises:
         ValueError: a filter is longer than 65535 bytes.
     """
-    return _packet(0x82, _U16.pack(mid) + b"\x00" + b"".join(text(one) + _SUBSCRIPTION for one in filters))
+    asked = b"".join(text(one) + (_SUBSCRIPTION if v5 else b"\x01") for one in filters)
+    return _packet(0x82, _U16.pack(mid) + (b"\x00" if v5 else b"") + asked)
 
 
 def text(value: str) -> bytes:

@@ -1,7 +1,8 @@
 """The packets that a broker sends, as what they say. Pure.
 
 Whatever a broker may not send to a client like ours (see ``packets``) is a ``MalformedError``; nothing else is raised,
-whatever the bytes. Sections are those of the OASIS standard "MQTT Version 5.0" of 7 March 2019.
+whatever the bytes. Sections are those of the OASIS standard "MQTT Version 5.0" of 7 March 2019. With ``v5=False`` a
+packet is one of version 3.1.1.
 """
 
 from __future__ import annotations
@@ -86,14 +87,14 @@ def cut(buffer: bytes | bytearray, at: int) -> Frame | None:
     raise MalformedError(msg)
 
 
-def read(head: int, body: bytes) -> Packet:
+def read(head: int, body: bytes, *, v5: bool = True) -> Packet:
     """Return what a packet says; ``head`` and ``body`` as ``cut`` found them.
 
     Raises:
         MalformedError: it says nothing.
     """
     try:
-        return _read(head, _Reader(body))
+        return _read(head, _Reader(body)) if v5 else _read_old(head, _Reader(body))
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         msg = f"packet 0x{head:02x} of {len(body)} bytes is malformed"
         raise MalformedError(msg) from error
@@ -114,6 +115,33 @@ def _read(head: int, reader: _Reader) -> Packet:
     code = reader.byte() if reader.left else 0
     properties = reader.properties() if reader.left else {}
     return Ended(code, f"the broker ended the connection: {_explained(code, properties)}")
+
+
+def _read_old(head: int, reader: _Reader) -> Packet:
+    """Read a packet of MQTT 3.1.1."""
+    kind = head >> 4
+    if kind == _CONNACK:
+        present, code = reader.flag(), reader.byte()
+        return _refused_old(code) if code else Accepted(session_present=bool(present))
+    if kind == _SUBACK:
+        return _read_suback(reader, v5=False)
+    if kind == _PUBLISH:
+        return _read_publish(head, reader, v5=False)
+    if kind == _PUBACK:
+        return Answered(reader.two(), 0)
+    if kind == _PINGRESP:
+        return Pong()
+    msg = f"unexpected packet (0x{head:02x})"
+    raise MalformedError(msg)
+
+
+_OLD_CODES = {1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87}  # return codes of MQTT 3.1.1, 3.2.2.3
+
+
+def _refused_old(code: int) -> Ended:
+    known = _OLD_CODES.get(code, FAILURE)
+    said = "the broker does not speak this version of MQTT" if code == 1 else words(known)
+    return Ended(known, f"the broker refuses us: {said}", refused=True)
 
 
 class _Reader:
@@ -250,6 +278,8 @@ def _explained(code: int, properties: dict[int, object]) -> str:
 
 def _read_connack(reader: _Reader) -> Accepted | Ended:
     session_present, code = reader.flag(), reader.byte()
+    if code and not reader.left:  # the answer of a broker that is older than MQTT 5.0
+        return _refused_old(code)
     properties = reader.properties()
     if code >= FAILURE:
         return Ended(code, f"the broker refuses us: {_explained(code, properties)}", refused=True)
@@ -277,9 +307,10 @@ def _read_puback(reader: _Reader) -> Answered:
     return Answered(mid, code)
 
 
-def _read_suback(reader: _Reader) -> SubscribeAnswered:
+def _read_suback(reader: _Reader, *, v5: bool = True) -> SubscribeAnswered:
     reader.two()
-    reader.properties()
+    if v5:
+        reader.properties()
     codes = tuple(reader.take(reader.left))
     if not codes:
         msg = "a SUBACK without an answer"
@@ -287,14 +318,14 @@ def _read_suback(reader: _Reader) -> SubscribeAnswered:
     return SubscribeAnswered(codes)
 
 
-def _read_publish(head: int, reader: _Reader) -> Delivery:
+def _read_publish(head: int, reader: _Reader, *, v5: bool = True) -> Delivery:
     qos = head >> 1 & 3
     if qos > 1:  # 3.8.4: never more than we subscribed with
         msg = f"a message at QoS {qos}"
         raise MalformedError(msg)
     topic = reader.text()
     mid = reader.two() if qos else 0
-    properties = reader.properties()
+    properties = reader.properties() if v5 else {}
     if not topic or _TOPIC_ALIAS in properties or (qos and not mid):  # 3.3.2.3.4: we announced no alias
         msg = "a message without a topic or packet identifier of its own"
         raise MalformedError(msg)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.publish.sparkplug import mapping
+from edge_runtime.publish.sparkplug.spoken import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,6 +47,7 @@ class FeedStats:
         given_up: results of dead devices that waited for too long.
         evicted: results that the spool gave up before they could be sent.
         foreign: results of inspections that the configuration has no more, and unreadable ones.
+        too_large: results that the broker would not have taken, and that were not sent.
     """
 
     live: int = 0
@@ -54,6 +56,7 @@ class FeedStats:
     given_up: int = 0
     evicted: int = 0
     foreign: int = 0
+    too_large: int = 0
 
 
 class _Window:
@@ -89,6 +92,7 @@ class Feed:
         self._held: deque[Row] = deque()
         self._from_backlog, self._from_live, self._from_held = _Window(), _Window(), _Window()
         self._next_batch_ns = 0
+        self.more = False  # whether there are live results that nobody will tell of again
         self.stats = FeedStats()
 
     def begin(self) -> None:
@@ -107,7 +111,9 @@ class Feed:
     def live(self, now: Now) -> list[Action]:
         """Return what to send for the newest results."""
         actions: list[Action] = []
-        for row in self._follower.take_live(LIVE_ROWS):
+        rows = self._follower.take_live(LIVE_ROWS)
+        self.more = len(rows) == LIVE_ROWS
+        for row in rows:
             points = self._points(row)
             device = _device(row)
             if points is not None and not self._node.speaks(device):
@@ -115,8 +121,11 @@ class Feed:
                 self._hold(row)
                 continue
             if points is not None:
-                actions += self._node.result(device, points, now)
-                self.stats.live += 1
+                said = self._node.result(device, points, now)
+                refused = _refused(said)
+                self.stats.too_large += refused
+                self.stats.live += 1 - refused
+                actions += said
             self._from_live.add(row.id, now.mono_ns)
         return actions
 
@@ -141,9 +150,15 @@ class Feed:
                 continue
             if points is not None:
                 by_device.setdefault(device, []).append(points)
-                self.stats.historical += 1
             window.add(row.id, now.mono_ns)
-        return [action for device, results in by_device.items() for action in self._node.history(device, results, now)]
+        actions: list[Action] = []
+        for device, results in by_device.items():
+            said = self._node.history(device, results, now)
+            refused = _refused(said)
+            self.stats.too_large += refused
+            self.stats.historical += len(results) - refused
+            actions += said
+        return actions
 
     def settle(self, now: Now) -> None:
         """Move the durable position over what is delivered; costs a look at the whole window, so once a second."""
@@ -197,6 +212,10 @@ class Feed:
             self.stats.foreign += 1
             logger.warning("row %d of the spool is not sent over Sparkplug: %s", row.id, error)
             return None
+
+
+def _refused(actions: Sequence[Action]) -> int:
+    return sum(isinstance(action, Refused) for action in actions)
 
 
 def _device(row: Row) -> str:

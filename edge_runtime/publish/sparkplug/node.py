@@ -9,6 +9,7 @@ sent (5.4), after it every message of node and devices has the next ``seq`` (6.4
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -18,7 +19,15 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.publish.sparkplug import commands, mapping, topics
 from edge_runtime.publish.sparkplug.device import LAST_ID, LAST_MESSAGE, LAST_STATUS, Device, answer_points
 from edge_runtime.publish.sparkplug.host import HostIs, PrimaryHost
-from edge_runtime.publish.sparkplug.payload import SEQ_END, DataType, Metric, Payload, encode
+from edge_runtime.publish.sparkplug.payload import (
+    SEQ_END,
+    DataType,
+    Metric,
+    Payload,
+    Quality,
+    encode,
+    quality,
+)
 from edge_runtime.publish.sparkplug.points import Board, Point, batches
 from edge_runtime.publish.sparkplug.spoken import Ask, Leave, Refused, Send, Subscribe
 from edge_runtime.publish.sparkplug.topics import Kind, Topic
@@ -38,6 +47,7 @@ HISTORY_METRICS_MAX = 500
 HISTORY_BYTES_MAX = 60 * 1024  # of 64 KB, the rest is for what surrounds the metrics
 _REFUSED = 0x80  # reason codes of a SUBACK from here on (MQTT 5.0, 3.9.3)
 _MESSAGE_MAX = 256
+_UNTOLD_MAX = 1024
 
 
 class Phase(Enum):
@@ -64,6 +74,7 @@ class Node:
         self._joined_ns = 0
         self._born_ns: int | None = None  # since when the last birth stands; survives reconnects
         self._rebirth = False  # asked for, not yet done: no DATA until then
+        self._untold: deque[tuple[str | None, str, int, str]] = deque(maxlen=_UNTOLD_MAX)  # answers for after it
         self._devices = {device.id: Device(device, spec) for device in spec.devices}
         self._board = Board(
             [
@@ -115,9 +126,11 @@ class Node:
         self.phase = Phase.OFFLINE
 
     def leave(self, reason: str, now: Now) -> list[Action]:
-        """End the connection on purpose: NDEATH first (6.4.20)."""
+        """End the connection on purpose: the devices die with the node, which publishes its NDEATH first (6.4.20)."""
+        dying = [d for d in self._devices.values() if not d.dead] if self.phase is Phase.BORN else []
+        actions = [action for device in dying for action in self._bury(device, now)]
         self.phase = Phase.LEFT
-        return [self._death(now), Leave(reason)]
+        return [*actions, self._death(now), Leave(reason)]
 
     def tick(self, now: Now) -> list[Action]:
         """Do what is due: a birth that was put off, a device whose camera stayed away, a host that never spoke."""
@@ -191,14 +204,12 @@ class Node:
 
     def answered(self, order: Order, answer: Answer, now: Now) -> list[Action]:
         """An order has its answer: hosts read it from metrics, because Sparkplug has no replies."""
-        device = self._devices[order.device]
-        done = answer.status < Status.MALFORMED
-        actions: list[Action] = []
-        if done and order.verb in (commands.PAUSE_VERB, commands.RESUME_VERB):
-            actions += self._change(device, commands.PAUSE, order.verb == commands.PAUSE_VERB, now)
-        if done and order.verb == commands.RECIPE_VERB:
-            actions += self._change(device, commands.RECIPE, str(order.arguments["recipe"]), now)
-        return actions + self._tell(order.device, order.correlation_id, answer.status, answer.message, now)
+        return self._tell(order.device, order.correlation_id, answer.status, answer.message, now)
+
+    def setup(self, device_id: str, name: str, value: bool | str, now: Now) -> list[Action]:  # noqa: FBT001 - a value
+        """Take what an inspection is set to, whoever set it: ``commands.PAUSE`` or ``commands.RECIPE``."""
+        device = self._devices.get(device_id)
+        return self._change(device, name, value, now) if device is not None else []
 
     # --- what goes out
 
@@ -220,12 +231,21 @@ class Node:
         return self._data(Kind.DDATA, device_id, changed, now)
 
     def history(self, device_id: str, results: Sequence[Sequence[Point]], now: Now) -> list[Action]:
-        """Send older results whole, each metric marked historical with the time of its capture, in batches."""
+        """Send older results whole, each metric marked historical with the time of its capture, in batches.
+
+        Each ``Refused`` is about one result.
+        """
         limit = HISTORY_BYTES_MAX if self._packet_max is None else min(HISTORY_BYTES_MAX, self._packet_max - 1024)
-        return [
-            self._message(Kind.DDATA, device_id, [p.metric(historical=True) for p in batch], now)
-            for batch in batches(results, metrics_max=HISTORY_METRICS_MAX, bytes_max=limit)
-        ]
+        actions: list[Action] = []
+        for batch in batches(results, metrics_max=HISTORY_METRICS_MAX, bytes_max=limit):
+            message = self._past(device_id, batch, now)
+            alone = isinstance(message, Refused) and len(batch) > 1  # one of them spoils it
+            actions += [self._past(device_id, [one], now) for one in batch] if alone else [message]
+        return actions
+
+    def _past(self, device_id: str, results: Sequence[Sequence[Point]], now: Now) -> Send | Refused:
+        metrics = [point.metric(historical=True) for points in results for point in points]
+        return self._message(Kind.DDATA, device_id, metrics, now)
 
     def gauge(self, values: Mapping[str, int], now: Now) -> list[Action]:
         """Take whole numbers of the node's own; one NDATA with what changed."""
@@ -259,19 +279,30 @@ class Node:
 
     def _birth(self, now: Now) -> list[Action]:
         """NBIRTH with seq 0, then a DBIRTH for each device that lives, in the order of the configuration (6.4.22)."""
-        self.phase = Phase.BORN
         self._rebirth = False
         self._born_ns = now.mono_ns
         self._seq = 0
-        actions: list[Action] = [self._message(Kind.NBIRTH, None, _told(self._board, now), now)]
+        birth = self._message(Kind.NBIRTH, None, _told(self._board, now), now)
+        if isinstance(birth, Refused):  # without it nothing else means anything
+            return [birth, *self.leave(birth.reason, now)]
+        self.phase = Phase.BORN
+        actions: list[Action] = [birth]
         for device in self._devices.values():
             device.dead = device.is_down(now.mono_ns)
             if not device.dead:
                 actions += self._device_birth(device, now)
-        return actions
+        untold, self._untold = list(self._untold), deque(maxlen=_UNTOLD_MAX)
+        return actions + [action for told in untold for action in self._tell(*told, now)]
 
     def _device_birth(self, device: Device, now: Now) -> list[Action]:
-        return [self._message(Kind.DBIRTH, device.spec.id, _told(device.board, now), now)]
+        """Return the DBIRTH, without long texts if it is too large otherwise; no data follows one that was refused."""
+        metrics = _told(device.board, now)
+        birth = self._message(Kind.DBIRTH, device.spec.id, metrics, now)
+        if isinstance(birth, Refused):
+            birth = self._message(Kind.DBIRTH, device.spec.id, [_shortened(metric) for metric in metrics], now)
+            device.board.untell(point for point in device.board.all() if _is_long(point.value))
+        device.dead = isinstance(birth, Refused)
+        return [birth]
 
     def _bury(self, device: Device, now: Now) -> list[Action]:
         device.dead = True
@@ -295,6 +326,9 @@ class Node:
     def _tell(self, device_id: str | None, command_id: str, status: int, message: str, now: Now) -> list[Action]:
         """Say how a command ended, on its device if that can speak, else on the node."""
         device = self._devices.get(device_id) if device_id is not None else None
+        if not self.speaks():
+            self._untold.append((device_id, command_id, status, message))
+            return []
         own = device if device is not None and LAST_ID in device.board and self.speaks(device.spec.id) else None
         board = self._board if own is None else own.board
         values: dict[str, Scalar] = {
@@ -302,14 +336,14 @@ class Node:
             LAST_STATUS: int(status),
             LAST_MESSAGE: message[:_MESSAGE_MAX],
         }
-        changed = [point for name, value in values.items() for point in board.set(name, value, now.utc_ms)]
-        if not changed or not self.speaks():
-            return []
         kind = Kind.NDATA if own is None else Kind.DDATA
-        return self._data(kind, None if own is None else own.spec.id, changed, now)
+        return self._data(kind, None if own is None else own.spec.id, board.force(values, now.utc_ms), now)
 
     def _data(self, kind: Kind, device_id: str | None, points: Sequence[Point], now: Now) -> list[Action]:
-        return [self._message(kind, device_id, [point.metric() for point in points], now)]
+        message = self._message(kind, device_id, [point.metric() for point in points], now)
+        if isinstance(message, Refused):
+            (self._board if device_id is None else self._devices[device_id].board).untell(points)
+        return [message]
 
     def _message(self, kind: Kind, device_id: str | None, metrics: Sequence[Metric], now: Now) -> Send | Refused:
         """Return a message with the next seq; one that the broker would not take costs none."""
@@ -324,6 +358,15 @@ class Node:
             return Refused(f"{topic}: {len(body)} bytes, the broker takes packets of {self._packet_max}")
         self._seq = (self._seq + 1) % SEQ_END
         return Send(kind, topic, body)
+
+
+def _shortened(metric: Metric) -> Metric:
+    """Return a metric without its value if that is a long text: null and of bad quality, but born."""
+    return replace(metric, value=None, properties=quality(Quality.BAD)) if _is_long(metric.value) else metric
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, str) and len(value) > _MESSAGE_MAX
 
 
 def _told(board: Board, now: Now) -> list[Metric]:

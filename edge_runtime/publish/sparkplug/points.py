@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.publish.sparkplug.payload import DataType, Metric, Quality, quality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_runtime.publish.sparkplug.values import Scalar
 
@@ -52,6 +52,7 @@ class Board:
     def __init__(self, points: Iterable[Point]) -> None:
         """Begin with every point that there will ever be."""
         self._points = {point.name: point for point in points}
+        self._untold: set[str] = set()  # points whose newest value no message could carry
 
     def __contains__(self, name: str) -> bool:
         """Tell whether there is a point of that name."""
@@ -67,25 +68,39 @@ class Board:
         for point in points:
             old = self._points[point.name]
             self._points[point.name] = point
-            if (old.value, old.quality) != (point.value, point.quality):
+            if (old.value, old.quality) != (point.value, point.quality) or point.name in self._untold:
                 changed.append(point)
+        self._untold.difference_update(point.name for point in changed)
         return tuple(changed)
+
+    def untell(self, points: Iterable[Point]) -> None:
+        """Say that no host was told these: the next ``update`` of each returns it whether it differs or not."""
+        self._untold.update(point.name for point in points)
+
+    def force(self, values: Mapping[str, Scalar | None], timestamp_ms: int) -> tuple[Point, ...]:
+        """Take newer values of some points; return all of them."""
+        points = tuple(
+            replace(self._points[name], value=value, timestamp_ms=timestamp_ms) for name, value in values.items()
+        )
+        self.update(points)
+        return points
 
     def set(self, name: str, value: Scalar | None, timestamp_ms: int) -> tuple[Point, ...]:
         """Take a newer value of one point; return it if it differs."""
         return self.update([replace(self._points[name], value=value, timestamp_ms=timestamp_ms)])
 
 
-def batches(results: Sequence[Sequence[Point]], *, metrics_max: int, bytes_max: int) -> Iterator[list[Point]]:
+def batches(results: Sequence[Sequence[Point]], *, metrics_max: int, bytes_max: int) -> Iterator[list[Sequence[Point]]]:
     """Cut results into batches of at most that many metrics and bytes; a result is never cut."""
-    batch: list[Point] = []
-    size = 0
+    batch: list[Sequence[Point]] = []
+    count = size = 0
     for points in results:
         more = sum(point.size for point in points)
-        if batch and (len(batch) + len(points) > metrics_max or size + more > bytes_max):
+        if batch and (count + len(points) > metrics_max or size + more > bytes_max):
             yield batch
-            batch, size = [], 0
-        batch.extend(points)
+            batch, count, size = [], 0, 0
+        batch.append(points)
+        count += len(points)
         size += more
     if batch:
         yield batch

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.command import Answer, Command, Status
@@ -28,9 +28,11 @@ from edge_runtime.publish.mqtt.link import (
     SubscribeAnswered,
 )
 from edge_runtime.publish.mqtt.waker import Waker
+from edge_runtime.publish.sparkplug.commands import PAUSE, RECIPE
 from edge_runtime.publish.sparkplug.feed import Feed
 from edge_runtime.publish.sparkplug.node import Phase
 from edge_runtime.publish.sparkplug.spoken import Ask, Leave, Now, Refused, Send, Subscribe
+from edge_runtime.publish.sparkplug.stats import NodeStats
 from edge_runtime.publish.sparkplug.topics import Kind
 
 if TYPE_CHECKING:
@@ -61,34 +63,8 @@ _STABLE_NS = 2 * _S
 _KEEP_MARGIN_NS = 2 * _S
 _COMMAND_NS = 10 * _S  # how long a command is worth carrying out, if the message does not say
 _ANSWERS_MAX = 1024
-_KINDS = (Kind.NBIRTH, Kind.NDATA, Kind.NDEATH, Kind.DBIRTH, Kind.DDATA, Kind.DDEATH)
-
-
-@dataclass(slots=True)
-class NodeStats:
-    """What an operator would alarm on; written by the session's thread, read by any.
-
-    Attributes:
-        state: ``connecting``, ``waiting``, ``online``, ``refused`` or ``stopped``; ``reason`` says why, in words.
-        server: the broker in use, HOST:PORT.
-        bd_seq: of the newest connection.
-        sent: messages by kind; the Will is not one of them.
-        rebirths: births on a connection that had one already.
-        commands: orders that were handed on.
-        refused: messages that made no sense or could not be sent.
-        callback_errors: faults of whoever carries orders out.
-    """
-
-    state: str = "connecting"
-    reason: str | None = None
-    server: str | None = None
-    bd_seq: int | None = None
-    connects: int = 0
-    rebirths: int = 0
-    commands: int = 0
-    refused: int = 0
-    callback_errors: int = 0
-    sent: dict[str, int] = field(default_factory=lambda: {kind.value: 0 for kind in _KINDS})
+_QUIET_NS = _S // 5  # between births and results: a host that reads births in another thread has them by then
+_QUEUED_MAX = 1 << 20  # bytes for a broker that does not read: beyond it results stay in the spool
 
 
 @dataclass(slots=True)
@@ -146,8 +122,10 @@ class SparkplugSession:
         self._backoff = Backoff()
         self._server = 0
         self._next_gauge_ns = 0
-        self._lock = threading.Lock()  # guards _cameras and _answers
+        self._quiet_until_ns = 0
+        self._lock = threading.Lock()  # guards _cameras, _setups and _answers
         self._cameras: dict[str, str] = {}  # newest state by camera, not taken yet
+        self._setups: dict[tuple[str, str], bool | str] = {}  # newest value by inspection and metric, not taken yet
         self._answers: deque[tuple[Order, Answer]] = deque(maxlen=_ANSWERS_MAX)
         self.stats = NodeStats()
         follower.set_listener(self._waker.poke)
@@ -168,6 +146,13 @@ class SparkplugSession:
         """Take a new state of a camera (``pipeline.camera_link.STATES``)."""
         with self._lock:
             self._cameras[camera] = state
+        self._waker.poke()
+
+    def set_up(self, inspection: str, *, paused: bool | None = None, recipe: str | None = None) -> None:
+        """Take what an inspection is set to, whoever did that; ``None`` leaves it as it was."""
+        found: dict[str, bool | str | None] = {PAUSE: paused, RECIPE: recipe}
+        with self._lock:
+            self._setups |= {(inspection, name): value for name, value in found.items() if value is not None}
         self._waker.poke()
 
     def close(self) -> None:
@@ -222,11 +207,11 @@ class SparkplugSession:
         """Hear and speak until the connection ends or is left."""
         deadline_ns = self._clock.mono_ns() + int(dial.settings.connect_timeout_s * _S)
         while connection.ended is None:
-            connection.link.pump(self._pause_s(), self._waker.descriptor)
+            connection.link.pump(self._pause_s(connection), self._waker.descriptor)
             self._hear(connection)
             now = self._now()
             self._act(connection, self._node.tick(now), now)
-            self._speak(connection, now)
+            self._speak(connection, dial, now)
             if not connection.since_ns and now.mono_ns > deadline_ns:
                 connection.ended = Ended(None, "the broker does not answer the connect")
             elif stop.is_set() and not connection.since_ns:
@@ -237,9 +222,17 @@ class SparkplugSession:
     def _is_over(self, stop: Stop) -> bool:
         return self._drained() or stop.left_s < _FLUSH_UNTIL_S
 
-    def _pause_s(self) -> float:
-        busy = self._feed.owed and self._node.speaks()
-        return _BUSY_S if busy else _TURN_S
+    def _pause_s(self, connection: _Connection) -> float:
+        if not self._node.speaks():
+            return _TURN_S
+        held = self._held(connection, self._clock.mono_ns())
+        if self._feed.more and not held:
+            return 0.0
+        return _BUSY_S if self._feed.owed or held else _TURN_S
+
+    def _held(self, connection: _Connection, mono_ns: int) -> bool:
+        """Whether results wait: for hosts that take in a birth, or for a broker that does not read."""
+        return mono_ns < self._quiet_until_ns or connection.link.queued > _QUEUED_MAX
 
     # --- hear
 
@@ -252,11 +245,14 @@ class SparkplugSession:
             self._act(connection, self._digest(connection, happening, now), now)
         with self._lock:
             cameras, self._cameras = self._cameras, {}
+            setups, self._setups = self._setups, {}
             answers = list(self._answers)
             self._answers.clear()
         now = self._now()
         for camera, state in cameras.items():
             self._act(connection, self._node.camera(camera, state, now), now)
+        for (inspection, metric), value in setups.items():
+            self._act(connection, self._node.setup(inspection, metric, value, now), now)
         for order, answer in answers:
             self._act(connection, self._node.answered(order, answer, now), now)
 
@@ -281,11 +277,13 @@ class SparkplugSession:
 
     # --- speak
 
-    def _speak(self, connection: _Connection, now: Now) -> None:
+    def _speak(self, connection: _Connection, dial: Dial, now: Now) -> None:
         """Send what is new and what is owed, if the node may."""
         if not self._node.speaks():
             if self._node.phase is not Phase.BORN:
                 self._feed.look(now)
+            return
+        if self._held(connection, now.mono_ns):
             return
         self._act(connection, self._feed.live(now), now)
         self._act(connection, self._feed.history(now), now)
@@ -293,6 +291,9 @@ class SparkplugSession:
             self._next_gauge_ns = now.mono_ns + _GAUGE_NS
             self._feed.settle(now)
             self._act(connection, self._node.gauge(self._gauges(), now), now)
+            if dial.renewed():
+                self._server -= 1  # the next connection is to the same one
+                self._act(connection, self._node.leave("the certificates changed", now), now)
 
     def _act(self, connection: _Connection, actions: Sequence[Action], now: Now) -> None:
         for action in actions:
@@ -320,6 +321,7 @@ class SparkplugSession:
     def _born(self, connection: _Connection) -> None:
         """The first birth of a connection makes everything that is not delivered historical."""
         connection.births += 1
+        self._quiet_until_ns = self._clock.mono_ns() + _QUIET_NS
         if connection.births > 1:
             self.stats.rebirths += 1
             return

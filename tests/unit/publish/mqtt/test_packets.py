@@ -148,3 +148,14 @@ def test_a_subscription_asks_for_qos_1_retain_as_published_and_retained_messages
 
 def test_an_acknowledgement_is_four_bytes() -> None:
     assert packets.puback(0x0102) == b"\x40\x02\x01\x02"
+
+
+def test_in_3_1_1_nothing_has_properties() -> None:
+    """MQTT 3.1.1, 3.1, 3.3, 3.8."""
+    old = replace(BOX, protocol="3.1.1", username="u", password="p")
+    will = Outgoing("t/w", b"gone", (("k", "v"),), expiry_s=3)
+    assert body(packets.connect(old, will, clean=True)) == (
+        b"\x00\x04MQTT\x04\xce\x00\x0f\x00\x06box-17\x00\x03t/w\x00\x04gone\x00\x01u\x00\x01p"
+    )
+    assert packets.publish(will, 7, v5=False) == b"\x32\x0b\x00\x03t/w\x00\x07gone"
+    assert packets.subscribe(9, ["a", "b"], v5=False) == b"\x82\x0a\x00\x09\x00\x01a\x01\x00\x01b\x01"

@@ -225,3 +225,33 @@ def test_a_packet_with_one_byte_changed_is_a_packet_or_malformed(data: st.DataOb
             parser.read(frame.head, bytes(whole[frame.start : frame.end]))
     except parser.MalformedError:
         return
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "expected"),
+    [
+        (0x20, b"\x00\x00", Accepted(session_present=False)),
+        (0x40, b"\x00\x07", Answered(7, 0)),
+        (0x90, b"\x00\x07\x01\x80", SubscribeAnswered((1, 0x80))),
+        (0x33, b"\x00\x01t\x00\x05{}", parser.Delivery(5, Inbound("t", b"{}", 1, retain=True))),
+        (0xD0, b"", parser.Pong()),
+    ],
+)
+def test_a_packet_of_3_1_1_has_no_properties(head: int, body: bytes, expected: parser.Packet) -> None:
+    assert parser.read(head, body, v5=False) == expected
+
+
+@pytest.mark.parametrize(("code", "means"), [(1, 0x84), (2, 0x85), (3, 0x88), (4, 0x86), (5, 0x87), (9, 0x80)])
+@pytest.mark.parametrize("v5", [True, False])
+def test_a_refusal_of_3_1_1_is_understood_in_both_versions(code: int, means: int, v5: bool) -> None:  # noqa: FBT001
+    found = parser.read(0x20, bytes([0, code]), v5=v5)
+    assert isinstance(found, Ended)
+    assert (found.code, found.refused) == (means, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"), [(0xE0, b""), (0x20, b"\x00"), (0x90, b"\x00\x01"), (0x35, b"\x00\x01t\x00\x05")]
+)
+def test_what_no_broker_of_3_1_1_sends_is_malformed(head: int, body: bytes) -> None:
+    with pytest.raises(parser.MalformedError):
+        parser.read(head, body, v5=False)

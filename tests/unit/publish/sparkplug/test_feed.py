@@ -208,3 +208,18 @@ def test_a_follower_that_leaves_live_rows_to_the_disk_loses_none() -> None:
     assert bench.settled(40) == 0
     assert bench.history(40) == [2]
     assert bench.settled(70) == 3
+
+
+def test_a_result_that_the_broker_would_not_take_is_not_counted_as_sent() -> None:
+    large = {"reason": "x" * 5000}
+    bench = Bench(row(1), row(2, **large), row(3))
+    bench.node.disconnected()
+    bench.node.will(1, at(1))
+    bench.node.accepted(4096, at(1))
+    bench.node.subscribed((1,), at(1))
+    bench.feed.begin()
+    assert bench.history(2) == [1, 3]
+    bench.follower.put(row(4, **large), row(5))
+    assert bench.live(3) == [5]
+    stats = bench.feed.stats
+    assert (stats.historical, stats.live, stats.too_large) == (2, 1, 2)

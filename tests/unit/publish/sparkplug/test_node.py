@@ -195,7 +195,7 @@ def test_a_state_that_came_before_the_answer_to_the_subscription_counts() -> Non
 def test_a_host_that_goes_offline_ends_the_connection_with_an_ndeath() -> None:
     """tck-id-operational-behavior-edge-node-termination-host-offline, -message-flow-...-phid-offline."""
     actions = heard(born(primary_host="scada"), online=False, ms=100)
-    assert kinds(actions) == [Kind.NDEATH]
+    assert kinds(actions) == [Kind.DDEATH, Kind.DDEATH, Kind.NDEATH]
     assert isinstance(actions[-1], Leave)
 
 
@@ -360,6 +360,46 @@ def test_what_the_broker_would_not_take_is_refused_and_costs_no_seq() -> None:
     assert all(isinstance(one, Send) for one in node.history("top", [points(n) for n in range(1, 20)], at(3)))
 
 
+def test_after_a_refused_message_the_next_one_has_what_no_host_was_told() -> None:
+    node = make()
+    joined(node, packet_max=4096)
+    bad = node.result("top", points(1, evaluation=Evaluation.NOT_OK, reason="x" * 5000), at(2))
+    assert isinstance(bad[0], Refused)
+    (action,) = node.result("top", points(2, evaluation=Evaluation.NOT_OK), at(3))
+    assert values(action)["Inspection/EvaluationText"] == "NotOK"
+    (action,) = node.result("top", points(3, evaluation=Evaluation.NOT_OK), at(4))
+    assert "Inspection/EvaluationText" not in values(action)
+
+
+def test_a_result_that_is_too_large_costs_its_batch_nothing() -> None:
+    node = make()
+    joined(node, packet_max=4096)
+    said = node.history("top", [points(1), points(2, reason="x" * 5000), points(3)], at(3))
+    assert [isinstance(one, Refused) for one in said] == [False, True, False]
+
+
+def test_a_device_is_born_without_its_long_texts_rather_than_not_at_all() -> None:
+    node = make()
+    node.result("top", points(1, reason="x" * 5000), at(2))
+    actions = joined(node, packet_max=4096)
+    assert kinds(actions) == [Kind.NBIRTH, Kind.DBIRTH, Kind.DBIRTH]
+    assert values(actions[1])["Inspection/Reason"] is None
+    assert values(actions[1])["Inspection/Sequence"] == 1
+    (action,) = node.result("top", points(2, reason="short"), at(3))
+    assert values(action)["Inspection/Reason"] == "short"
+
+
+def test_a_device_that_cannot_be_born_is_silent_and_a_node_that_cannot_leaves() -> None:
+    node = make()
+    actions = joined(node, packet_max=1000)
+    assert kinds(actions) == [Kind.NBIRTH]
+    assert [isinstance(one, Refused) for one in actions[1:]] == [True, True]
+    assert not node.speaks("top")
+    assert node.result("top", points(1), at(2)) == []
+    *_, leave = joined(make(), packet_max=200)
+    assert isinstance(leave, Leave)
+
+
 def test_a_value_that_has_no_place_on_the_wire_is_refused() -> None:
     (refused,) = born().gauge({"Spool/Depth": -1}, at(2))
     assert isinstance(refused, Refused)
@@ -371,7 +411,8 @@ def test_a_value_that_has_no_place_on_the_wire_is_refused() -> None:
 def test_a_stop_says_ndeath_with_the_bdseq_of_the_birth_and_then_leaves() -> None:
     """tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath."""
     node = born()
-    death, leave = node.leave("stopped", at(5))
+    *devices, death, leave = node.leave("stopped", at(5))
+    assert kinds(devices) == [Kind.DDEATH, Kind.DDEATH]
     assert values(death) == {"bdSeq": 7}
     assert read(death).seq is None
     assert leave == Leave("stopped")
@@ -494,7 +535,6 @@ def test_an_answer_is_told_as_metrics_of_the_device() -> None:
     assert isinstance(ask, Ask)
     actions = node.answered(ask.order, Answer(Status.DONE, "paused"), at(3))
     assert [values(action) for action in actions] == [
-        {commands.PAUSE: True},
         {"Command/LastId": ask.order.correlation_id, "Command/LastStatus": 200, "Command/LastMessage": "paused"},
     ]
     (resume,) = node.received(DCMD, command((commands.PAUSE, DataType.BOOLEAN, False)), at(4), retained=False)
@@ -504,12 +544,16 @@ def test_an_answer_is_told_as_metrics_of_the_device() -> None:
     assert values(failed)["Command/LastStatus"] == 409
 
 
-def test_a_recipe_that_was_taken_is_read_back() -> None:
+def test_what_an_inspection_is_set_to_is_told_whoever_set_it() -> None:
     node = born()
     (ask,) = node.received(DCMD, command((commands.RECIPE, DataType.STRING, "blue")), at(3), retained=False)
     assert isinstance(ask, Ask)
     assert (ask.order.verb, ask.order.arguments) == ("recipe.select", {"recipe": "blue"})
-    assert values(node.answered(ask.order, Answer(Status.DONE, "taken"), at(3))[0]) == {commands.RECIPE: "blue"}
+    assert values(node.setup("side", commands.RECIPE, "blue", at(3))[0]) == {commands.RECIPE: "blue"}
+    assert values(node.setup("side", commands.PAUSE, value=True, now=at(3))[0]) == {commands.PAUSE: True}
+    assert node.setup("side", commands.PAUSE, value=True, now=at(3)) == []
+    assert node.setup("of another configuration", commands.PAUSE, value=True, now=at(3)) == []
+    assert make(commands=False).setup("side", commands.PAUSE, value=True, now=at(3)) == []
 
 
 def test_an_answer_about_a_device_that_cannot_speak_is_told_by_the_node() -> None:
@@ -524,12 +568,31 @@ def test_an_answer_about_a_device_that_cannot_speak_is_told_by_the_node() -> Non
     assert node.answered(ask.order, Answer(Status.DONE, "paused again"), at(3)) == []
 
 
-def test_the_same_answer_to_the_same_command_is_told_once() -> None:
+def test_every_answer_is_whole_also_that_to_a_repeat() -> None:
     node = born()
     (ask,) = node.received(DCMD, command((commands.RECIPE, DataType.STRING, "blue")), at(1), retained=False)
     assert isinstance(ask, Ask)
-    node.answered(ask.order, Answer(Status.DONE, "taken"), at(1))
-    assert node.answered(ask.order, Answer(Status.DONE, "taken"), at(1)) == []
+    for _ in range(2):
+        (told,) = node.answered(ask.order, Answer(Status.DONE, "taken"), at(1))
+        assert set(values(told)) == {"Command/LastId", "Command/LastStatus", "Command/LastMessage"}
+
+
+def test_answers_that_come_while_a_birth_is_due_are_all_told_after_it() -> None:
+    node = born()
+    asks = [
+        node.received(DCMD, command((commands.PAUSE, DataType.BOOLEAN, True), timestamp_ms=n), at(1), retained=False)[0]
+        for n in range(20)
+    ]
+    assert node.received(NCMD, REBIRTH, at(1.1), retained=False) == []
+    for ask in asks:
+        assert isinstance(ask, Ask)
+        assert node.answered(ask.order, Answer(Status.DONE, "paused"), at(1.2)) == []
+    assert node.received(DCMD, b"\xff", at(1.3), retained=False)[1:] == []
+    actions = node.tick(at(9))
+    assert kinds(actions) == [Kind.NBIRTH, Kind.DBIRTH, Kind.DBIRTH] + [Kind.DDATA] * 21
+    told = [values(action)["Command/LastId"] for action in actions[3:23]]
+    assert told == [ask.order.correlation_id for ask in asks if isinstance(ask, Ask)]
+    assert node.tick(at(20)) == []
 
 
 def test_devices_that_take_no_commands_refuse_them_and_the_node_says_so() -> None:
