@@ -247,7 +247,11 @@ def test_next_server_moves_on(tmp_path: Path, broker: Broker) -> None:
 
 
 def test_a_node_of_3_1_1_lives_a_whole_life(tmp_path: Path, broker: Broker) -> None:
-    """tck-id-principles-persistence-clean-session-311, -payloads-ndeath-will-message-publisher-disconnect-mqtt311."""
+    """MQTT 3.1.1 has no DISCONNECT with Will: the NDEATH is said before it.
+
+    tck-id-principles-persistence-clean-session-311,
+    tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt311.
+    """
     old = replace(NODE, protocol="3.1.1")
     say(broker.port, online=True, ms=1000)
     with host_at(broker.port) as host:
