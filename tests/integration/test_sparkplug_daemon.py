@@ -76,6 +76,7 @@ def test_kill_9_is_an_ndeath_with_the_bdseq_of_the_birth_and_the_restart_has_the
     assert json.loads((daemon.state_dir / "sparkplug-bdseq.json").read_text()) == {"bdSeq": 1}
 
 
+@pytest.mark.soak
 def test_after_an_outage_live_and_history_together_have_no_gap(tmp_path: Path, broker: Broker) -> None:
     with DaemonProcess(tmp_path, config(tmp_path, broker.port)) as daemon:
         with host_at(broker.port) as before:
@@ -163,6 +164,7 @@ def test_a_camera_process_that_hangs_is_a_ddeath_and_a_pause_outlives_it_and_a_r
     assert host.gaps() == []
 
 
+@pytest.mark.soak
 def test_a_reload_that_adds_an_inspection_is_a_new_birth_with_it(tmp_path: Path, broker: Broker) -> None:
     settings = config(tmp_path, broker.port)
     with host_at(broker.port) as host, DaemonProcess(tmp_path, settings) as daemon:
