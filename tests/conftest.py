@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import socket
 import stat
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.publish.mqtt.client import MqttLink
+from tests import brokers
 from tests.judge import Judge, Seen
 from tests.required import needs
 
@@ -159,6 +159,4 @@ def _descriptors() -> dict[int, str]:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return brokers.free_port()

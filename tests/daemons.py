@@ -26,7 +26,7 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "surface-defects"
 START_S = 30.0
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> float:
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "it") -> float:
     """Wait until ``condition()`` is true; return how many seconds that took; fail with ``what`` otherwise."""
     started = time.monotonic()
     pause = threading.Event()

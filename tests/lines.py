@@ -76,6 +76,7 @@ class RunningLine:
         self.settings = settings
         self.results: list[Result] = []
         self.events: list[Event] = []
+        self.accepted: list[tuple[str, str | None]] = []
         self.shown: list[tuple[str, bytes]] = []
         self.restarts = threading.Event()
         self._numbers = itertools.count(1)
@@ -85,6 +86,7 @@ class RunningLine:
             SystemClock(),
             tell=self.put,
             show=self._show,
+            accepted=lambda inspection, ids: self.accepted.append((inspection, ids.job_id)),
             restart=self.restarts.set,
             mask=Redactor(["hush-hush"]).redact,
         )

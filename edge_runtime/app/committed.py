@@ -52,6 +52,12 @@ class Committed:
             if receiver is not None:
                 receiver(result)
 
+    def lost(self, frames: Sequence[tuple[str, int]]) -> None:
+        """Results of these (inspection, frame id) will never be on the disk: nobody may act on what no record shows."""
+        with self._lock:
+            for name, frame_id in frames:
+                self._take(name, frame_id)
+
     def _take(self, inspection: str, frame_id: int) -> Result | None:
         waiting = self._waiting.get(inspection)
         found = next((one for one in waiting or () if one.frame_id == frame_id), None)

@@ -199,7 +199,7 @@ class Daemon:
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
             born = flight.event(self._clock.utc_ns(), __version__)
-            for told in (born, self._stays):
+            for told in (born, delivery.jobs.event(self._clock.utc_ns()), self._stays):
                 if told is not None:
                     delivery.put(told)
             self._stays = None
@@ -216,6 +216,7 @@ class Daemon:
             self._clock,
             tell=delivery.put,
             show=delivery.show,
+            accepted=delivery.jobs.enter,
             restart=self._control.restart,
             mask=self._mask,
         )

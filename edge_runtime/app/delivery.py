@@ -16,6 +16,7 @@ from edge_runtime.app import sparkplug
 from edge_runtime.app.command_desk import make_desk
 from edge_runtime.app.command_replay import spool_handlers
 from edge_runtime.app.committed import Committed
+from edge_runtime.app.open_jobs import OpenJobs
 from edge_runtime.core.result import Event, Result
 from edge_runtime.publish.mqtt.client import Address, MqttDial, MqttSettings, TlsSettings
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -96,6 +97,7 @@ class Delivery:
             durability=Durability(settings.spool.durability),
             kernel_boot=kernel_boot(),
             on_committed=self._committed,
+            on_lost=self._lost,
         )
         self._publisher = Publisher(
             MqttDial(mqtt_settings(settings.mqtt, settings.client_id, session_expiry_s=settings.mqtt.session_expiry_s)),
@@ -111,6 +113,7 @@ class Delivery:
         self.desk.serve(SPOOL, spool_handlers(self.spool))
         self._sparkplug = sparkplug.make_session(settings, self.spool, boot_id, clock, self.desk.inner.ask)
         self.committed = Committed(lambda: self.spool.stats().state == "ok")
+        self.jobs = OpenJobs(settings.state_dir)
         self._on_signal: Callable[[Inbound, list[str]], None] | None = None
         self._flight = flight
         self._windows: dict[str, Window] = {}
@@ -132,6 +135,8 @@ class Delivery:
             if self._sparkplug is not None:
                 stack.callback(self._sparkplug.close)
             self.spool.open()
+            self.jobs.begin()
+            stack.callback(self.jobs.close)
             stack.callback(self.spool.close)
             self.desk.serve("spool", spool_handlers(self.spool))
             self.desk.open(__version__)
@@ -173,6 +178,7 @@ class Delivery:
         """Take a result or an event (``pipeline.line.Sink``); never blocks."""
         if isinstance(item, Result):
             self.latency(item.inspection).add(item.timings.total)
+            self.jobs.put(item)
             self.committed.put(item)
         else:
             logger.debug("event %s: %s", item.kind, item.message)
@@ -252,6 +258,14 @@ class Delivery:
 
     def _committed(self, frames: list[tuple[str, int]]) -> None:
         self.committed.committed(frames)
+        self._forget(frames)
+
+    def _lost(self, frames: list[tuple[str, int]]) -> None:
+        self.committed.lost(frames)
+        self._forget(frames)
+
+    def _forget(self, frames: list[tuple[str, int]]) -> None:
+        self.jobs.settled(frames)
         for inspection, frame_id in frames:
             self._flight.leave(inspection, frame_id)
 

@@ -79,6 +79,7 @@ class LineCommands:
         *,
         tell: Callable[[Event], None],
         show: Callable[[str, bytes], bool],
+        accepted: Callable[[str, TriggerIds], None],
         restart: Callable[[], None],
         mask: Callable[[str], str],
     ) -> None:
@@ -89,12 +90,14 @@ class LineCommands:
             clock: for deadlines, ids and times.
             tell: takes events; must not block.
             show: sends a JPEG of a camera to whoever subscribed; ``False`` when it could not be queued.
+            accepted: notes that a trigger for an inspection was accepted; must not block.
             restart: has the line started anew; must not block.
             mask: gives a text of the configuration back without secrets.
         """
         self._clock = clock
         self._tell = tell
         self._show = show
+        self._accepted = accepted
         self._restart = restart
         self._mask = mask
         self._file = SetupsFile(state_dir)
@@ -204,7 +207,10 @@ class LineCommands:
             )
             recipe = arguments.text(command, "recipe")
             timeout_ms = arguments.whole(command, "timeoutMs", *arguments.TIMEOUT_MS)
-            reply(actions.trigger(command.target, ids, recipe=recipe, timeout_ms=timeout_ms))
+            answer = actions.trigger(command.target, ids, recipe=recipe, timeout_ms=timeout_ms)
+            if answer.status is Status.ACCEPTED:
+                self._accepted(str(answer.fields["inspection"]), ids)
+            reply(answer)
 
         self._act(command, reply, run)
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         UnavailableError: no daemon runs on this state directory.
         DataError: the status file is damaged.
     """
-    state_dir = args.state_dir or _state_dir(args.config)
+    state_dir = args.state_dir or state_dir_of(args.config)
     if not is_locked(state_dir / LOCK_FILE):
         raise UnavailableError(
             "daemon.absent",
@@ -62,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
     return 0 if document["ready"] else 1
 
 
-def _state_dir(config: str | None) -> Path:
+def state_dir_of(config: str | None) -> Path:
+    """Return the state directory that the configuration names.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --state-dir needs none
 
     return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir

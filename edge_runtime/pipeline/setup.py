@@ -45,7 +45,12 @@ class SetupHistory:
 
     def change(self, setup: Setup, from_frame: int) -> None:
         """Let every frame from id ``from_frame`` on belong to ``setup``; ids never fall."""
-        self._changes.append((max(from_frame, self._changes[-1][0]), setup))
+        from_frame = max(from_frame, self._changes[-1][0])
+        if len(self._changes) > 1 and self._changes[-1][0] == from_frame:
+            del self._changes[
+                -1
+            ]  # no frame belongs to it, and a storm of changes must not push out those that have one
+        self._changes.append((from_frame, setup))
         del self._changes[:-CHANGES_KEPT]
 
     def of(self, frame_id: int) -> Setup:

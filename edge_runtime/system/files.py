@@ -141,19 +141,6 @@ def move_aside(path: Path, label: str) -> Path | None:
     raise StorageError(code, msg, help=f"look at {path.parent} and remove the old ones")
 
 
-def free_bytes(path: Path) -> int:
-    """Return how many bytes an unprivileged process can still write on the file system of ``path``.
-
-    Raises:
-        StorageError: the file system does not answer.
-    """
-    try:
-        facts = os.statvfs(path)
-    except OSError as error:
-        raise storage_error(error, path, "ask for free space on") from error
-    return facts.f_bavail * facts.f_frsize
-
-
 def storage_error(error: OSError, path: Path, action: str) -> StorageError | PermissionDeniedError:
     """Translate the kernel's answer for ``action`` on ``path`` into an error that says what to do."""
     text = f"cannot {action} {path}: {error.strerror or error}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,11 @@ from edge_runtime.publish.mqtt.subscriber import Subscriber
 from edge_runtime.publish.spool.spool import Spool
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
+from tests.daemons import wait_until
 from tests.fakes.results import BOOT, IDENTITY, make_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_runtime.publish.mqtt.link import Inbound
@@ -26,15 +25,6 @@ if TYPE_CHECKING:
 QUICK = MqttSettings(
     "127.0.0.1", client_id="box-17", connect_timeout_s=1.0, ack_timeout_s=1.0, slow_retry_s=0.2, will_delay_s=1
 )
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "it") -> None:
-    """Wait for ``condition``; the pauses are short because nothing tells us when it comes true."""
-    deadline = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
-        pause.wait(0.005)
 
 
 class Box:

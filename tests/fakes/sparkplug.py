@@ -17,8 +17,9 @@ from edge_runtime.publish.sparkplug.spoken import DeviceSpec, NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, parse
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
+from tests.daemons import wait_until
 from tests.fakes.following import MemoryFollower
-from tests.fakes.publishing import QUICK, wait_until
+from tests.fakes.publishing import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

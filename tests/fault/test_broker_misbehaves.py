@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.daemons import wait_until
 from tests.fakes.broker_packets import PUBACK, PacketBroker, Peer, Publish
-from tests.fakes.publishing import running_box, wait_until
+from tests.fakes.publishing import running_box
 from tests.fault.cables import Cable, Mode
 
 if TYPE_CHECKING:

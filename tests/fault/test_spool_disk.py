@@ -12,8 +12,9 @@ import pytest
 from edge_runtime.publish.spool.limits import SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
 from tests.brokers import Broker
+from tests.daemons import wait_until
 from tests.fakes.clock import ManualClock
-from tests.fakes.publishing import proving, running_box, wait_until
+from tests.fakes.publishing import proving, running_box
 from tests.fakes.results import BOOT, IDENTITY, make_result
 
 if TYPE_CHECKING:

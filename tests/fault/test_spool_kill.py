@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.brokers import Broker
-from tests.fakes.publishing import listening, running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import listening, running_box
 
 if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import Inbound
@@ -27,7 +28,8 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from edge_runtime.core.ids import uuid7
-from tests.fakes.publishing import running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import running_box
 import time
 with running_box(Path(sys.argv[1]), int(sys.argv[2])) as box:
     box.wait_online()

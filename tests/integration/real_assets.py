@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import cv2
-import pytest
+
+from tests.required import needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,21 +24,16 @@ def asset(name: str) -> Path:
     """Return a file that `tools/fetch_test_assets.py` fetched."""
     folder = os.environ.get("EDGE_TEST_ASSETS") or Path.home() / ".cache" / "edge-runtime-tests"
     path = Path(folder) / name
-    return path if path.exists() else _absent(f"{name} (run: python tools/fetch_test_assets.py)")
+    needs(path.exists(), f"{name} (run: python tools/fetch_test_assets.py)")
+    return path
 
 
 def shared(name: str) -> Path:
     """Return a converted model from the folder `shared` beside the checkout, or from $EDGE_SHARED."""
     folder = os.environ.get("EDGE_SHARED") or ROOT.parent / "shared"
     path = Path(folder) / "real" / "models" / name
-    return path if path.exists() else _absent(f"real/models/{name} of the folder shared (set EDGE_SHARED)")
-
-
-def _absent(what: str) -> NoReturn:
-    message = f"missing: {what}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+    needs(path.exists(), f"real/models/{name} of the folder shared (set EDGE_SHARED)")
+    return path
 
 
 def picture(name: str) -> np.ndarray:

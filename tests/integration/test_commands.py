@@ -20,7 +20,7 @@ from edge_runtime.publish.mqtt.link import MqttSettings, Outgoing, TlsSettings
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker
-from tests.daemons import DaemonProcess, Listener, line_config, wait_until
+from tests.daemons import START_S, DaemonProcess, Listener, line_config, wait_until
 from tests.fakes.desk import DeskBench
 from tests.fakes.mqtt_client import send
 from tests.fakes.publishing import QUICK, running_box
@@ -175,7 +175,8 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
             other = ("--host", "127.0.0.1", "--port", str(broker.port), "--box", "plant-a/line-3/box-17", "--as", "mes")
             assert dispatch(["command", "pause", "top", *other]) == 0
             assert capsys.readouterr().out.startswith("202 accepted: done\njobId: ")
-        assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no daemon, no answer"
+        silent = dispatch(["command", "pause", *box, "--timeout", "0.5", "--id", "again-1"])
+        assert (silent, "--id again-1" in capsys.readouterr().err) == (69, True), "no daemon, no answer"
     assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no broker"
     assert dispatch(["audit", "show", *box]) == 0
     assert "model.update defects once" in capsys.readouterr().out
@@ -184,6 +185,7 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
     export = tmp_path / "trail.jsonl"
     code, head = verb(capsys, "audit", "export", str(export), *box)
     assert (code, head["records"], head["head"]) == (0, len(export.read_bytes().splitlines()), proof["head"])
+    assert verb(capsys, "audit", "verify", *box, str(export)) == (0, proof), "an export, and options before its name"
     begun = audited(tmp_path, "command.begun")
     assert [(one["who"], one["verb"]) for one in begun] == [
         ({"name": "ops", "proven": True}, "model.update"),
@@ -193,9 +195,22 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_bytes(path.read_bytes().replace(b'"ops"', b'"eve"', 1))
     code, broken = verb(capsys, "audit", "verify", *box)
     assert (code, bool(broken["broken"])) == (1, True)
+    assert verb(capsys, "audit", "verify", str(path)) == (1, broken)
     assert dispatch(["audit", "verify", *box]) == 1
     assert "BROKEN" in capsys.readouterr().out
     assert dispatch(["audit", "show", "--state-dir", str(tmp_path / "absent")]) == 69
+
+
+def test_the_verb_command_sends_text_where_text_is_meant_and_nothing_that_cannot_be_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Broker() as broker, desk_at(broker.port, tmp_path) as bench:
+        box = ("--host", "127.0.0.1", "--port", str(broker.port), "--box", "plant-a/line-3/box-17")
+        select = ("command", "recipe.select", "top", *box, "--arg", "recipe=7", "--arg", "version=4")
+        assert verb(capsys, *select)[1]["status"] == 202
+        assert bench.line.done[-1].arguments == {"recipe": "7", "version": "4"}
+        assert dispatch(["command", "trigger", "#", *box]) == 65
+        assert dispatch(["command", "pause", *box, "--arg", f"reason={'x' * 70_000}"]) == 65
 
 
 CHILD = """
@@ -296,6 +311,13 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
             # mosquitto_rr 2.0.11 says "connection lost" (7) to the broker's "not authorized", other versions time out
             assert ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s1", wait_s=1, **mine)[0] != 0
             assert audited(tmp_path, "command.refused") == [], "the broker let nothing through"
+            mine_too = ("mosquitto_sub", "-V", "5", "-p", str(broker.port), "-t", "vision/+/+/+/latest/+", "-C", "1")
+            latest = ("-h", "localhost", "-t", f"{OTHER}/latest/top", "-r", "-m", "{}")
+            subprocess.run(["mosquitto_pub", "-p", str(broker.port), *latest, *tls("box-17")], check=True, timeout=10)
+            for name, expected in (("box-17", "{}\n"), ("stranger", "")):
+                watched = [*mine_too, "-h", "localhost", "-W", "1", *tls(name)]
+                done = subprocess.run(watched, capture_output=True, text=True, timeout=10, check=False)
+                assert done.stdout == expected, f"{name}: a box may watch what it published, a stranger nothing"
             (broker.directory / "acl").write_text(lax)
             broker.reload()
             wait_until(lambda: "Reloading config" in broker.log(), 5, "the lax access list")
@@ -307,3 +329,37 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
             assert [event.kind for event in bench.events] == ["command.audit"]
         (refused,) = audited(tmp_path, "command.refused")
         assert (refused["who"]["name"], refused["outcome"]["reason"]) == ("stranger", "not_allowed")
+
+
+def test_no_reply_topic_makes_the_broker_hang_up_on_the_box(tmp_path: Path) -> None:
+    """JSON holds characters that MQTT does not: a broker ends the connection of who publishes to such a topic."""
+    with Broker() as broker, desk_at(broker.port, tmp_path) as bench:
+        for number, bad in enumerate(("\x7f", "\x85", "\ufffe", "\ufdd0", "\U0001ffff", "/", "#", "\0")):
+            body = json.dumps({"correlationId": f"x{number}", "replyTo": f"{OTHER}/reply/a{bad}"}).encode()
+            send(broker.port, Outgoing(f"{OTHER}/cmd/pause", body))
+        assert answer(broker.port, "pause", "{}", root=OTHER, reply=f"{OTHER}/reply/scada")["status"] == 202
+        log = broker.log()
+    assert "malformed" not in log.lower()
+    assert "protocol error" not in log.lower()
+    assert bench.desk.figures()["refused"] == {"reply_topic": 8}
+
+
+def test_accepted_triggers_that_died_with_the_daemon_are_named_by_the_next_one(tmp_path: Path) -> None:
+    """No frame had come for them yet, so the flight recorder knows nothing of them."""
+    with Broker() as broker, Listener(broker.port) as listener:
+        config = config_with_trigger(broker.port, tmp_path)
+        config["cameras"]["top"]["source"] = "sim:conveyor?fps=0.05&size=448x256"
+        config["cameras"]["top"]["stall_s"] = 60
+        with DaemonProcess(tmp_path, config) as daemon:
+            wait_until(lambda: "cameras" in daemon.status(), START_S, "a line")
+            wanted = [
+                answer(broker.port, "trigger/top", f'{{"partId":"P-{n}","timeoutMs":60000}}', cd=f"0{n}")
+                for n in range(3)
+            ]
+            assert [one["status"] for one in wanted] == [202] * 3
+            daemon.kill()
+            daemon.start()
+            found = lambda: [one for one in listener.events if one["kind"] == "triggers.lost"]  # noqa: E731
+            wait_until(found, START_S, "the event")
+    jobs = {job["jobId"]: job["partId"] for job in found()[0]["fields"]["jobs"]}
+    assert jobs == {one["jobId"]: f"P-{n}" for n, one in enumerate(wanted)}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = "vision/plant/line/box"
 COMMANDS = [topic for topic in TOPICS if topic.rooted and not topic.sent and not topic.optional]
 MESSAGE = encode_result(make_result(1), IDENTITY, Stamp(1, BOOT))
+MARK = b"\t=> "  # a topic comes
 GOOD = Outgoing(IDENTITY.topic(MESSAGE.topic), MESSAGE.body, MESSAGE.headers)
 
 
@@ -121,8 +122,8 @@ def witness_something_wrong(port: int) -> None:
 
 
 def listing(port: int, path: Path) -> subprocess.Popen[bytes]:
-    """Start mosquitto's own client on everything; each line of ``path`` is a topic and a body."""
-    command = ["mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", str(port), "-t", "#", "-v"]
+    """Start mosquitto's own client on everything; each message in ``path`` is MARK, topic and body."""
+    command = ["mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", str(port), "-t", "#", "-F", f"{MARK.decode()}%t %p"]
     with path.open("wb") as out:
         return subprocess.Popen(command, stdout=out)
 
@@ -142,6 +143,8 @@ def test_the_asyncapi_document_lists_exactly_the_topics_that_a_daemon_uses(tmp_p
                 send(broker.port, Outgoing(topic, b'{"partId":"P-1","correlationId":"c-1"}'))
                 send(broker.port, Outgoing(topic, b"{not json"))
                 wait_until(lambda: daemon.counters().get("inferred"), 20, "a verdict")
+                send(broker.port, Outgoing(f"{ROOT}/cmd/snapshot/top", b'{"publish":true,"correlationId":"c-2"}'))
+                wait_until(lambda: b"/image/top" in seen_path.read_bytes(), 20, "the picture")
                 for command in COMMANDS:
                     send(broker.port, Outgoing(f"{ROOT}/{command.fixed}top", b"{}"))
                 ask_for_the_configuration(broker.port, f"{ROOT}/reply/scada/one")
@@ -153,7 +156,7 @@ def test_the_asyncapi_document_lists_exactly_the_topics_that_a_daemon_uses(tmp_p
         finally:
             subscriber.terminate()
             subscriber.wait(10)
-    seen = {line.partition(b" ")[0].decode() for line in seen_path.read_bytes().splitlines()}
+    seen = {line.partition(b" ")[0].decode() for line in _messages(seen_path)}
     command = [sys.executable, "-m", "edge_runtime", "contract", "asyncapi", "--config", str(daemon.config)]
     listed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=20).stdout)["channels"]
     patterns = {name: _pattern(channel) for name, channel in listed.items()}
@@ -196,8 +199,13 @@ def _undescribed(schema: Any, value: Any, where: str) -> Iterator[str]:
             yield from _undescribed(found[0], inside, f"{where}/{key}")
 
 
+def _messages(path: Path) -> list[bytes]:
+    """Topic and body of each; a picture has line ends, too."""
+    return [line.removeprefix(MARK) for line in path.read_bytes().splitlines() if line.startswith(MARK)]
+
+
 def _last(path: Path, name: str) -> dict[str, Any]:
-    lines = [line.partition(b" ") for line in path.read_bytes().splitlines()]
+    lines = [line.partition(b" ") for line in _messages(path)]
     found: dict[str, Any] = json.loads(
         [body for topic, _, body in lines if topic.endswith(f"/box/{name}".encode())][-1]
     )
@@ -231,6 +239,8 @@ def test_neither_password_nor_model_is_needed_to_list_the_topics_of_a_box(tmp_pa
     path.write_text(
         "version: 1\nsite: s\nedge: e\nmqtt: {host: 10.1.2.3, tls: true, password_file: nowhere, topic_root: acme/v}\n"
         "cameras: {top: {source: 'rtsp://10.0.0.5/x'}, side: {source: 'sim:bars'}}\nmodels: {d: {path: nowhere}}\n"
+        "recipes: {a: {not_ok: [{label: x}]}}\n"
+        "inspections: {top: {camera: top, model: d, recipe: a}, side: {camera: side, model: d}}\n"
     )
     document = json.loads(contract("asyncapi", "--config", str(path)).stdout)
     assert document["channels"]["result"]["address"] == "acme/v/s/line/e/result/{inspection}"

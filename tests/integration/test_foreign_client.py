@@ -9,8 +9,9 @@ import pytest
 
 from edge_runtime.publish.mqtt.link import Outgoing
 from tests.brokers import Broker
+from tests.daemons import wait_until
 from tests.fakes.paho_peer import paho_peer
-from tests.fakes.publishing import running_box, wait_until
+from tests.fakes.publishing import running_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from edge_runtime.publish.mqtt.client import MqttDial, MqttLink
 from edge_runtime.publish.mqtt.link import Accepted, Answered, Ended, Happening, Outgoing, SubscribeAnswered
 from edge_runtime.system.service import Stop
 from tests.brokers import Broker
+from tests.daemons import wait_until
 from tests.fakes.broker_packets import PacketBroker
-from tests.fakes.publishing import QUICK, wait_until
+from tests.fakes.publishing import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,8 +22,9 @@ from edge_runtime.publish.mqtt.subscriber import Subscriber
 from edge_runtime.publish.spool import notices
 from edge_runtime.system.service import ServiceGroup, Stop
 from tests.brokers import Broker, free_port
+from tests.daemons import wait_until
 from tests.fakes.mqtt_client import send
-from tests.fakes.publishing import QUICK, listening, proving, running_box, wait_until
+from tests.fakes.publishing import QUICK, listening, proving, running_box
 from tests.fakes.results import make_event
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from edge_runtime.publish.mqtt.subscriber import Subscriber
 from edge_runtime.publish.prover import Prover
 from edge_runtime.system.service import ServiceGroup
 from tests.brokers import Broker
-from tests.fakes.publishing import QUICK, running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import QUICK, running_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

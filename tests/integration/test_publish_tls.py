@@ -14,8 +14,9 @@ from edge_runtime.publish.mqtt.client import MqttDial
 from edge_runtime.publish.mqtt.knock import knock
 from edge_runtime.publish.mqtt.link import MqttSettings, TlsSettings
 from tests.brokers import Broker
+from tests.daemons import wait_until
 from tests.fakes.certificates import Authority, Pair
-from tests.fakes.publishing import QUICK, running_box, wait_until
+from tests.fakes.publishing import QUICK, running_box
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,10 +24,10 @@ from edge_runtime.publish.sparkplug.spoken import DeviceSpec, NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
+from tests.daemons import wait_until
 from tests.fakes.certificates import Authority
 from tests.fakes.following import MemoryFollower, row
 from tests.fakes.mqtt_client import send
-from tests.fakes.publishing import wait_until
 from tests.fakes.sparkplug import NODE, host_at, pause, running_node, written
 
 if TYPE_CHECKING:
@@ -73,6 +73,15 @@ def test_a_node_is_born_tells_results_and_dies_with_the_bdseq_of_its_birth(tmp_p
     for kind in (Kind.NBIRTH, Kind.DBIRTH, Kind.DDATA, Kind.NDATA):
         assert len(host.of(kind)) == sent[kind.value], kind
     assert [m.topic.device for m in host.of(Kind.DDEATH)] == ["top", "side"]
+
+
+def test_two_dead_servers_that_take_turns_are_told_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", logger="edge_runtime.publish.sparkplug.session")
+    with running_node(tmp_path, [free_port(), free_port()]) as node:
+        wait_until(lambda: node.session._server > 4, 10, "the third round")
+        told = [record.message for record in caplog.records if "is not connected to" in record.message]
+    assert len(told) == 2
+    assert len(set(told)) == 2
 
 
 def test_bdseq_is_one_more_after_every_restart_and_wraps(tmp_path: Path, broker: Broker) -> None:
@@ -228,7 +237,7 @@ def test_it_walks_to_the_server_where_the_host_is_and_says_goodbye_when_it_leave
 def test_a_server_that_does_not_answer_is_passed_over_and_costs_no_bdseq(tmp_path: Path, broker: Broker) -> None:
     with host_at(broker.port) as host, running_node(tmp_path, [free_port(), free_port(), broker.port]) as node:
         node.wait_state("online")
-        assert host.births == [0]
+        host.wait(lambda: host.births == [0], "the birth at the one that answers")
     assert json.loads((tmp_path / "bdseq.json").read_text()) == {"bdSeq": 0}
 
 

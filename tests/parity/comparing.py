@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from tests.integration.matching import overlap
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,15 +76,7 @@ def _overlap(ours: Prediction, wanted: Expected) -> float:
         return quadrangle_iou(np.array(ours.polygon), np.array(wanted["corners"]))
     if "box" not in wanted or ours.box is None:
         return float("box" not in wanted and ours.box is None)
-    return box_iou(ours.box, wanted["box"])
-
-
-def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
-    """Intersection over union of two x y w h boxes."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    both = max(0.0, width) * max(0.0, height)
-    return both / (first[2] * first[3] + second[2] * second[3] - both)
+    return overlap(ours.box, wanted["box"])
 
 
 def quadrangle_iou(first: np.ndarray, second: np.ndarray) -> float:

@@ -13,6 +13,7 @@ Threads: ``take`` from any, never blocks. ``serve``, ``note`` and ``figures`` fr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -24,7 +25,8 @@ from edge_runtime.control.commands.inner import InnerDoor
 from edge_runtime.control.commands.journal import Record
 from edge_runtime.control.commands.lane import RUNNING_MAX, Lane
 from edge_runtime.control.commands.letter import ANONYMOUS, Letter
-from edge_runtime.control.commands.records import Clerk, Outcome
+from edge_runtime.control.commands.policy import Bucket
+from edge_runtime.control.commands.records import FREQUENT, Clerk, Outcome
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.replies import Scribe, outgoing
 from edge_runtime.control.commands.tally import Tally
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HASTY_ANSWERS_PER_S = 50.0  # to callers that come too fast; the queue for the broker holds 256 of all
+INLET_TIMES = 2.0  # the rate of all callers: what comes faster is not even looked at
 WAITING_MAX = 16  # repeats of one command that wait for its answer
 INTERRUPTED = "interrupted: the daemon ended; whether it was carried out is not known"
 _TIDY_NS = 1_000_000_000
@@ -94,7 +98,10 @@ class Desk:
         self._identity = identity
         self._clock = clock
         self._policy = policy
-        self._policy_lock = threading.Lock()  # guards the state of _policy
+        self._policy_lock = threading.Lock()  # guards the state of _policy and of _hasty
+        self._inlet_lock = threading.Lock()  # guards the state of _inlet
+        self._inlet = Bucket(INLET_TIMES * policy.rate_total_per_s, clock.mono_ns())
+        self._hasty = Bucket(HASTY_ANSWERS_PER_S, clock.mono_ns())
         self._keyring = keyring
         self._answers = answers
         self._scribe = Scribe(identity, boot_id)
@@ -159,21 +166,27 @@ class Desk:
         }
 
     def take(self, message: Inbound) -> None:
-        """Take a message on ``cmd/...``; it is refused when too many wait."""
+        """Take a message on ``cmd/...``; it is refused when too many wait, and only counted when many more come.
+
+        The broker acknowledges results through the same connection: they must not queue up behind nonsense.
+        """
+        with self._inlet_lock:
+            is_flood = not self._inlet.take(self._clock.mono_ns())
+        if is_flood:
+            self._tally.shed()
+            return
         self._tally.received()
         letter = Letter(message, self._identity, mono_ns=self._clock.mono_ns(), utc_ns=self._clock.utc_ns())
         lane = self._triggers if letter.verb == TRIGGER else self._others
         if not lane.offer(letter):
-            self._overflow(letter, retained=message.retain)
+            error = RefusedError(Status.TOO_MANY, "overflow", "too many commands wait; ask again in a second")
+            self._refuse(letter, self._unread(letter, error))
 
-    def _overflow(self, letter: Letter, *, retained: bool) -> None:
-        error = RefusedError(Status.TOO_MANY, "overflow", "too many commands wait; ask again in a second")
-        try:
-            if not retained:
-                letter.read_properties()
-        except RefusedError as worse:
-            error = worse
-        self._refuse(letter, error)
+    def _unread(self, letter: Letter, error: RefusedError) -> RefusedError:
+        """Find out where the refusal of a letter goes that nobody has time to read; it stays what it is."""
+        with contextlib.suppress(RefusedError):
+            letter.read_properties()
+        return error
 
     # --- a lane
 
@@ -187,8 +200,11 @@ class Desk:
             self._refuse(item, error)
 
     def _serve(self, letter: Letter) -> None:
-        with self._policy_lock:
-            self._policy.count(self._clock.mono_ns())
+        try:
+            with self._policy_lock:
+                self._policy.count(self._clock.mono_ns())
+        except RefusedError as error:
+            raise self._unread(letter, error) from None
         letter.read()
         signed_ns = self._keyring.prove(letter, self._clock.utc_ns())
         verb = letter.verb or ""
@@ -229,7 +245,9 @@ class Desk:
     def _begin(self, letter: Letter, record: Record | None, handler: Handler) -> None:
         verb = VERBS[letter.verb or ""]
         lane = self._triggers if letter.verb == TRIGGER else self._others
-        if len(self._running) >= RUNNING_MAX:
+        with self._lock:
+            is_full = sum(running.lane is lane for running in self._running) >= RUNNING_MAX
+        if is_full:
             raise RefusedError(Status.TOO_MANY, "running", "too many commands are being carried out; ask again")
         if record is not None:
             known = self._record(record, must_last=not verb.lenient, durable=verb.critical or letter.proven)
@@ -323,9 +341,14 @@ class Desk:
 
     def _refuse(self, letter: Letter, error: RefusedError) -> None:
         self._tally.refused(error.reason)
-        if letter.address is not None:
+        if letter.address is not None and (error.reason not in FREQUENT or self._may_answer()):
             self._send(letter, int(error.status), self._encoded(letter, Answer(error.status, error.message))[1])
         self._clerk.finished(letter, Outcome(int(error.status), error.reason, error.message))
+
+    def _may_answer(self) -> bool:
+        """Whether there is room for an answer to somebody who comes too fast: other answers have to get through."""
+        with self._policy_lock:
+            return self._hasty.take(self._clock.mono_ns())
 
     def _send(self, letter: Letter, status: int, body: bytes) -> None:
         address = letter.address

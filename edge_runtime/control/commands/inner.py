@@ -55,6 +55,7 @@ class InnerDoor:
             return
         self._tally.executed(command.verb)
         self._clerk.inner(command.principal, command.verb, command.target, None)
+        reply = _first_only(reply)
         try:
             handler(command, reply)
         except Exception:  # the boundary to foreign code: its command has failed, its door goes on
@@ -64,8 +65,8 @@ class InnerDoor:
     def _admitted(self, command: Command) -> Handler:
         now_ns = self._clock.mono_ns()
         with self._policy_lock:
-            self._policy.count(now_ns)
-            self._policy.admit(command.verb, command.principal, now_ns, proven=False)
+            self._policy.count(now_ns, inner=True)
+            self._policy.admit(command.verb, command.principal, now_ns, proven=False, inner=True)
             signed = self._policy.needs_signature(command.verb)
         if signed:
             why = f"{command.verb} needs a signature, which cannot be given here"
@@ -74,3 +75,17 @@ class InnerDoor:
         if handler is None:
             raise RefusedError(Status.UNAVAILABLE, "no_handler", "no line runs at this moment; ask again")
         return handler
+
+
+def _first_only(reply: Reply) -> Reply:
+    """Return what passes the first answer on and no other, from whichever thread it comes."""
+    left = [reply]
+
+    def once(answer: Answer) -> None:
+        try:
+            last = left.pop()
+        except IndexError:
+            return
+        last(answer)
+
+    return once

@@ -16,8 +16,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import StorageError
+from edge_runtime.core.errors import BusyError, StorageError
 from edge_runtime.system import files
+from edge_runtime.system.sqlfaults import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,6 @@ CREATE TABLE answer(who TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, v
 CREATE TABLE floor(one INTEGER PRIMARY KEY CHECK(one = 1), signed_ns INTEGER NOT NULL);
 """
 _ROW = "who, id, digest, verb, target, signed_ns, status, body"
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 CORRUPT = "storage.corrupt"
 
 
@@ -197,7 +197,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, floor_ns: int) -> None:
         ask("PRAGMA wal_checkpoint(RESTART)").fetchone()
         return
     verdict = ask("PRAGMA quick_check(1)").fetchone()[0]
-    ask(f"SELECT {_ROW} FROM answer LIMIT 1").fetchone()  # noqa: S608 - a table or column may be missing
+    for _ in ask(f"SELECT {_ROW} FROM answer"):  # noqa: S608 - a table or column may be missing, a text not UTF-8
+        pass
     if verdict != "ok" or ask("SELECT count(*) FROM floor").fetchone()[0] != 1:
         raise StorageError(CORRUPT, f"{path} is damaged: {verdict}")
 
@@ -205,10 +206,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, floor_ns: int) -> None:
 @contextlib.contextmanager
 def _mapped(path: Path) -> Iterator[None]:
     try:
-        yield
-    except sqlite3.Error as error:
-        primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        damaged = primary in _DAMAGE or (primary == sqlite3.SQLITE_ERROR and "no such" in str(error))
-        code = CORRUPT if damaged else "storage.full" if primary == sqlite3.SQLITE_FULL else "storage.io"
-        way_out = "look at the free space, the rights and the kernel log"
-        raise StorageError(code, f"cannot use {path}: {error}", help=way_out) from error
+        with mapped(path):
+            yield
+    except BusyError as error:  # the file is this box's alone: whoever reads it is a disk that refuses for a while
+        raise StorageError(error.code, error.message, help=error.help) from error

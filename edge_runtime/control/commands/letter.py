@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,9 @@ class Letter:
 
     def __init__(self, message: Inbound, identity: Identity, *, mono_ns: int, utc_ns: int) -> None:
         """Look at the outside of ``message``, which arrived just now; understands nothing yet."""
+        self._size_bytes = len(message.payload)
+        if self._size_bytes > LIMIT_BYTES:
+            message = replace(message, payload=b"")  # it may be as large as a packet, and hundreds may wait
         self._message = message
         self._identity = identity
         self._mono_ns = mono_ns
@@ -88,7 +91,7 @@ class Letter:
     @property
     def size_bytes(self) -> int:
         """Length of the body."""
-        return len(self._message.payload)
+        return self._size_bytes
 
     def read(self) -> None:
         """Understand the message.
@@ -97,11 +100,9 @@ class Letter:
             RefusedError: it is no command that could be carried out.
         """
         message = self._message
-        if message.retain:
-            raise RefusedError(Status.FORBIDDEN, "retained", "a retained command is an old wish and is not executed")
         self.read_properties()
-        if len(message.payload) > LIMIT_BYTES:
-            why = f"a command has at most {LIMIT_BYTES} bytes, got {len(message.payload)}"
+        if self._size_bytes > LIMIT_BYTES:
+            why = f"a command has at most {LIMIT_BYTES} bytes, got {self._size_bytes}"
             raise RefusedError(Status.TOO_LARGE, "oversized", why)
         document, signed_bytes, fields = self._document()
         self._read_common(document)
@@ -113,13 +114,17 @@ class Letter:
             raise RefusedError(Status.MALFORMED, "no_id", why)
         self.digest = hashlib.sha256(dumps(dict(sorted({**self.arguments, "": [verb, self.target]}.items())))).digest()
         self.signature = signature_of(fields, signed_bytes)
+        self._message = replace(message, payload=b"")  # nobody needs it any more, and it may be carried out for minutes
 
     def read_properties(self) -> None:
         """Understand the MQTT 5 properties: where to answer, and the id.
 
         Raises:
-            RefusedError: the response topic is not ours to publish to, or the correlation data are too long.
+            RefusedError: the command was retained, the response topic is not ours to publish to, or the correlation
+                data are too long.
         """
+        if self._message.retain:
+            raise RefusedError(Status.FORBIDDEN, "retained", "a retained command is an old wish and is not executed")
         correlation, wanted = self._message.correlation, self._message.response_topic
         if correlation is not None and len(correlation) > CORRELATION_MAX_BYTES:
             why = f"correlation data have at most {CORRELATION_MAX_BYTES} bytes, got {len(correlation)}"
@@ -134,7 +139,8 @@ class Letter:
     def _answer_at(self, topic: str, what: str) -> None:
         """Take ``topic`` for the answer; nobody can have us publish anywhere else (no confused deputy)."""
         suffix = self._identity.suffix(topic)
-        if suffix is None or len(topic) > TOPIC_MAX or _REPLY.fullmatch(suffix) is None:
+        # what JSON can hold and MQTT 5.0, 1.5.4 discourages makes a broker hang up on us: control and non-characters
+        if suffix is None or len(topic) > TOPIC_MAX or not suffix.isprintable() or _REPLY.fullmatch(suffix) is None:
             root = self._identity.topic("reply/")
             raise RefusedError(Status.FORBIDDEN, "reply_topic", f"the {what} must be a topic below {root}")
         self.reply_topic = topic

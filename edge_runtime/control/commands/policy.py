@@ -1,7 +1,8 @@
 """Who may ask what, and how often: pure; the clock is passed in.
 
 An entry of ``allow`` under a principal's name replaces that of ``*``. The name of a key counts only for who has proven
-it: an unsigned caller that calls itself like a key is a ``*``.
+it: an unsigned caller that calls itself like a key is a ``*``. Names that were claimed, proven, or are those of doors
+inside the box have rates apart: who only claims a name cannot use up what the real one has.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _S = 1e9
 
 
 class Bucket:
-    """Tokens that come at a rate and are kept for ``BURST_S`` of it, at least one."""
+    """Tokens that come at a rate and are kept for ``burst_s`` of it, at least one."""
 
-    def __init__(self, rate_per_s: float, now_ns: int) -> None:
+    def __init__(self, rate_per_s: float, now_ns: int, *, burst_s: float = BURST_S) -> None:
         """Start full."""
         self._rate = rate_per_s
-        self._most = max(1.0, rate_per_s * BURST_S)
+        self._most = max(1.0, rate_per_s * burst_s)
         self._tokens = self._most
         self._at_ns = now_ns
 
@@ -60,23 +61,25 @@ class Policy:
         self._signed = frozenset(signed) | {name for name, verb in VERBS.items() if verb.signed}
         self._keys = frozenset(keys)
         self._rate_per_s = rate_per_s
+        self.rate_total_per_s = rate_total_per_s
         self._total = Bucket(rate_total_per_s, now_ns)
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._inner = Bucket(rate_total_per_s, now_ns)
+        self._buckets: OrderedDict[tuple[str, bool, bool], Bucket] = OrderedDict()
 
     def needs_signature(self, verb: str) -> bool:
         """Whether ``verb`` is refused without one."""
         return verb in self._signed
 
-    def count(self, now_ns: int) -> None:
-        """Count a message, whatever it is.
+    def count(self, now_ns: int, *, inner: bool = False) -> None:
+        """Count a message, whatever it is; those of ``inner`` doors apart, so that a flood from outside is not theirs.
 
         Raises:
             RefusedError: 429: too many come in all.
         """
-        if not self._total.take(now_ns):
+        if not (self._inner if inner else self._total).take(now_ns):
             raise RefusedError(Status.TOO_MANY, "rate", "too many commands in all; ask again in a second")
 
-    def admit(self, verb: str, principal: str, now_ns: int, *, proven: bool) -> None:
+    def admit(self, verb: str, principal: str, now_ns: int, *, proven: bool, inner: bool = False) -> None:
         """Let ``principal`` ask for ``verb``.
 
         Raises:
@@ -87,9 +90,11 @@ class Policy:
         if verb not in allowed:
             who = principal if proven else f"{principal} (claimed)"
             raise RefusedError(Status.FORBIDDEN, "not_allowed", f"{who} may not ask for {verb} on this box")
-        bucket = self._buckets.pop(principal, None) or Bucket(self._rate_per_s, now_ns)
-        self._buckets[principal] = bucket
+        key = (principal, proven, inner)
+        bucket = self._buckets.pop(key, None) or Bucket(self._rate_per_s, now_ns)
+        self._buckets[key] = bucket
         if len(self._buckets) > PRINCIPALS_MAX:
-            self._buckets.popitem(last=False)
+            claimed = (name for name in self._buckets if not name[1] and not name[2])
+            del self._buckets[next(claimed, next(iter(self._buckets)))]
         if not bucket.take(now_ns):
             raise RefusedError(Status.TOO_MANY, "rate", f"too many commands of {principal}; ask again in a second")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 MINUTE_NS = 60_000_000_000
 NAMES_MAX = 256  # names are claimed, so they could be endless
 OTHERS = "others"
+FLOOD = "flood"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,13 @@ class Tally:
         """A command was given to its handler."""
         with self._lock:
             self._executed[verb] += 1
+
+    def shed(self) -> None:
+        """A message was thrown away unread."""
+        with self._lock:
+            self._received += 1
+            self._refused[FLOOD] += 1
+            self._sums[OTHERS, OTHERS, FLOOD] += 1
 
     def refused(self, reason: str) -> None:
         """A message was refused."""

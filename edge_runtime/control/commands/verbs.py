@@ -11,10 +11,11 @@ from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.core.command import Status
 from edge_runtime.publish.contract.catalogue import COMMANDS
 from edge_runtime.publish.contract.command import TEXT_MAX, Command
-from edge_runtime.publish.contract.terms import Term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge_runtime.publish.contract.terms import Term
 
 TRIGGER = "trigger"
 COMMON = frozenset(get_type_hints(Command))
@@ -46,7 +47,6 @@ VERBS: Mapping[str, Verb] = {
     "config.get": Verb(),
     "replay": Verb(),
     "spool.requeue": Verb(critical=True),
-    "spool.status": Verb(),
     "model.update": Verb(critical=True, signed=True),
     "model.rollback": Verb(critical=True, signed=True),
 }
@@ -77,6 +77,12 @@ _FIELDS = {
     }
     for verb in VERBS
 }
+
+
+def takes_only_text(verb: str, name: str) -> bool:
+    """Return whether a field takes text and nothing else, so that what looks like a number is meant as text."""
+    field = _FIELDS.get(verb, {}).get(name)
+    return field is not None and field.types == {str}
 
 
 def check_arguments(verb: str, document: Mapping[str, object]) -> dict[str, object]:
@@ -121,14 +127,9 @@ def _checked(where: str, value: object, field: _Field) -> object:
         return text(where, value)
     if field.types == {int}:
         return _whole(where, value, field.term)
-    if field.types == {bool}:
-        if not isinstance(value, bool):
-            raise RefusedError(Status.MALFORMED, "field", f"{where} must be true or false")
-        return value
-    most = field.term.max_items or 0
-    if not isinstance(value, list) or len(value) > most:
-        raise RefusedError(Status.MALFORMED, "field", f"{where} must be a list of at most {most} whole numbers")
-    return [_whole(where, one, Term()) for one in value]
+    if not isinstance(value, bool):
+        raise RefusedError(Status.MALFORMED, "field", f"{where} must be true or false")
+    return value
 
 
 def _whole(where: str, value: object, term: Term) -> int:

@@ -13,8 +13,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from edge_runtime.control.commands.policy import Bucket
 from edge_runtime.control.handshake.document import encode
-from edge_runtime.control.handshake.inputs import Wire, parse
+from edge_runtime.control.handshake.inputs import LIMIT_BYTES, Wire, parse
 from edge_runtime.control.handshake.machine import Code, Handshake, Outcome, Timing, Trouble
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
@@ -39,6 +40,8 @@ LINE_HUNG_NS = 2 * NS_PER_S  # a line that has not turned for so long is dead: n
 EXPIRE_AFTER = 3  # heartbeats
 COUNTER_MAX = 1 << 16  # a word of a controller
 QUEUE = 1024
+EVENTS_PER_S = 5.0  # who floods the hand-shakes must not flood the spool
+EVENTS_BURST_S = 10.0
 _LOOK_NS = 100 * NS_PER_MS  # how often it is asked whether the line can judge
 
 
@@ -101,7 +104,9 @@ class Handshakes:
         self._clock = clock
         self._inbox: Channel[Callable[[], None]] = Channel(QUEUE, Policy.REJECT)
         self._looked_ns = 0
+        self._events = Bucket(EVENTS_PER_S, clock.mono_ns(), burst_s=EVENTS_BURST_S)
         self.overflows = 0
+        self.untold = 0
 
     @property
     def inspections(self) -> tuple[str, ...]:
@@ -110,6 +115,7 @@ class Handshakes:
 
     def on_signal(self, inspection: str, name: str, payload: bytes, *, retained: bool) -> None:
         """A message came on ``cmd/plc/{inspection}/{name}``."""
+        payload = payload[: LIMIT_BYTES + 1]  # one more is refused; hundreds may wait
         self._post(lambda: self._signal(inspection, name, payload, retained=retained))
 
     def on_result(self, result: Result) -> None:
@@ -251,5 +257,8 @@ class Handshakes:
             self._tell(desk.spec.inspection, kind, text, {"code": int(trouble.code)})
 
     def _tell(self, scope: str, kind: str, text: str, fields: Mapping[str, object]) -> None:
+        if not self._events.take(self._clock.mono_ns()):
+            self.untold += 1
+            return
         logger.warning("%s", text)
         self._around.tell(Event(scope, kind, text, self._clock.utc_ns(), dict(fields)))

@@ -38,7 +38,6 @@ _CORE_MIN_PX = 3
 _SIDE_MIN_PX = 3
 _MAP_AXES = 4
 _STEP_AXES = 3
-_BEFORE_AND_BEHIND = 2
 
 
 class TextRegions:

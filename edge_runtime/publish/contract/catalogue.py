@@ -28,7 +28,6 @@ COMMANDS: Final[dict[str, type]] = {
     "config.get": command.ConfigGet,
     "replay": command.Replay,
     "spool.requeue": command.SpoolRequeue,
-    "spool.status": command.SpoolStatus,
     "model.update": command.ModelUpdate,
     "model.rollback": command.ModelRollback,
 }

@@ -91,10 +91,6 @@ class SpoolRequeue(Command):
     reason: NotRequired[Reason]
 
 
-class SpoolStatus(Command):
-    """Return the figures of the spool."""
-
-
 class ModelUpdate(Command):
     """Bring a signed release to a model slot."""
 

@@ -329,7 +329,6 @@ PACKET_TOO_LARGE = 0x95
 NEEDS_A_PERSON = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9A, 0x9B, 0x9C, 0x9D})
 UNUSABLE = frozenset({"mqtt.tls", "mqtt.tls_file"})  # codes of errors of ``Link.open`` that only a person can mend
 TRY_AGAIN_LATER = frozenset({0x91, 0x97})  # refusals of a publish that may pass on a new connection
-KEEP_ALIVE_TIMEOUT = 0x8D
 FAILURE = 0x80  # reason codes from here on are failures
 
 

@@ -106,7 +106,8 @@ class Outbox:
             self._unheard.returning.clear()
         for _ in range(_TAKES):
             rereads = self._spool.rereads
-            rows = self._spool.take(session.room) if session.room > 0 else []
+            room = min(session.room, self._spool.spare() + self._unheard.count)
+            rows = self._spool.take(room) if room > 0 else []
             released = [row for row in rows if self._unheard.deaf(row.stream)]
             for row in rows:
                 if not self._unheard.deaf(row.stream):

@@ -75,6 +75,11 @@ class Unheard:
         self._due_ns = {stream: 0 if due_ns is None else due_ns for stream, due_ns in self._due_ns.items()}
 
     @property
+    def count(self) -> int:
+        """How many rows are kept here."""
+        return len(self._probes)
+
+    @property
     def probes(self) -> list[Row]:
         """Every row that is kept here."""
         return list(self._probes.values())

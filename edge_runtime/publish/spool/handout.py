@@ -5,6 +5,9 @@ goes first, so that order is kept through a short outage; a large one goes behin
 the line's present is not hidden behind its past (then results of one stream arrive in two ordered sequences, the older
 one marked historical). What is owed once more, by a replay, goes behind everything else.
 
+What the sender holds, and what was answered while the answer is not on disk, a kill -9 makes come twice: ``spare`` says
+how much more of it there may be. A refusal does not count, because the broker did not take that row.
+
 Legal order for a row: ``offer`` or ``supply`` -> ``take`` -> ``acked`` or ``refused`` -> ``collect`` -> ``settled``;
 ``release`` gives a taken row back.
 """
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.publish.spool.backlog import Backlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from edge_runtime.publish.spool.backlog import Range
     from edge_runtime.publish.spool.store import Row
@@ -31,12 +34,17 @@ ORDERED_BACKLOG = 5000  # a backlog of at most this many rows is sent before new
 
 
 class Handout:
-    """Every method may be called from any thread; there is one writer and one sender."""
+    """Every method may be called from any thread; there is one writer and one sender.
 
-    def __init__(self, throttle: Throttle | None = None) -> None:
+    Attributes:
+        owned_max: how many rows the sender should have, see ``spare``; the writer may change it.
+    """
+
+    def __init__(self, throttle: Throttle | None = None, *, owned_max: int = 64) -> None:
         """Start empty; ``rewind`` tells what is on disk. ``throttle`` bounds how fast a large backlog is handed out."""
         self._lock = threading.Lock()  # guards everything below
         self._throttle = throttle
+        self.owned_max = owned_max
         self._fresh: deque[Row] = deque()
         self._backlog = Backlog()
         self._again = Backlog(again=True)
@@ -44,6 +52,8 @@ class Handout:
         self._owned: set[int] = set()  # taken, and the answer to it is not yet on disk
         self._acked: list[Row] = []
         self._refused: list[tuple[Row, str]] = []
+        self._given_up: set[int] = set()  # those of ``_owned`` that were refused
+        self._held_back = False  # the sender was told that nothing is spare
         self._newest: dict[str, Row] = {}
 
     # --- writer
@@ -113,10 +123,14 @@ class Handout:
             self._acked, self._refused = [], []
             return answers
 
-    def settled(self, ids: Iterable[int]) -> None:
-        """Forget rows whose answer is on disk now."""
+    def settled(self, ids: Collection[int]) -> bool:
+        """Forget rows whose answer is on disk now; return whether the sender waits for that."""
         with self._lock:
             self._owned.difference_update(ids)
+            self._given_up.difference_update(ids)
+            held_back = self._held_back and bool(ids)
+            self._held_back = self._held_back and not held_back
+            return held_back
 
     # --- sender
 
@@ -144,15 +158,17 @@ class Handout:
         backlog.move(taken, before + self._throttle.allowed(limit - before))
         self._throttle.used(len(taken) - before)
 
-    def acked(self, rows: Iterable[Row]) -> None:
-        """The broker took these."""
+    def acked(self, rows: Iterable[Row]) -> bool:
+        """The broker took these; return whether so many answers wait for the disk that the sender may soon have to."""
         with self._lock:
             self._acked.extend(rows)
+            return len(self._acked) >= self.owned_max // 2
 
     def refused(self, row: Row, reason: str) -> None:
         """The broker will never take this one."""
         with self._lock:
             self._refused.append((row, reason))
+            self._given_up.add(row.id)
 
     def release(self, rows: Iterable[Row]) -> None:
         """The sender ends and does not know the fate of these; they stay owed until the next run reads them."""
@@ -164,6 +180,13 @@ class Handout:
         with self._lock:
             newest, self._newest = self._newest, {}
             return newest
+
+    def spare(self) -> int:
+        """Return how many rows more should be taken, so that a kill -9 makes few come twice; may be negative."""
+        with self._lock:
+            spare = self.owned_max - len(self._owned) + len(self._given_up)
+            self._held_back = self._held_back or spare <= 0
+            return spare
 
     # --- both
 

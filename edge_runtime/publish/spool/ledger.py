@@ -256,7 +256,6 @@ class Ledger:
         store = self.store
         acked = [row.id for row in answers.acked]
         dead = [(row.id, reason) for row, reason in answers.refused]
-        self._floor.lead({name: state.seq for name, state in batch.streams.items()})
         gone = [row.id for row in removed]
         positions = self.followers.changes()
         at_s = self.utc_now_ns() // _S

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.publish.spool.faults import mapped
 from edge_runtime.publish.spool.rows import Found, Held, Place, Row, StreamState
+from edge_runtime.system.sqlfaults import mapped
 
 if TYPE_CHECKING:
     import sqlite3

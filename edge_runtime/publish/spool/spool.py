@@ -46,7 +46,7 @@ class Spool:
 
     name = "publish/spool"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each with a name
         self,
         path: Path,
         identity: payload.Identity,
@@ -57,18 +57,20 @@ class Spool:
         durability: Durability = Durability.GROUP,
         kernel_boot: str | None = None,
         on_committed: Callable[[list[tuple[str, int]]], None] | None = None,
+        on_lost: Callable[[list[tuple[str, int]]], None] | None = None,
     ) -> None:
         """Use the SQLite file ``path`` in an existing directory; nothing is touched before ``open``.
 
         ``kernel_boot`` tells this boot of the kernel from others, so that a power cut is known (see ``floor``).
         ``on_committed`` is called by the writer's thread after each commit with (inspection, frame id) of its results;
-        it must be quick and must not raise.
+        it must be quick and must not raise. ``on_lost`` is told those that found the queue full, once the event that
+        says so is committed; without it they are told to ``on_committed``, because their fate is durable, too.
         """
         self._clock = clock
         strict = durability is Durability.STRICT
         self._ledger = Ledger(path, identity, boot_id, clock, strict=strict, kernel_boot=kernel_boot)
         self._writer = Writer(path, self._ledger, clock, limits or SpoolLimits(), strict=strict)
-        self._writer.on_committed = on_committed
+        self._writer.on_committed, self._writer.on_lost = on_committed, on_lost
         self._asked = False
 
     # --- lifecycle
@@ -211,13 +213,20 @@ class Spool:
             self._writer.intake.wake()
         return rows
 
+    def spare(self) -> int:
+        """Return how many rows the sender should take at most: those that it has may come twice after a kill -9.
+
+        When that is none, the listener is called as soon as answers are on disk.
+        """
+        return self._writer.handout.spare()
+
     def take_newest(self) -> dict[str, Row]:
         """Return the newest committed row per stream since the last call."""
         return self._writer.handout.take_newest()
 
     def acked(self, rows: Sequence[Row]) -> None:
         """The broker took ``rows``."""
-        self._writer.handout.acked(rows)
+        self._writer.acked(rows)
 
     def refused(self, row: Row, reason: str) -> None:
         """The broker will never take ``row``: it becomes a dead letter."""

@@ -15,11 +15,11 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.publish.spool.faults import mapped
 from edge_runtime.publish.spool.layout import LAYOUT, prepare
 from edge_runtime.publish.spool.reading import Reading
 from edge_runtime.publish.spool.rows import Changes, Found, Held, Row, StreamState
 from edge_runtime.system import files
+from edge_runtime.system.sqlfaults import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _S = 1_000_000_000
 _IDLE_S = 0.2  # longest sleep of the writer
+OWNED_MAX = 16  # rows that a kill -9 may make come twice
+OWNED_MAX_STRICT = 64  # the same where each commit costs a flush of some milliseconds
+OWNED_MAX_FLAT_OUT = 256  # the same while throughput counts for more
 ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
 _TIDY_NS = _S
 
@@ -40,7 +43,8 @@ class Writer:
 
     Attributes:
         held: taken from the queue, not committed yet.
-        on_committed: told after each commit, see ``Spool``; ``on_ready`` when there is something to send.
+        on_committed: told after each commit, see ``Spool``, as is ``on_lost``.
+        on_ready: told when there is something to send.
         closing: no more results will be put; ``drained``: and all of them are on disk.
     """
 
@@ -52,11 +56,13 @@ class Writer:
         self._housekeeping = Housekeeping(ledger, limits, clock)
         self.lock = files.LockFile(path.with_name(path.name + ".lock"))
         self.intake = Intake(clock, limits.queue)
-        self.handout = Handout(Throttle(clock, limits.drain_per_s))
+        self._owned_max = OWNED_MAX_STRICT if strict else OWNED_MAX
+        self.handout = Handout(Throttle(clock, limits.drain_per_s), owned_max=self._owned_max)
         self.revivals = Revivals()
         self.syncer = Syncer(ledger, sync=not strict)
         self.trouble = Trouble()
         self.on_committed: Callable[[list[tuple[str, int]]], None] | None = None
+        self.on_lost: Callable[[list[tuple[str, int]]], None] | None = None
         self.on_ready: Callable[[], None] | None = None
         self.held: list[Result | Event] = []
         self.closing = threading.Event()
@@ -64,6 +70,8 @@ class Writer:
         self.rereads = 0  # how often what waits was left to the disk because the sender asked for it
         self._reread = False
         self._pace = Pace()
+        self._flat_out = False  # documents came so fast, and what that left over is not sent yet
+        self._hurry = threading.Event()  # the sender waits for its answers to be committed, or soon will
         self._answers = Answers()  # taken from the handout, not committed yet
         self._damages = 0  # how often this file was called damaged while in use
         self._tidied_ns = 0
@@ -80,7 +88,14 @@ class Writer:
 
     def gather(self) -> None:
         """Let a group of documents gather before the next round, for a few milliseconds."""
-        self.closing.wait(self._pace.left_s(self._clock.mono_ns(), len(self.intake)))
+        if not self.closing.is_set():
+            self._hurry.wait(self._pace.left_s(self._clock.mono_ns(), len(self.intake)))
+
+    def acked(self, rows: Sequence[Row]) -> None:
+        """The broker took ``rows``; the sender's thread."""
+        if self.handout.acked(rows):
+            self._hurry.set()
+            self.intake.wake()
 
     def reread(self) -> None:
         """Have every owed row that the sender does not hold read again; any thread."""
@@ -100,6 +115,9 @@ class Writer:
             self.rereads += 1
         if not self.held:
             self.held = self.intake.next(timeout_s, ending=self.closing.is_set())
+        self._flat_out = self._pace.flat_out or (self._flat_out and self.handout.waiting)
+        self.handout.owned_max = OWNED_MAX_FLAT_OUT if self._flat_out else self._owned_max
+        self._hurry.clear()
         acked, refused = self.handout.collect()
         declared = self._ledger.refuse(refused, ending=self.closing.is_set())
         self.held += declared.events  # in the same transaction as the rows they are about
@@ -116,7 +134,7 @@ class Writer:
                 self._ledger.probe()
                 self.trouble.over()
             return
-        self._pace.began(self._clock.mono_ns())
+        self._pace.began(self._clock.mono_ns(), len(items))
         batch = self._ledger.commit(items, answers)
         self.trouble.over()
         self._settle(batch)
@@ -125,10 +143,14 @@ class Writer:
     def _settle(self, batch: Batch) -> None:
         """Everything held is on disk, as ``batch``."""
         answers, self.held, self._answers = self._answers, [], Answers()
-        self.handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused])
-        frames = batch.frames + self.intake.told()
-        if frames and self.on_committed is not None:
-            self.on_committed(frames)
+        if self.handout.settled([row.id for row in answers.acked] + [row.id for row, _ in answers.refused]):
+            self._ready()
+        lost = self.intake.told()
+        if batch.frames and self.on_committed is not None:
+            self.on_committed(batch.frames)
+        tell_lost = self.on_lost or self.on_committed
+        if lost and tell_lost is not None:
+            tell_lost(lost)
 
     def _serve(self) -> None:
         wanted = self.handout.wanted()

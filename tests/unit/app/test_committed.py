@@ -49,3 +49,13 @@ def test_results_of_other_inspections_and_after_the_end_go_nowhere() -> None:
     relay.put(make_result(2, CLOCK, inspection="side"))
     relay.committed([("side", 2)])
     assert got == []
+
+
+def test_a_result_that_is_lost_is_never_handed_on() -> None:
+    got: list[Result] = []
+    relay = Committed(lambda: True)
+    relay.listen(["top"], got.append)
+    relay.put(make_result(1, CLOCK))
+    relay.lost([("top", 1), ("other", 1)])
+    relay.committed([("top", 1)])
+    assert got == []

@@ -153,12 +153,6 @@ def test_a_file_that_cannot_be_moved_aside_is_an_error(tmp_path: Path, monkeypat
         files.move_aside(path, "corrupt")
 
 
-def test_free_space_is_that_of_the_file_system(tmp_path: Path) -> None:
-    assert files.free_bytes(tmp_path) > 0
-    with pytest.raises(StorageError):
-        files.free_bytes(tmp_path / "absent")
-
-
 def test_a_lock_that_another_process_holds_names_its_pid(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (

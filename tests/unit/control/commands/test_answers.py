@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -43,6 +44,33 @@ def memory(tmp_path: Path) -> Iterator[Answers]:
 def journal_of(memory: Answers) -> Journal:
     assert memory._journal is not None
     return memory._journal
+
+
+def test_a_text_that_is_none_any_more_is_damage_and_the_file_goes_aside(tmp_path: Path) -> None:
+    """No checksum of SQLite guards a page: one flipped bit, and the file opens and cannot be read."""
+    memory = a_memory(tmp_path)
+    for number in (1, 2):
+        assert memory.begin(record(number), must_last=True) is None
+    memory.close()
+    with closing(sqlite3.connect(tmp_path / "commands.db")) as damaged, damaged:
+        damaged.execute("UPDATE answer SET verb = CAST(x'f0ff' AS TEXT) WHERE id = '2'")
+    again = a_memory(tmp_path)
+    try:
+        assert again.trouble is None
+        assert again.begin(record(), must_last=True) is None
+    finally:
+        again.close()
+    assert list(tmp_path.glob("commands.db.corrupt-*"))
+
+
+def test_another_program_in_the_file_is_a_disk_that_refuses_for_a_while(tmp_path: Path, memory: Answers) -> None:
+    with closing(sqlite3.connect(tmp_path / "commands.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="open in another process"):
+            memory.begin(record(), must_last=True)
+        other.execute("ROLLBACK")
+    assert memory.begin(record(), must_last=True) is None
+    assert memory.trouble is None
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT])

@@ -10,8 +10,9 @@ from jsonschema import Draft202012Validator
 
 from edge_runtime.control.commands import lane as lanes
 from edge_runtime.control.commands.letter import LIMIT_BYTES
-from edge_runtime.core.command import Answer, Command, Status
+from edge_runtime.core.command import Answer, Command, Reply, Status
 from edge_runtime.publish.contract import catalogue
+from edge_runtime.publish.mqtt.link import Inbound
 from tests.fakes.clock import ManualClock
 from tests.fakes.desk import ROOT, DeskBench
 
@@ -109,7 +110,7 @@ REFUSALS: dict[str, tuple[str, object, dict[str, Any], int, str]] = {
     "wrong type": ("pause", {"reason": 7}, MINE, 400, "field"),
     "wrong number": ("replay/top", {"fromSeq": 0, "toSeq": 2}, MINE, 400, "field"),
     "true for a number": ("replay/top", {"fromSeq": True, "toSeq": 2}, MINE, 400, "field"),
-    "no list": ("spool.requeue", {"ids": 5}, MINE, 400, "field"),
+    "field of another verb": ("spool.requeue", {"recipe": "a"}, MINE, 400, "field"),
     "long text": ("pause", {"reason": "x" * 257}, MINE, 400, "field"),
     "trigger without inspection": ("trigger", {}, MINE, 400, "field"),
     "trigger with an object for an id": ("trigger/top", {"partId": {}}, MINE, 400, "field"),
@@ -317,7 +318,11 @@ def test_who_asks_too_often_is_refused_and_summed_up(tmp_path: Path) -> None:
 def test_too_many_in_all_are_refused(tmp_path: Path) -> None:
     bench = DeskBench(tmp_path, rate_total_per_s=1.0)
     found = [statuses(bench.say("pause", b"{garbage", **MINE)) for _ in range(3)]
-    assert found == [[400], [400], []], "what was not read is answered only where its properties say"
+    assert found == [[400], [400], [429]]
+    assert bench.say("pause", {"correlationId": "x"}) == [], (
+        "what was not read is answered only where its properties say"
+    )
+    assert bench.say("pause", {}, retain=True, **MINE) == []
     bench.close()
 
 
@@ -326,7 +331,7 @@ def test_what_does_not_fit_the_queue_is_refused_at_once(bench: DeskBench, monkey
     assert statuses(bench.say("trigger/top", {}, **MINE)) == [429]
     assert bench.say("trigger/top", {}, retain=True, **MINE) == []
     assert bench.say("pause", {}, correlation=ID, response_topic="elsewhere") == []
-    assert bench.desk.figures()["refused"] == {"overflow": 2, "reply_topic": 1}
+    assert bench.desk.figures()["refused"] == {"overflow": 3}
 
 
 def test_what_runs_at_a_time_is_bounded(bench: DeskBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,3 +476,102 @@ def test_what_asks_from_inside_needs_leave_too_and_is_on_record(
     bench.close()
     outcomes = {one["outcome"] for one in bench.records("commands.summed")[0]["counts"]}
     assert outcomes == {"accepted", "rate"}
+
+
+def test_a_flood_is_answered_a_little_and_honest_answers_keep_their_room(tmp_path: Path) -> None:
+    bench = DeskBench(tmp_path, rate_per_s=10_000.0, rate_total_per_s=100.0)
+    found = [
+        statuses(bench.say("pause", b"{}", correlation=n.to_bytes(4), response_topic=f"{ROOT}/reply/s"))
+        for n in range(1000)
+    ]
+    assert found.count([202]) == 200
+    assert found.count([429]) == 100, "two seconds of HASTY_ANSWERS_PER_S"
+    assert found.count([]) == 700
+    assert bench.desk.figures()["refused"] == {"rate": 200, "flood": 600}, "what is far too much is not even read"
+    bench.tick(60_000)
+    (summed,) = bench.records("commands.summed")
+    assert {"who": "others", "verb": "others", "outcome": "flood", "count": 600} in summed["counts"]
+    bench.close()
+
+
+def test_refused_triggers_without_an_address_do_not_flood_the_spool(bench: DeskBench) -> None:
+    for _ in range(500):
+        bench.say("trigger/top", b"junk")
+    assert len(bench.events) == 200
+    assert bench.desk.figures()["audit"]["untold"] == 300  # type: ignore[index]
+
+
+def test_callers_from_outside_cannot_use_up_what_the_controllers_have(tmp_path: Path) -> None:
+    bench = DeskBench(tmp_path, rate_per_s=5.0, rate_total_per_s=20.0)
+    for n in range(100):
+        bench.say("pause", {}, correlation=bytes([n]), response_topic=f"{ROOT}/reply/controller")
+    got: list[Answer] = []
+    for _ in range(10):
+        bench.desk.inner.ask(Command("trigger", "top", {}, "x", "controller", 1 << 62), got.append)
+    assert [answer.status for answer in got] == [202] * 10
+    for _ in range(5):
+        bench.desk.inner.ask(Command("trigger", "top", {}, "x", "controller", 1 << 62), got.append)
+    assert got[-1].status == Status.TOO_MANY
+    bench.close()
+
+
+def test_a_handler_that_answers_and_then_fails_has_answered_an_inner_caller_once(bench: DeskBench) -> None:
+    def twice(_: Command, reply: Reply) -> None:
+        reply(Answer(Status.ACCEPTED, "first"))
+        raise OSError("and then")
+
+    bench.desk.serve("line", {"trigger": twice})
+    got: list[Answer] = []
+    bench.desk.inner.ask(Command("trigger", "top", {}, "x", "controller", 1 << 62), got.append)
+    assert [answer.message for answer in got] == ["first"]
+
+
+@pytest.mark.parametrize("poison", ["\x7f", "\x85", "\ufffe", "\ufdd0", "\u2028", "\U0001ffff", "\x00", "\x1b"])
+def test_an_answer_never_goes_where_a_broker_would_hang_up_on_us(bench: DeskBench, poison: str) -> None:
+    (answer,) = bench.say("pause", {"correlationId": "x", "replyTo": f"{ROOT}/reply/a{poison}"})
+    assert (answer["status"], bench.posted[0].topic) == (403, f"{ROOT}/reply/x")
+
+
+def test_a_large_message_that_waits_is_not_kept(bench: DeskBench) -> None:
+    large = Inbound(f"{ROOT}/cmd/pause", b" " * (1 << 20), qos=1, retain=False, correlation=ID)
+    bench.desk.take(large)
+    (letter,) = bench.desk.services[1]._channel.get_batch(1, 0.0)  # type: ignore[attr-defined]
+    assert (letter._message.payload, letter.size_bytes) == (b"", 1 << 20)
+    bench.line.held = {"pause"}
+    bench.say("pause", b"{}" + b" " * 60_000, **MINE)
+    (running,) = bench.desk._running
+    assert (running.letter._message.payload, running.letter.size_bytes) == (b"", 60_002)
+
+
+def test_hanging_triggers_leave_room_for_other_commands(bench: DeskBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.control.commands import desk
+
+    monkeypatch.setattr(desk, "RUNNING_MAX", 1)
+    bench.line.held = {"trigger"}
+    bench.say("trigger/top", {}, correlation=b"1")
+    assert statuses(bench.say("trigger/top", {}, correlation=b"2")) == [429]
+    assert statuses(bench.say("pause", {}, correlation=b"3")) == [202]
+
+
+def test_a_flood_of_refusals_cannot_wash_the_trail_away(tmp_path: Path) -> None:
+    bench = DeskBench(tmp_path, rate_per_s=10_000.0, rate_total_per_s=10_000.0)
+    for n in range(1000):
+        bench.say(f"explode{n}", {}, correlation=n.to_bytes(4))
+    bench.say("pause", {}, **MINE)
+    assert len(bench.records("command.refused")) == 500
+    assert len(bench.records("command.done")) == 1, "what changed something is always on record"
+    bench.tick(60_000)
+    (summed,) = bench.records("commands.summed")
+    assert summed["counts"] == [{"who": "anonymous", "verb": "unknown", "outcome": "unknown_verb", "count": 500}]
+    bench.close()
+
+
+def test_sums_stay_small_whatever_the_names(tmp_path: Path) -> None:
+    bench = DeskBench(tmp_path, rate_total_per_s=1.0)
+    for n in range(600):
+        bench.say(f"explode{n}", {}, correlation=b"x", response_topic=f"{ROOT}/reply/who{n}")
+    bench.tick(60_000)
+    (summed,) = bench.records("commands.summed")
+    assert len(summed["counts"]) <= 257
+    assert sum(one["count"] for one in summed["counts"]) == 598
+    bench.close()

@@ -12,11 +12,11 @@ from edge_runtime.control.commands.lane import Lane
 from edge_runtime.control.commands.policy import PRINCIPALS_MAX, Policy
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.tally import Tally
-from edge_runtime.control.commands.verbs import VERBS, check_arguments
+from edge_runtime.control.commands.verbs import _FIELDS, VERBS, check_arguments, takes_only_text
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.contract.topics import COMMANDS
 from edge_runtime.system.service import ServiceGroup
-from tests.fakes.publishing import wait_until
+from tests.daemons import wait_until
 
 
 def test_everybody_knows_the_same_verbs() -> None:
@@ -24,11 +24,20 @@ def test_everybody_knows_the_same_verbs() -> None:
     assert {topic.name for topic in COMMANDS} >= set(VERBS)
 
 
-def test_lists_of_numbers_are_checked_number_by_number() -> None:
-    assert check_arguments("spool.requeue", {"ids": [1, 2], "reason": None}) == {"ids": [1, 2]}
-    for wrong in ([True], ["1"], [-1], [1.0], 5, [0] * 10_001):
-        with pytest.raises(RefusedError, match="ids must be a"):
-            check_arguments("spool.requeue", {"ids": wrong})
+def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
+    kinds = ({str, int}, {str}, {int}, {bool})
+    assert [
+        (verb, name) for verb, fields in _FIELDS.items() for name, one in fields.items() if one.types not in kinds
+    ] == []
+    assert check_arguments("snapshot", {"publish": True, "maxWidth": None}) == {"publish": True}
+    for wrong in (1, "true", [True]):
+        with pytest.raises(RefusedError, match="publish must be true or false"):
+            check_arguments("snapshot", {"publish": wrong})
+
+
+def test_what_is_always_text_is_known_by_verb_and_field() -> None:
+    asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
+    assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
 
 
 def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:

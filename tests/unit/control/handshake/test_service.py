@@ -188,3 +188,17 @@ def test_at_the_end_nothing_is_ready(box: Box) -> None:
     box.service.run(stop)
     assert (box.last["ready"], box.last["errorCode"]) == (False, int(Code.NO_LINE))
     box.signal("ack")  # nobody takes it, and nothing fails
+
+
+def test_a_flood_of_nonsense_becomes_some_events_and_is_not_kept(box: Box) -> None:
+    for number in range(200):
+        box.signal(f"x{number}", b"?" * 100_000, inspection="nobody")
+        box.service.on_signal("top", f"x{number}", b"", retained=False)
+        box.step()
+    assert len(box.events) == 50
+    assert box.service.untold > 300
+    box.signal("ack", b" " * (1 << 20))
+    (act,) = box.service._inbox.get_batch(9, 0.0)
+    assert (
+        max(len(cell.cell_contents) for cell in act.__closure__ or () if isinstance(cell.cell_contents, bytes)) < 5000
+    )

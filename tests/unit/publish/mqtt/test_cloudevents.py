@@ -7,7 +7,8 @@ from edge_runtime.publish.mqtt.cloudevents import CloudEvents
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.payload import Stamp, encode_result, encode_status
 from tests.brokers import Broker
-from tests.fakes.publishing import QUICK, running_box, wait_until
+from tests.daemons import wait_until
+from tests.fakes.publishing import QUICK, running_box
 from tests.fakes.results import BOOT, IDENTITY, make_result
 from tests.judge import CLOUDEVENTS, Judge, Seen, Witness
 

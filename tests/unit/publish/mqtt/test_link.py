@@ -18,8 +18,9 @@ from edge_runtime.publish.mqtt import client
 from edge_runtime.publish.mqtt.client import MqttDial, MqttLink
 from edge_runtime.publish.mqtt.link import Accepted, Address, Answered, Ended, Inbound, Outgoing, SubscribeAnswered
 from edge_runtime.system.service import Stop
+from tests.daemons import wait_until
 from tests.fakes.broker_packets import PacketBroker
-from tests.fakes.publishing import QUICK, wait_until
+from tests.fakes.publishing import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,16 +99,17 @@ def test_a_ping_without_an_answer_ends_the_connection() -> None:
         assert talk.next(Ended).words == "the broker does not answer"
 
 
-def test_without_a_keep_alive_nothing_is_pinged() -> None:
+@pytest.mark.parametrize(("ours", "pings"), [(60, 1), (0, 0)])
+def test_a_broker_without_a_keep_alive_does_not_take_ours_away(ours: int, pings: int) -> None:
     with PacketBroker() as broker:
         broker.welcome = b"\x13\x00\x00"
-        with closing(Talk(broker.port, keepalive_s=1)) as talk:
-            talk.next(Accepted)
+        with closing(Talk(broker.port, keepalive_s=ours)) as talk:
+            assert talk.next(Accepted).keepalive_s == 0
             talk.link._wrote_s -= 100
             talk.link.pump(0.0, talk.wake)
             mid = talk.link.publish(Outgoing("t", b""))
             assert talk.next(Answered).mid == mid
-        assert broker.pings == 0
+        assert broker.pings == pings
 
 
 def test_a_message_comes_with_everything_and_is_acknowledged() -> None:

@@ -13,8 +13,9 @@ from edge_runtime.publish.mqtt import mutes, outbox, session, unheard
 from edge_runtime.publish.mqtt import publisher as module
 from edge_runtime.publish.mqtt.link import Outgoing
 from edge_runtime.publish.spool import notices
+from tests.daemons import wait_until
 from tests.fakes.broker_packets import PacketBroker, Publish
-from tests.fakes.publishing import QUICK, running_box, wait_until
+from tests.fakes.publishing import QUICK, running_box
 from tests.fakes.results import make_event
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from edge_runtime.publish.mqtt import client
 from edge_runtime.publish.mqtt import publisher as module
 from edge_runtime.publish.mqtt.link import Address
+from tests.daemons import wait_until
 from tests.fakes.broker_packets import PacketBroker
-from tests.fakes.publishing import QUICK, running_box, wait_until
+from tests.fakes.publishing import QUICK, running_box
 
 if TYPE_CHECKING:
     from pathlib import Path
