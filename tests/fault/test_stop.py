@@ -56,8 +56,15 @@ def started(daemon: DaemonProcess, *, freeze: tuple[str, ...]) -> list[int]:
     return [pid for name in freeze if (pid := daemon.child(name)) is not None]
 
 
-@pytest.mark.parametrize("broker_freezes", [False, True], ids=["", "and the broker"])
-@pytest.mark.parametrize("freeze", [CHILDREN, (*CHILDREN, "zygote")], ids=["children", "children and zygote"])
+@pytest.mark.parametrize(
+    ("freeze", "broker_freezes"),
+    [
+        pytest.param(CHILDREN, False, id="children"),
+        pytest.param(CHILDREN, True, id="children and the broker", marks=pytest.mark.soak),
+        pytest.param((*CHILDREN, "zygote"), False, id="children and zygote", marks=pytest.mark.soak),
+        pytest.param((*CHILDREN, "zygote"), True, id="children, zygote and the broker"),
+    ],
+)
 def test_frozen_processes_do_not_hold_the_stop(
     tmp_path: Path, freeze: tuple[str, ...], *, broker_freezes: bool
 ) -> None:
@@ -70,8 +77,15 @@ def test_frozen_processes_do_not_hold_the_stop(
     assert seconds < LIMIT_S
 
 
-@pytest.mark.parametrize("freeze", [(), CHILDREN], ids=["", "and frozen children"])
-@pytest.mark.parametrize("reloads", [False, True], ids=["SIGTERM", "SIGTERM during a SIGHUP"])
+@pytest.mark.parametrize(
+    ("freeze", "reloads"),
+    [
+        pytest.param((), False, id="SIGTERM", marks=pytest.mark.soak),
+        pytest.param((), True, id="SIGTERM during a SIGHUP"),
+        pytest.param(CHILDREN, False, id="SIGTERM and frozen children"),
+        pytest.param(CHILDREN, True, id="SIGTERM during a SIGHUP and frozen children", marks=pytest.mark.soak),
+    ],
+)
 def test_a_silent_name_server_does_not_hold_the_stop(tmp_path: Path, freeze: tuple[str, ...], *, reloads: bool) -> None:
     (tmp_path / "sitecustomize.py").write_text(SILENT_NAME_SERVER)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
