@@ -223,6 +223,9 @@ class LockFile:
             os.close(descriptor)
             code, msg = "storage.locked", f"{self._path} is held by process {holder}"
             raise BusyError(code, msg, help="stop that process or use another state directory") from error
+        except OSError as error:  # ENOLCK, or EIO of a disk that is not here
+            os.close(descriptor)
+            raise storage_error(error, self._path, "lock") from error
         self._descriptor = descriptor
         with contextlib.suppress(OSError):  # the pid is for people; a full disk must not cost the lock
             os.ftruncate(descriptor, 0)

@@ -33,7 +33,7 @@ _S = 1_000_000_000
 _IDLE_S = 0.2  # longest sleep of the writer
 OWNED_MAX = 16  # rows that a kill -9 may make come twice
 OWNED_MAX_STRICT = 64  # the same where each commit costs a flush of some milliseconds
-OWNED_MAX_FLAT_OUT = 256  # the same while throughput counts for more
+OWNED_MAX_FLAT_OUT = 4096  # the same while throughput counts for more: no bound in practice
 ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
 _TIDY_NS = _S
 

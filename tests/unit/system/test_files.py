@@ -204,3 +204,16 @@ def test_mapped_words_outlive_kill_9(tmp_path: Path) -> None:
 def test_words_that_cannot_be_mapped_are_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot map"):
         files.MappedWords.open(tmp_path, 4)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_a_lock_that_the_disk_refuses_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    lock = files.LockFile(tmp_path / "lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(number, "refused")))
+        with pytest.raises(StorageError, match="lock"):
+            lock.acquire()
+    with lock:  # the next attempt may succeed
+        assert files.is_locked(tmp_path / "lock")
