@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_runtime.control.commands.ed25519 import sign
+from edge_runtime.control.commands.letter import LIMIT_BYTES
 from edge_runtime.control.commands.signature import SEALED, Signature, canonical
-from edge_runtime.core.errors import UnavailableError
+from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.publish.mqtt.link import (
     FAILURE,
     Accepted,
@@ -86,9 +87,12 @@ def ask(dial: Dial, wish: Wish, timeout_s: float) -> dict[str, object]:
 
     Raises:
         UnavailableError: the broker is not there or refuses, or nobody answers.
-        DataError: the private key cannot be used.
+        DataError: the private key cannot be used, or the command is too large.
     """
     message = wish.message(time.time_ns(), timeout_s)
+    if len(message.body) > LIMIT_BYTES:
+        # the box would not look into it for its id, so nobody would be answered
+        raise DataError("command.too_large", f"a command has at most {LIMIT_BYTES} bytes, this one {len(message.body)}")
     stop, waker = Stop(), Waker()
     link = dial(None)
     try:
@@ -109,7 +113,10 @@ def _converse(link: Link, waker: Waker, wish: Wish, message: Outgoing, end_s: fl
                 link.pump(0.0, waker.descriptor)
                 return document
     where = wish.identity.topic("")[:-1]
-    way_out = "is the daemon connected (status, edge-runtime status), and may you read the reply topic?"
+    way_out = (
+        f"it may have been carried out: the same again with --id {wish.command_id} does nothing twice. Is the daemon "
+        f"connected (edge-runtime status), and may your user read {wish.reply_topic}? --as names the user"
+    )
     raise UnavailableError("command.no_answer", f"no answer of {where} to {wish.verb}", help=way_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.control.commands.chain import Proof
 
+EXPORT_LIMIT_BYTES = 1 << 28  # a box keeps a seventh of it
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
@@ -26,11 +29,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "hashes and names the first record that does not fit; what was cut off at the end only an anchor outside the "
         "box shows (auditSeq and auditHash of events, or the head of an export).",
     )
-    parser.add_argument("action", choices=["show", "verify", "export"])
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="of export: where to (default: stdout)")
-    parser.add_argument("--config", metavar="FILE", help="configuration, to find the state directory")
-    parser.add_argument("--state-dir", metavar="DIR", type=Path, help="state directory, instead of --config")
-    parser.add_argument("--json", action="store_true", help="records or proof as JSON")
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    for name, what, of_file in (
+        ("show", "print the records", None),
+        ("verify", "follow the chain; exit 1 when it is broken", "an export, instead of the trail of this box"),
+        ("export", "write the records as they are", "where to (default: stdout)"),
+    ):
+        action = actions.add_parser(name, help=what)
+        if of_file is not None:
+            action.add_argument("file", metavar="FILE", nargs="?", type=Path, help=of_file)
+        action.add_argument("--config", metavar="FILE", help="configuration, to find the state directory")
+        action.add_argument("--state-dir", metavar="DIR", type=Path, help="state directory, instead of --config")
+        action.add_argument("--json", action="store_true", help="records or proof as JSON")
     parser.set_defaults(run=run)
 
 
@@ -41,15 +51,21 @@ def run(args: argparse.Namespace) -> int:
         UnavailableError: there is no trail.
         StorageError: it cannot be read.
     """
-    from edge_runtime.control.commands.audit import contents, trail  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.control.commands.audit import contents, lacks_beginning, trail  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.control.commands.chain import verify  # noqa: PLC0415
+    from edge_runtime.system.files import read_limited  # noqa: PLC0415
 
+    if args.action == "verify" and args.file is not None:
+        proof = verify([read_limited(args.file, EXPORT_LIMIT_BYTES)])
+        _tell(proof, [], as_json=args.json)
+        return EXIT_FAILED if proof.broken else 0
     state_dir = args.state_dir or state_dir_of(args.config)
     paths = trail(state_dir)
     if not paths:
         raise UnavailableError("audit.none", f"{state_dir} has no audit trail", help="the daemon begins one")
     data = list(contents(paths))
     proof = verify(data)
+    proof = replace(proof, broken=proof.broken or lacks_beginning(paths, proof))
     aside = sorted(path.name for path in state_dir.glob("audit.jsonl.broken-*"))
     if args.action == "show":
         _show(data, as_json=args.json)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEYGEN = "keygen"
 _OK = 300
+_NO_LEVEL = re.compile(r"[/+#\0]")
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -43,7 +44,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--topic-root", type=topic_root, default="vision", help="first level of the topics (default: vision)"
     )
     parser.add_argument(
-        "--arg", dest="arguments", metavar="NAME=VALUE", action="append", type=_argument, default=[], help="an argument"
+        "--arg",
+        dest="arguments",
+        metavar="NAME=VALUE",
+        action="append",
+        type=_argument,
+        default=[],
+        help="an argument; a VALUE that is JSON is taken as such, except of a field that is always text",
     )
     parser.add_argument("--as", dest="caller", type=_level, metavar="NAME", help="who asks: user name at the broker")
     parser.add_argument("--id", type=_level, metavar="ID", help="correlation id; the same again repeats nothing")
@@ -88,9 +95,16 @@ def _wish(args: argparse.Namespace) -> tuple[MqttSettings, Wish]:
     from edge_runtime.app.asker import Wish  # noqa: PLC0415 - --help needs none of it
     from edge_runtime.app.delivery import mqtt_settings  # noqa: PLC0415
     from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415
+    from edge_runtime.control.commands.verbs import takes_only_text  # noqa: PLC0415
     from edge_runtime.publish.mqtt.client import MqttSettings  # noqa: PLC0415
     from edge_runtime.publish.payload import Identity  # noqa: PLC0415
 
+    arguments = {
+        name: words if takes_only_text(args.command, name) else _value(words) for name, words in args.arguments
+    }
+    for words in (args.command, args.target or ""):
+        if _NO_LEVEL.search(words):
+            raise DataError("command.topic", f"expected one level of a topic, without / + and #, found {words!r}")
     name = f"command-{socket.gethostname()}-{os.getpid()}"
     if args.host is not None:
         if args.box is None:
@@ -108,9 +122,7 @@ def _wish(args: argparse.Namespace) -> tuple[MqttSettings, Wish]:
     caller = args.caller or user or "command"
     site, line, edge = box
     identity = Identity(site, line, edge, root)
-    return settings, Wish(
-        identity, args.command, args.target, args.id or uuid.uuid4().hex, caller, dict(args.arguments), key
-    )
+    return settings, Wish(identity, args.command, args.target, args.id or uuid.uuid4().hex, caller, arguments, key)
 
 
 def _keygen(args: argparse.Namespace) -> int:
@@ -131,15 +143,18 @@ def _keygen(args: argparse.Namespace) -> int:
     return 0
 
 
-def _argument(words: str) -> tuple[str, object]:
-    """Read NAME=VALUE; a value that is JSON is taken as such, anything else is text."""
+def _argument(words: str) -> tuple[str, str]:
     name, equals, value = words.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {words!r}")
+    return name, value
+
+
+def _value(words: str) -> object:
     try:
-        return name, json.loads(value)
+        return json.loads(words)
     except ValueError:
-        return name, value
+        return words
 
 
 def _level(words: str) -> str:

@@ -107,7 +107,7 @@ def _known(path: str) -> Known:
     from edge_runtime.publish.contract.asyncapi import Known  # noqa: PLC0415 - as above
 
     broker = ("host", "port", "tls", "client_id", "topic_root", "keepalive_s", "session_expiry_s")
-    rest = ("site", "line", "edge", "defaults", "cameras", "models", "inspections")
+    rest = ("site", "line", "edge", "defaults", "cameras", "models", "recipes", "inspections")
     wanted = [*(("mqtt", name) for name in broker), *((name,) for name in rest)]
     settings = load_part(find_config(path, os.environ), environ=os.environ, wanted=wanted).settings
     mqtt = settings.mqtt

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edge_runtime.config.delivery import Spool
-    from edge_runtime.publish.spool.depot import Document
+    from edge_runtime.publish.spool.depot import Depot, Document
 
 SPOOL_FILE = "spool.db"
 STATUS_FILE = "status.json"
@@ -38,9 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export = actions.add_parser(
         "export",
         help="write documents as JSON lines",
-        description="One JSON object a line: topic, seq, state (owed, kept, dead), reason and document. With --file: "
-        "whatever can be read from a damaged file that was put aside (spool.db.corrupt-...), which is not changed; "
-        "exit 1 when some of it could not be read.",
+        description="One JSON object a line: topic, seq, state (owed, kept, dead), reason and document. The daemon "
+        "must not run. With --file: whatever can be read from a damaged file that was put aside "
+        "(spool.db.corrupt-...), which is not changed; exit 1 when some of it could not be read.",
     )
     export.add_argument("--out", metavar="FILE", type=Path, help="where to; default: standard output")
     export.add_argument("--file", metavar="DAMAGED", type=Path, help="a spool file that was put aside")
@@ -53,7 +53,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ):
         which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=text)
     export.set_defaults(run=run_export, which="all")
-    requeue = actions.add_parser("requeue", help="send what was refused again, with its old number and id")
+    requeue = actions.add_parser(
+        "requeue",
+        help="send what was refused again, with its old number and id",
+        description="Makes dead letters owed again; the daemon sends them when it runs next. It must not run "
+        "meanwhile: a daemon that runs does the same when it is asked with edge-runtime command spool.requeue.",
+    )
     requeue.add_argument("--reason", metavar="REASON", help="only what was refused for exactly this reason")
     requeue.add_argument("--stream", metavar="TOPIC", help="only of this topic below the box, for example result/top")
     requeue.set_defaults(run=run_requeue)
@@ -134,7 +139,7 @@ def run_export(args: argparse.Namespace) -> int:
         DataError: nothing can be read from the damaged file.
         StorageError: the spool cannot be read.
     """
-    from edge_runtime.publish.spool.depot import STATES, opened  # noqa: PLC0415 - see above
+    from edge_runtime.publish.spool.depot import STATES  # noqa: PLC0415 - see above
     from edge_runtime.publish.spool.salvage import salvage  # noqa: PLC0415
 
     states = STATES if args.which == "all" else (args.which,)
@@ -156,7 +161,7 @@ def run_export(args: argparse.Namespace) -> int:
         if args.file is not None:
             unreadable = salvage(args.file, take).unreadable
         else:
-            with opened(_settings(args.config)[0] / SPOOL_FILE) as depot:
+            with _depot(args.config, "edge-runtime command replay has it send kept results again") as depot:
                 for document in depot.documents(states):
                     take(document)
     if args.json and args.out is not None:
@@ -168,14 +173,35 @@ def run_export(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[Callable[[str], int]]:
+    """Open ``path`` at the first line, or at a good end: where nothing can be read, an older export stays as it is."""
     if path is None:
         yield sys.stdout.write
         return
-    file: TextIO
-    with path.open("w", encoding="utf-8") as file:
-        yield file.write
-        file.flush()
-        os.fsync(file.fileno())
+    with ExitStack() as opened:
+        file: TextIO | None = None
+
+        def ready() -> TextIO:
+            nonlocal file
+            file = file or opened.enter_context(path.open("w", encoding="utf-8"))
+            return file
+
+        yield lambda line: ready().write(line)
+        ready().flush()
+        os.fsync(ready().fileno())
+
+
+@contextmanager
+def _depot(config: str | None, while_it_runs: str) -> Iterator[Depot]:
+    """Open the spool; where the daemon has it, say ``while_it_runs``, what to do instead."""
+    from edge_runtime.core.errors import BusyError  # noqa: PLC0415 - see above
+    from edge_runtime.publish.spool.depot import opened  # noqa: PLC0415
+
+    try:
+        with opened(_settings(config)[0] / SPOOL_FILE) as depot:
+            yield depot
+    except BusyError as busy:
+        help_ = f"stop the daemon for as long (systemctl stop edge-runtime); while it runs, {while_it_runs}"
+        raise BusyError(busy.code, busy.message, help=help_) from busy
 
 
 def run_requeue(args: argparse.Namespace) -> int:
@@ -186,9 +212,7 @@ def run_requeue(args: argparse.Namespace) -> int:
         UnavailableError: there is no spool.
         StorageError: it cannot be written.
     """
-    from edge_runtime.publish.spool.depot import opened  # noqa: PLC0415 - see above
-
-    with opened(_settings(args.config)[0] / SPOOL_FILE) as depot:
+    with _depot(args.config, "ask it: edge-runtime command spool.requeue") as depot:
         count = depot.requeue(stream=args.stream, reason=args.reason)
     print(json.dumps({"requeued": count}) if args.json else f"{count} dead letters will be sent again")
     return 0

@@ -159,7 +159,8 @@ def _prove(audience: Audience, asked: Sequence[Asked], *, as_json: bool) -> int:
         raise UnavailableError(
             "watch.nothing",
             "nothing arrived, so nothing is proven",
-            help="does the daemon run, is the topic root right?",
+            help="does the daemon run, is the topic root right, and may this user read the results? A broker's access "
+            "list can let a subscription pass and keep the messages (deploy/mosquitto.acl)",
         )
     if audience.reason is not None:
         raise UnavailableError("watch.end", f"whether that was everything was not seen: {audience.reason}")

@@ -37,9 +37,10 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
     """Check every path of ``data``; relative ones start at ``base``. What has the wrong type is left to validation."""
     for name, model in entries(data, "models"):
         yield from _model(("models", name, "path"), model.get("path"), base)
-    tls = section(section(data, "mqtt"), "tls")
-    for name in ("ca_file", "cert_file", "key_file"):
-        yield from _readable(("mqtt", "tls", name), tls.get(name), base)
+    for connection in ("mqtt", "sparkplug"):
+        tls = section(section(data, connection), "tls")
+        for name in ("ca_file", "cert_file", "key_file"):
+            yield from _readable((connection, "tls", name), tls.get(name), base)
     for name, path in section(section(data, "commands"), "keys").items():
         yield from _public_key(("commands", "keys", str(name)), path, base)
     for name, camera in entries(data, "cameras"):

@@ -67,7 +67,7 @@ def test_a_wrong_configuration_ends_the_unit_instead_of_starting_it_for_ever() -
 def test_the_unit_starts_on_a_box_without_a_broker_password() -> None:
     """systemd.exec(5): a credential with a path must be there; one without is looked for and may be missing."""
     credentials = [value for key, value in unit() if key.startswith("LoadCredential")]
-    assert credentials == ["mqtt-password"]
+    assert credentials == ["mqtt-password", "sparkplug-password"]
 
 
 def test_no_machine_path_or_registry_host_is_committed() -> None:

@@ -36,6 +36,11 @@ def test_the_table_of_topics_in_the_documentation_lists_exactly_the_topics() -> 
     assert publish_contract.PAGE.read_text("utf-8") == publish_contract.page()
 
 
+def test_no_topic_is_listed_twice() -> None:
+    addresses = [topic.address for topic in TOPICS]
+    assert sorted(addresses) == sorted(set(addresses))
+
+
 def test_what_was_published_once_is_frozen() -> None:
     assert {"result", "event", "status", "info", "metrics"} <= {file.stem for file in FROZEN}
 

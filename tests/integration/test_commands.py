@@ -175,7 +175,8 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
             other = ("--host", "127.0.0.1", "--port", str(broker.port), "--box", "plant-a/line-3/box-17", "--as", "mes")
             assert dispatch(["command", "pause", "top", *other]) == 0
             assert capsys.readouterr().out.startswith("202 accepted: done\njobId: ")
-        assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no daemon, no answer"
+        silent = dispatch(["command", "pause", *box, "--timeout", "0.5", "--id", "again-1"])
+        assert (silent, "--id again-1" in capsys.readouterr().err) == (69, True), "no daemon, no answer"
     assert verb(capsys, "command", "pause", *box, "--timeout", "0.5")[0] == 69, "no broker"
     assert dispatch(["audit", "show", *box]) == 0
     assert "model.update defects once" in capsys.readouterr().out
@@ -184,6 +185,7 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
     export = tmp_path / "trail.jsonl"
     code, head = verb(capsys, "audit", "export", str(export), *box)
     assert (code, head["records"], head["head"]) == (0, len(export.read_bytes().splitlines()), proof["head"])
+    assert verb(capsys, "audit", "verify", *box, str(export)) == (0, proof), "an export, and options before its name"
     begun = audited(tmp_path, "command.begun")
     assert [(one["who"], one["verb"]) for one in begun] == [
         ({"name": "ops", "proven": True}, "model.update"),
@@ -193,9 +195,22 @@ def test_the_verbs_command_and_audit(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_bytes(path.read_bytes().replace(b'"ops"', b'"eve"', 1))
     code, broken = verb(capsys, "audit", "verify", *box)
     assert (code, bool(broken["broken"])) == (1, True)
+    assert verb(capsys, "audit", "verify", str(path)) == (1, broken)
     assert dispatch(["audit", "verify", *box]) == 1
     assert "BROKEN" in capsys.readouterr().out
     assert dispatch(["audit", "show", "--state-dir", str(tmp_path / "absent")]) == 69
+
+
+def test_the_verb_command_sends_text_where_text_is_meant_and_nothing_that_cannot_be_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Broker() as broker, desk_at(broker.port, tmp_path) as bench:
+        box = ("--host", "127.0.0.1", "--port", str(broker.port), "--box", "plant-a/line-3/box-17")
+        select = ("command", "recipe.select", "top", *box, "--arg", "recipe=7", "--arg", "version=4")
+        assert verb(capsys, *select)[1]["status"] == 202
+        assert bench.line.done[-1].arguments == {"recipe": "7", "version": "4"}
+        assert dispatch(["command", "trigger", "#", *box]) == 65
+        assert dispatch(["command", "pause", *box, "--arg", f"reason={'x' * 70_000}"]) == 65
 
 
 CHILD = """
@@ -296,6 +311,13 @@ def test_with_certificates_and_the_shipped_access_list(tmp_path: Path, certifica
             # mosquitto_rr 2.0.11 says "connection lost" (7) to the broker's "not authorized", other versions time out
             assert ask(broker.port, "trigger/top", "{}", *tls("stranger"), cd="s1", wait_s=1, **mine)[0] != 0
             assert audited(tmp_path, "command.refused") == [], "the broker let nothing through"
+            mine_too = ("mosquitto_sub", "-V", "5", "-p", str(broker.port), "-t", "vision/+/+/+/latest/+", "-C", "1")
+            latest = ("-h", "localhost", "-t", f"{OTHER}/latest/top", "-r", "-m", "{}")
+            subprocess.run(["mosquitto_pub", "-p", str(broker.port), *latest, *tls("box-17")], check=True, timeout=10)
+            for name, expected in (("box-17", "{}\n"), ("stranger", "")):
+                watched = [*mine_too, "-h", "localhost", "-W", "1", *tls(name)]
+                done = subprocess.run(watched, capture_output=True, text=True, timeout=10, check=False)
+                assert done.stdout == expected, f"{name}: a box may watch what it published, a stranger nothing"
             (broker.directory / "acl").write_text(lax)
             broker.reload()
             wait_until(lambda: "Reloading config" in broker.log(), 5, "the lax access list")

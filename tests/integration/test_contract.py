@@ -239,6 +239,8 @@ def test_neither_password_nor_model_is_needed_to_list_the_topics_of_a_box(tmp_pa
     path.write_text(
         "version: 1\nsite: s\nedge: e\nmqtt: {host: 10.1.2.3, tls: true, password_file: nowhere, topic_root: acme/v}\n"
         "cameras: {top: {source: 'rtsp://10.0.0.5/x'}, side: {source: 'sim:bars'}}\nmodels: {d: {path: nowhere}}\n"
+        "recipes: {a: {not_ok: [{label: x}]}}\n"
+        "inspections: {top: {camera: top, model: d, recipe: a}, side: {camera: side, model: d}}\n"
     )
     document = json.loads(contract("asyncapi", "--config", str(path)).stdout)
     assert document["channels"]["result"]["address"] == "acme/v/s/line/e/result/{inspection}"

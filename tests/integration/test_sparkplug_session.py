@@ -75,6 +75,15 @@ def test_a_node_is_born_tells_results_and_dies_with_the_bdseq_of_its_birth(tmp_p
     assert [m.topic.device for m in host.of(Kind.DDEATH)] == ["top", "side"]
 
 
+def test_two_dead_servers_that_take_turns_are_told_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", logger="edge_runtime.publish.sparkplug.session")
+    with running_node(tmp_path, [free_port(), free_port()]) as node:
+        wait_until(lambda: node.session._server > 4, 10, "the third round")
+        told = [record.message for record in caplog.records if "is not connected to" in record.message]
+    assert len(told) == 2
+    assert len(set(told)) == 2
+
+
 def test_bdseq_is_one_more_after_every_restart_and_wraps(tmp_path: Path, broker: Broker) -> None:
     (tmp_path / "bdseq.json").write_text('{"bdSeq": 253}')
     with host_at(broker.port) as host:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edge_runtime.system.files import LockFile
 from tests.daemons import DaemonProcess, line_config, wait_until
 from tests.fakes.clock import ManualClock
 from tests.integration.test_verbs import edge
@@ -131,3 +132,16 @@ def test_a_file_of_which_nothing_can_be_read_is_bad_data(tmp_path: Path) -> None
     done = edge("spool", "export", "--file", damaged)
     assert done.returncode == 65
     assert "nothing can be read" in done.stderr
+
+
+def test_while_the_daemon_has_the_spool_an_older_export_stays_and_the_way_out_is_told(
+    config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("an older export")
+    with LockFile(tmp_path / "state" / "spool.db.lock"):
+        for verb, way_out in (("export", "command replay"), ("requeue", "command spool.requeue")):
+            done = edge("spool", verb, "--config", config, *(["--out", out] if verb == "export" else []))
+            assert (done.returncode, way_out in done.stderr, "systemctl stop" in done.stderr) == (75, True, True)
+    assert edge("spool", "export", "--file", config, "--out", out).returncode == 65
+    assert out.read_text() == "an older export"

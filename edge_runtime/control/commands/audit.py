@@ -16,7 +16,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from edge_runtime.control.commands.chain import TORN, Head, Proof, encode, torn_fields, verify
+from edge_runtime.control.commands.chain import BROKEN, TORN, Head, Proof, encode, torn_fields, verify
 from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.publish.payload import timestamp
 from edge_runtime.system import files
@@ -41,6 +41,17 @@ def trail(directory: Path) -> list[Path]:
     """Return the files of the trail in ``directory``, oldest first."""
     present = directory / FILE
     return sorted(directory.glob(_OLD)) + ([present] if present.exists() else [])
+
+
+def lacks_beginning(paths: list[Path], proof: Proof) -> str | None:
+    """Say so when the first records of a trail were taken out: rotation deletes them only beyond ``FILES_MAX`` files.
+
+    A trail that was begun anew, because the one before was found broken and moved aside, says so in its first record.
+    """
+    older = sum(path.name != FILE for path in paths)
+    if proof.first <= 1 or older >= FILES_MAX or proof.begins_anew:
+        return None
+    return f"records 1 to {proof.first - 1} are missing, and no file was full enough to be rotated away"
 
 
 def contents(paths: list[Path]) -> Iterator[bytes]:
@@ -188,7 +199,7 @@ class Audit:
             raise files.storage_error(error, self._path, "open") from error
         self._size = len(data)
         if proof.broken is not None:
-            self._append("audit.broken", {"reason": proof.broken, "movedTo": moved.name if moved else None})
+            self._append(BROKEN, {"reason": proof.broken, "movedTo": moved.name if moved else None})
         elif proof.tail:
             self._mend(proof, data, before)
 

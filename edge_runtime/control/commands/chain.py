@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 START = "0" * 64
 TORN = "audit.torn"
+BROKEN = "audit.broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Proof:
         torn: half lines that are declared, as a power cut leaves them.
         tail: bytes of a half line at the end that no record declares yet.
         broken: what is wrong with the first line that does not fit, ``None`` when all do.
+        begins_anew: its first record says that the trail before it was broken and moved aside.
     """
 
     first: int
@@ -48,6 +50,7 @@ class Proof:
     torn: int
     tail: bytes
     broken: str | None
+    begins_anew: bool = False
 
 
 def line_hash(line: bytes) -> str:
@@ -82,7 +85,7 @@ def verify(data: Iterable[bytes], *, start: Head | None = None) -> Proof:
     rotated away, but number 1 must carry the zeros.
     """
     head, first, records, torn = start, 0, 0, 0
-    tail = b""
+    tail, begins_anew = b"", False
     for content in data:
         *lines, tail = (tail + content).split(b"\n")
         waiting: bytes | None = None
@@ -99,10 +102,11 @@ def verify(data: Iterable[bytes], *, start: Head | None = None) -> Proof:
             torn += waiting is not None
             waiting = None
             head = Head(int(str(record["seq"])), line_hash(line))
+            begins_anew = record.get("kind") == BROKEN if not records else begins_anew
             first, records = first or head.seq, records + 1
         if waiting is not None:
             return _broken(head, first, records, torn, "a line is no record and nothing after it declares it")
-    return Proof(first, head or Head(), records, torn, tail, None)
+    return Proof(first, head or Head(), records, torn, tail, None, begins_anew)
 
 
 def _misfit(record: Mapping[str, object], head: Head | None, torn: bytes | None) -> str | None:

@@ -79,6 +79,12 @@ _FIELDS = {
 }
 
 
+def takes_only_text(verb: str, name: str) -> bool:
+    """Return whether a field takes text and nothing else, so that what looks like a number is meant as text."""
+    field = _FIELDS.get(verb, {}).get(name)
+    return field is not None and field.types == {str}
+
+
 def check_arguments(verb: str, document: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of ``document`` that are the verb's own, each of its type; ``None`` counts as left out.
 

@@ -57,7 +57,7 @@ def parse(name: str, payload: bytes, *, retained: bool) -> Signal:
         raise DataError("handshake.size", f"{name} has at most {LIMIT_BYTES} bytes, got {len(payload)}")
     try:
         text = payload.decode().strip()
-        document = json.loads(text) if text.startswith("{") else {"value": _LEVELS.get(text.strip('"').lower())}
+        document = json.loads(text) if text.startswith("{") else {"value": _LEVELS.get(text.strip('"').lower(), text)}
         return _signal(wire, document)
     except (ValueError, RecursionError, TypeError) as error:
         help_ = 'write true, false, or {"value": true, "partId": "P-77"}'

@@ -239,7 +239,6 @@ TOPICS: Final = (
     METRICS,
     IMAGE,
     PLC,
-    IMAGE,
     REPLY,
     REPLY_TO_CALLER,
     *COMMANDS,

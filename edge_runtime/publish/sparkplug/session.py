@@ -127,6 +127,7 @@ class SparkplugSession:
         self._cameras: dict[str, str] = {}  # newest state by camera, not taken yet
         self._setups: dict[tuple[str, str], bool | str] = {}  # newest value by inspection and metric, not taken yet
         self._answers: deque[tuple[Order, Answer]] = deque(maxlen=_ANSWERS_MAX)
+        self._told: set[tuple[str, str | None, str | None]] = set()  # what was logged since a connection last stood
         self.stats = NodeStats()
         follower.set_listener(self._waker.poke)
 
@@ -198,6 +199,7 @@ class SparkplugSession:
         ended = connection.ended or Ended(None, "the broker does not answer")
         if connection.since_ns and self._clock.mono_ns() - connection.since_ns > _STABLE_NS:
             self._backoff.reset()
+            self._told.clear()
         self._server += 1
         slow = ended.code in NEEDS_A_PERSON and self._server % len(self._dials) == 0  # nobody else to try first
         self._set_state("refused" if ended.code in NEEDS_A_PERSON else "connecting", ended.words)
@@ -369,11 +371,15 @@ class SparkplugSession:
         return Now(self._clock.mono_ns(), self._clock.utc_ns() // _MS)
 
     def _set_state(self, state: str, reason: str | None) -> None:
-        """Log a change once; the same reason again is silence."""
+        """Log a change once; the same again is silence, also when several servers take turns or one flaps."""
         stats = self.stats
         if (stats.state, stats.reason) == (state, reason):
             return
         stats.state, stats.reason = state, reason
+        told = (state, stats.server, reason)
+        if told in self._told:
+            return
+        self._told.add(told)
         if state in ("online", "stopped"):
             logger.info("Sparkplug at %s: %s", stats.server, state)
         elif state == "waiting":

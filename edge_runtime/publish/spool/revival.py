@@ -70,8 +70,9 @@ class Replay:
         """
         count = self.to_seq - self.from_seq + 1
         if self.from_seq < 1 or count < 1 or count > NUMBERS_MAX:
-            code, msg = "replay.range", f"cannot replay {self.stream} from {self.from_seq} to {self.to_seq}"
-            raise DataError(code, msg, help=f"ask for 1 to {NUMBERS_MAX} numbers, the lower one first")
+            found = f"cannot replay {self.stream} from {self.from_seq} to {self.to_seq}"
+            expected = f"expected 1 to {NUMBERS_MAX} numbers from 1 on, the lower one first"
+            raise DataError("replay.range", f"{found}: {expected}")
         self._at = self.from_seq
 
     def work(self, ledger: Ledger, handout: Handout) -> bool:

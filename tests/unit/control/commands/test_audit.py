@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.control.commands.audit import FILES_MAX, Audit, contents, trail
+from edge_runtime.control.commands.audit import FILES_MAX, Audit, contents, lacks_beginning, trail
 from edge_runtime.control.commands.chain import START, Head, Proof, encode, parse, verify
 from tests.fakes.clock import ManualClock
 
@@ -77,7 +77,11 @@ def test_a_record_that_is_taken_out_is_missed(tmp_path: Path, gone: int) -> None
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:gone] + lines[gone + 1 :]))
     found = proof(tmp_path)
-    assert found.broken is not None or (gone == 0 and found.first == 2), "the first may have been rotated away"
+    if gone:
+        assert found.broken is not None
+    else:
+        assert found.first == 2
+        assert "records 1 to 1 are missing" in (lacks_beginning(trail(tmp_path), found) or "")
 
 
 def test_a_line_that_lacks_nothing_but_its_end_is_a_record(tmp_path: Path) -> None:
@@ -134,6 +138,7 @@ def test_what_somebody_changed_is_kept_aside_and_said(tmp_path: Path) -> None:
     assert b'"number":7' in aside.read_bytes()
     assert [one["kind"] for one in records(tmp_path)] == ["audit.broken", "test"]
     assert records(tmp_path)[0]["movedTo"] == aside.name
+    assert lacks_beginning(trail(tmp_path), proof(tmp_path)) is None, "the first record says so"
 
 
 def test_files_are_rotated_and_the_oldest_deleted(tmp_path: Path) -> None:
@@ -146,6 +151,7 @@ def test_files_are_rotated_and_the_oldest_deleted(tmp_path: Path) -> None:
     found = proof(tmp_path)
     assert (found.broken, found.head.seq) == (None, found.first + found.records - 1)
     assert found.first > 1
+    assert lacks_beginning(paths, found) is None, "these were rotated away"
     assert any(one.get("deleted") for one in records(tmp_path))
     audit = opened(tmp_path, file_bytes=1000)
     assert audit.head == found.head

@@ -12,7 +12,7 @@ from edge_runtime.control.commands.lane import Lane
 from edge_runtime.control.commands.policy import PRINCIPALS_MAX, Policy
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.tally import Tally
-from edge_runtime.control.commands.verbs import _FIELDS, VERBS, check_arguments
+from edge_runtime.control.commands.verbs import _FIELDS, VERBS, check_arguments, takes_only_text
 from edge_runtime.publish.contract import catalogue
 from edge_runtime.publish.contract.topics import COMMANDS
 from edge_runtime.system.service import ServiceGroup
@@ -33,6 +33,11 @@ def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
     for wrong in (1, "true", [True]):
         with pytest.raises(RefusedError, match="publish must be true or false"):
             check_arguments("snapshot", {"publish": wrong})
+
+
+def test_what_is_always_text_is_known_by_verb_and_field() -> None:
+    asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
+    assert [takes_only_text(*one) for one in asked] == [True, False, False, False]
 
 
 def test_a_lane_goes_on_after_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:

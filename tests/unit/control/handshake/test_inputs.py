@@ -63,6 +63,11 @@ def test_what_cannot_be_read_is_refused(name: str, payload: bytes, code: str) ->
     assert refused.value.help or code == "handshake.size"
 
 
+def test_what_was_written_in_place_of_a_level_is_repeated() -> None:
+    with pytest.raises(DataError, match="expected true or false, got 'maybe'"):
+        parse("trigger", b"maybe", retained=False)
+
+
 def test_a_retained_level_is_no_signal() -> None:
     with pytest.raises(DataError, match="retained"):
         parse("trigger", b"true", retained=True)
