@@ -1,7 +1,9 @@
 """Pictures for people, made beside the frames: the newest one as JPEG in a memfd that main reads.
 
 The reader's thread only copies the pixels (about 1 ms for 1080p), because it must be back for the next frame; a thread
-that lives for one picture encodes it, with less right to the processor than everybody else.
+that lives for one picture encodes it, with less right to the processor than everybody else. It shares the interpreter
+with the reader all the same: pictures asked for without a pause (15 a second of 1080p, on two busy cores) cost no
+frame, but the 99th percentile of the interval between frames grew from 43 to 67 ms.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 For each kind of call and n = 1, 2, 3 ... until it no longer comes: the process is killed at it, or it fails once with
 EIO, ENOSPC, EROFS and such. Prints one JSON object; exit code 1 when the judge found something wrong.
 
+``failed_syncs``: runs in which a flush of commits failed; the life checks that the spool is ``degraded`` from then
+until a checkpoint has succeeded.
 ``silent_syncs``: failed syncs after which the spool was never ``degraded``. They are those on which no claim rests: the
 floor at the opening (the flusher writes it again), the end (which is logged, and leaves the mark of a spool in use),
 SQLite's own syncs of the directory, and its checkpoints, after whose failure the log is kept.
@@ -78,6 +80,7 @@ def main(directory: Path, *, every: int, offset: int, strict: bool, only: str | 
     wrong: dict[str, list[str]] = {}
     missed = 0
     silent: list[str] = []
+    unsure = 0
     for fault in faults(counts, every, offset):
         if only is not None and only not in str(fault):
             continue
@@ -92,9 +95,10 @@ def main(directory: Path, *, every: int, offset: int, strict: bool, only: str | 
             finding.wrong.append(f"the process ended with {ran.code}")
         if fault.call in SYNCS and fault.how != KILL and not any("state" in line for line in ran.diary):
             silent.append(str(fault))
+        unsure += any("unsure" in line for line in ran.diary)
         if finding.wrong:
             wrong[str(fault)] = finding.wrong
-    summary |= {"runs": runs, "missed": missed, "silent_syncs": silent, "broken": len(wrong)}
+    summary |= {"runs": runs, "missed": missed, "failed_syncs": unsure, "silent_syncs": silent, "broken": len(wrong)}
     return summary | {"seconds": round(time.monotonic() - started, 1), "wrong": wrong}
 
 

@@ -8,12 +8,14 @@ opens the file in another process and believes only the file and what the life t
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-from edge_runtime.core.errors import BusyError
+from edge_runtime.core.errors import BusyError, StorageError
 from edge_runtime.publish.spool.limits import Durability, SpoolLimits
 from edge_runtime.publish.spool.spool import Spool
 from tests.fakes.clock import ManualClock
@@ -22,6 +24,7 @@ from tests.fakes.results import IDENTITY, make_result
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge_runtime.publish.spool.ledger import Ledger
     from edge_runtime.publish.spool.store import Row
     from tests.fault.nth_call import Diary
 
@@ -39,6 +42,7 @@ class Life:
         self._durability = Durability.STRICT if strict else Durability.GROUP
         self._clock = ManualClock()
         self._frame = 0
+        self._unsure = False  # a sync failed, and no checkpoint has succeeded since
         self._spool = self._open("boot-1")
 
     def live(self) -> None:
@@ -64,7 +68,7 @@ class Life:
             self._diary.note(closed=boot)
 
     def _open(self, boot: str) -> Spool:
-        return Spool(
+        spool = Spool(
             self._directory / "spool.db",
             IDENTITY,
             boot,
@@ -74,6 +78,39 @@ class Life:
             kernel_boot="kernel-1",
             on_committed=lambda frames: self._diary.note(committed=[frame for _, frame in frames]),
         )
+        self._listen(spool._ledger)
+        return spool
+
+    def _listen(self, ledger: Ledger) -> None:
+        """Know what is durable, as the disk said it."""
+        sync, checkpoint, fdatasync = ledger.sync, ledger.checkpoint, os.fdatasync
+        refused: list[OSError] = []
+
+        def spied_fdatasync(descriptor: int) -> None:
+            try:
+                fdatasync(descriptor)
+            except OSError as error:
+                refused.append(error)
+                raise
+
+        def spied_sync() -> None:
+            refused.clear()
+            try:
+                with patch.object(os, "fdatasync", spied_fdatasync):
+                    sync()
+            except StorageError:
+                self._unsure = True
+                self._diary.note(unsure=True)
+                raise
+            if refused:
+                self._diary.note(claims=f"a sync succeeded although the disk said {refused[0]}")
+
+        def spied_checkpoint() -> None:
+            checkpoint()
+            self._unsure = False
+
+        ledger.sync = spied_sync  # type: ignore[method-assign]
+        ledger.checkpoint = spied_checkpoint  # type: ignore[method-assign]
 
     def _start(self) -> None:
         self._spool.open()
@@ -122,10 +159,15 @@ class Life:
     def _flush(self) -> None:
         self._spool._writer.syncer._flush()
         self._state("flush")
+        if self._unsure:  # the disk tells an error once: what the next flush says proves nothing
+            self._spool._writer.syncer._flush()
+            self._state("flush")
         self._step()
 
     def _state(self, after: str) -> None:
         stats = self._spool.stats()
+        if stats.state == "ok" and self._unsure:
+            self._diary.note(claims=f"ok after {after}, although a sync failed and no checkpoint succeeded since")
         if stats.state != "ok":
             self._diary.note(after=after, state=stats.state, reason=stats.reason)
 
@@ -147,6 +189,7 @@ def judge(directory: Path, diary: list[dict[str, Any]], *, ended: bool) -> Findi
     wrong = found.wrong
     wrong += [f"crash: {line['crash']}" for line in diary if "crash" in line]
     wrong += [f"does not recover: {line['ill']}" for line in diary if "ill" in line]
+    wrong += [line["claims"] for line in diary if "claims" in line]
     clock = ManualClock()
     clock.advance_ms(20_000)
     spool = Spool(directory / "spool.db", IDENTITY, "boot-9", clock, kernel_boot="kernel-1")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_runtime.publish.mqtt.link import Outgoing
-from edge_runtime.publish.sparkplug import commands
+from edge_runtime.publish.sparkplug import commands, mapping
 from edge_runtime.publish.sparkplug.payload import DataType
 from edge_runtime.publish.sparkplug.topics import Kind
 from tests.brokers import Broker
@@ -74,6 +76,7 @@ def test_kill_9_is_an_ndeath_with_the_bdseq_of_the_birth_and_the_restart_has_the
     assert json.loads((daemon.state_dir / "sparkplug-bdseq.json").read_text()) == {"bdSeq": 1}
 
 
+@pytest.mark.soak
 def test_after_an_outage_live_and_history_together_have_no_gap(tmp_path: Path, broker: Broker) -> None:
     with DaemonProcess(tmp_path, config(tmp_path, broker.port)) as daemon:
         with host_at(broker.port) as before:
@@ -96,22 +99,72 @@ def test_after_an_outage_live_and_history_together_have_no_gap(tmp_path: Path, b
     assert after.gaps() == []
 
 
-def test_a_trigger_over_sparkplug_is_a_result_with_its_part(tmp_path: Path, broker: Broker) -> None:
+def test_commands_over_sparkplug_are_answered_one_by_one_and_the_true_state_is_told_whoever_changed_it(
+    tmp_path: Path, broker: Broker
+) -> None:
     settings = config(tmp_path, broker.port)
     settings["inspections"]["top"]["trigger"] = "mqtt"
+    settings["recipes"] = {"blue": {"id": "blue"}}
+    settings["commands"] = {"rate_per_s": 100, "rate_total_per_s": 100}
+    topic = "spBv1.0/plant/DCMD/box/top"
+
+    def order(*metrics: tuple[str, DataType, Any]) -> None:
+        send(broker.port, Outgoing(topic, written(*metrics), content_type=None))
+
     with host_at(broker.port) as host, DaemonProcess(tmp_path, settings) as daemon:
         host.wait(lambda: host.of(Kind.DBIRTH), "the birth", 40)
         wait_until(lambda: daemon.status().get("ready"), 30, "ready")
-        body = written((commands.TRIGGER, DataType.BOOLEAN, True), (commands.PART_ID, DataType.STRING, "P-7"))
-        topic = "spBv1.0/plant/DCMD/box/top"
-        send(broker.port, Outgoing(topic, body, content_type=None))
-        host.wait(lambda: any(m.values.get("Inspection/PartId") == "P-7" for m in host.of(Kind.DDATA)), "its result")
-        host.wait(lambda: any("Command/LastStatus" in m.values for m in host.of(Kind.DDATA)), "its answer")
-    answer = next(m.values for m in host.of(Kind.DDATA) if "Command/LastStatus" in m.values)
-    assert answer["Command/LastStatus"] == 202
+
+        def told(name: str) -> list[Any]:
+            return [m.values[name] for m in host.of(Kind.DDATA) if name in m.values]
+
+        parts = [f"P-{n}" for n in range(20)]
+        for part in parts:
+            order((commands.TRIGGER, DataType.BOOLEAN, True), (commands.PART_ID, DataType.STRING, part))
+        host.wait(lambda: len(told("Command/LastId")) == len(parts), "an answer to each")
+        assert len(set(told("Command/LastId"))) == len(told("Command/LastStatus")) == len(parts)
+        taken = told("Command/LastStatus").count(202)
+        assert set(told("Command/LastStatus")) <= {202, 429}
+        host.wait(lambda: len(set(told("Inspection/PartId")) & set(parts)) == taken, "a result of each that was taken")
+        order((commands.PAUSE, DataType.BOOLEAN, True))
+        host.wait(lambda: told(commands.PAUSE) == [True], "the pause")
+        root = "vision/plant/line/box/cmd"
+        send(broker.port, Outgoing(f"{root}/resume/top", b'{"correlationId": "j1"}'))
+        host.wait(lambda: told(commands.PAUSE) == [True, False], "that somebody else ended it")
+        order((commands.RECIPE, DataType.STRING, "blue"))
+        host.wait(lambda: told(commands.RECIPE)[-1:] == ["blue"], "the recipe")
+        send(broker.port, Outgoing(f"{root}/recipe.select/top", b'{"correlationId": "j2", "recipe": "default"}'))
+        host.wait(lambda: told(commands.RECIPE)[-1:] == ["default"], "the choice of somebody else")
+        pid = daemon.child("camera/top")
+        assert pid is not None, daemon.family()
+        os.kill(pid, signal.SIGKILL)
+        host.wait(lambda: False in told(mapping.CAMERA_ONLINE), "that the camera is away")
     assert host.gaps() == []
 
 
+@pytest.mark.soak
+def test_a_camera_process_that_hangs_is_a_ddeath_and_a_pause_outlives_it_and_a_restart(
+    tmp_path: Path, broker: Broker
+) -> None:
+    with host_at(broker.port) as host, DaemonProcess(tmp_path, config(tmp_path, broker.port)) as daemon:
+        wait_for_results(host, 1)
+        pause = written((commands.PAUSE, DataType.BOOLEAN, True))
+        send(broker.port, Outgoing("spBv1.0/plant/DCMD/box/top", pause, content_type=None))
+        host.wait(lambda: any(m.values.get(commands.PAUSE) for m in host.of(Kind.DDATA)), "the pause")
+        pid = daemon.child("camera/top")
+        assert pid is not None, daemon.family()
+        os.kill(pid, signal.SIGSTOP)
+        host.wait(lambda: host.of(Kind.DDEATH), "the death of the device")
+        host.wait(lambda: len(host.of(Kind.DBIRTH)) == 2, "its next birth", 30)
+        daemon.terminate()
+        daemon.start()
+        host.wait(lambda: len(host.of(Kind.DBIRTH)) == 3, "the birth after the restart", 40)
+        newest = {name: value for m in host.messages for name, value in m.values.items()}
+        assert newest[commands.PAUSE] is True
+    assert host.gaps() == []
+
+
+@pytest.mark.soak
 def test_a_reload_that_adds_an_inspection_is_a_new_birth_with_it(tmp_path: Path, broker: Broker) -> None:
     settings = config(tmp_path, broker.port)
     with host_at(broker.port) as host, DaemonProcess(tmp_path, settings) as daemon:

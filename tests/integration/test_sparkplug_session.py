@@ -20,7 +20,7 @@ from edge_runtime.publish.sparkplug.bdseq import BdSeq
 from edge_runtime.publish.sparkplug.node import Node
 from edge_runtime.publish.sparkplug.payload import DataType
 from edge_runtime.publish.sparkplug.session import SparkplugSession
-from edge_runtime.publish.sparkplug.spoken import NodeSpec
+from edge_runtime.publish.sparkplug.spoken import DeviceSpec, NodeSpec
 from edge_runtime.publish.sparkplug.topics import Kind, State, encode_state
 from edge_runtime.system.clock import SystemClock
 from tests.brokers import Broker, free_port
@@ -252,11 +252,28 @@ def test_next_server_moves_on(tmp_path: Path, broker: Broker) -> None:
         host.wait(lambda: host.births == [1], "the birth at the next server")
 
 
+def test_twenty_devices_of_a_node_of_any_name_are_born_and_tell_their_results(tmp_path: Path, broker: Broker) -> None:
+    names = [f"Station-{number}_a.b" for number in range(20)]
+    devices = tuple(DeviceSpec(name, "cam", triggered=False) for name in names)
+    fields = {"devices": devices, "group": "Werk Süd 1", "node": "Box ß 7"}
+    with host_at(broker.port) as host, running_node(tmp_path, [broker.port], **fields) as node:
+        node.wait_state("online")
+        node.follower.put(*(row(n, 1, inspection=name, clock=CLOCK, score=None) for n, name in enumerate(names, 1)))
+        host.wait(lambda: all(host.sequences(name) == [1] for name in names), "a result of each")
+    assert [m.topic.device for m in host.of(Kind.DBIRTH)] == names
+    assert {m.topic.group for m in host.messages} == {"Werk Süd 1"}
+    assert host.gaps() == []
+
+
 # --- MQTT 3.1.1
 
 
 def test_a_node_of_3_1_1_lives_a_whole_life(tmp_path: Path, broker: Broker) -> None:
-    """tck-id-principles-persistence-clean-session-311, -payloads-ndeath-will-message-publisher-disconnect-mqtt311."""
+    """MQTT 3.1.1 has no DISCONNECT with Will: the NDEATH is said before it.
+
+    tck-id-principles-persistence-clean-session-311,
+    tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt311.
+    """
     old = replace(NODE, protocol="3.1.1")
     say(broker.port, online=True, ms=1000)
     with host_at(broker.port) as host:
@@ -319,6 +336,7 @@ def test_over_tls_with_certificates_on_both_sides_and_new_ones_are_taken_up(tmp_
 # --- what is delivered
 
 
+@pytest.mark.soak
 def test_the_position_moves_only_over_what_was_sent_long_enough_ago(tmp_path: Path, broker: Broker) -> None:
     follower = MemoryFollower([row(n, clock=CLOCK) for n in range(1, 6)])
     settings = replace(NODE, keepalive_s=1)
@@ -340,7 +358,7 @@ def test_a_broker_that_does_not_read_costs_no_memory(tmp_path: Path, broker: Bro
     with running_node(tmp_path, [broker.port], settings=replace(NODE, keepalive_s=60)) as node:
         node.wait_state("online")
         broker.freeze()
-        count = 5000  # some 15 MB, of which the kernel takes a few
+        count = 3000  # some 9 MB, of which the kernel takes a few
         node.follower.put(*(row(n, clock=CLOCK, reason=f"{n:06}" * 500) for n in range(1, count + 1)))
         sent = node.session.stats.sent
         wait_until(lambda: sent["DDATA"] > 300, what="as many results as the kernel takes")

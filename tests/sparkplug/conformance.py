@@ -315,8 +315,6 @@ class _Observer:
 
     def _connect(self, event: Seen, packet: Connect) -> None:
         check = self._check
-        if packet.version != 5:
-            self.report.unused.add("MQTT 5.0")
         rivals = [one.number for one in self._sessions.values() if one.open and not one.goodbye]
         check(
             not rivals,

@@ -8,7 +8,6 @@ from __future__ import annotations
 _NO_ALIAS = "Metrics are sent by name; the node uses no aliases."
 _NO_TEMPLATE = "The node publishes no Templates; the codec reads and writes them."
 _ONE_BOX = "The plant gives out group and edge node ids; one box sees only its own."
-_MQTT_5 = "The node speaks MQTT 5.0 only."
 
 NOT_APPLICABLE = {
     "tck-id-intro-edge-node-id-uniqueness": _ONE_BOX,
@@ -20,8 +19,6 @@ NOT_APPLICABLE = {
     "tck-id-payloads-alias-birth-requirement": _NO_ALIAS,
     "tck-id-payloads-alias-data-cmd-requirement": _NO_ALIAS,
     "tck-id-payloads-alias-uniqueness": _NO_ALIAS,
-    "tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt311": _MQTT_5,
-    "tck-id-principles-persistence-clean-session-311": _MQTT_5,
     "tck-id-payloads-template-definition-members": _NO_TEMPLATE,
     "tck-id-payloads-template-definition-nbirth": _NO_TEMPLATE,
     "tck-id-payloads-template-definition-nbirth-only": _NO_TEMPLATE,

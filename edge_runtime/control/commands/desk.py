@@ -25,7 +25,6 @@ from edge_runtime.control.commands.inner import InnerDoor
 from edge_runtime.control.commands.journal import Record
 from edge_runtime.control.commands.lane import RUNNING_MAX, Lane
 from edge_runtime.control.commands.letter import ANONYMOUS, Letter
-from edge_runtime.control.commands.policy import Bucket
 from edge_runtime.control.commands.records import FREQUENT, Clerk, Outcome
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.replies import Scribe, outgoing
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HASTY_ANSWERS_PER_S = 50.0  # to callers that come too fast; the queue for the broker holds 256 of all
-INLET_TIMES = 2.0  # the rate of all callers: what comes faster is not even looked at
 WAITING_MAX = 16  # repeats of one command that wait for its answer
 INTERRUPTED = "interrupted: the daemon ended; whether it was carried out is not known"
 _TIDY_NS = 1_000_000_000
@@ -98,10 +95,7 @@ class Desk:
         self._identity = identity
         self._clock = clock
         self._policy = policy
-        self._policy_lock = threading.Lock()  # guards the state of _policy and of _hasty
-        self._inlet_lock = threading.Lock()  # guards the state of _inlet
-        self._inlet = Bucket(INLET_TIMES * policy.rate_total_per_s, clock.mono_ns())
-        self._hasty = Bucket(HASTY_ANSWERS_PER_S, clock.mono_ns())
+        self._policy_lock = threading.Lock()  # guards the state of _policy
         self._keyring = keyring
         self._answers = answers
         self._scribe = Scribe(identity, boot_id)
@@ -170,8 +164,8 @@ class Desk:
 
         The broker acknowledges results through the same connection: they must not queue up behind nonsense.
         """
-        with self._inlet_lock:
-            is_flood = not self._inlet.take(self._clock.mono_ns())
+        with self._policy_lock:
+            is_flood = self._policy.is_flood(self._clock.mono_ns())
         if is_flood:
             self._tally.shed()
             return
@@ -341,14 +335,11 @@ class Desk:
 
     def _refuse(self, letter: Letter, error: RefusedError) -> None:
         self._tally.refused(error.reason)
-        if letter.address is not None and (error.reason not in FREQUENT or self._may_answer()):
+        with self._policy_lock:  # other answers have to get through
+            is_told = error.reason not in FREQUENT or self._policy.has_time(self._clock.mono_ns())
+        if letter.address is not None and is_told:
             self._send(letter, int(error.status), self._encoded(letter, Answer(error.status, error.message))[1])
         self._clerk.finished(letter, Outcome(int(error.status), error.reason, error.message))
-
-    def _may_answer(self) -> bool:
-        """Whether there is room for an answer to somebody who comes too fast: other answers have to get through."""
-        with self._policy_lock:
-            return self._hasty.take(self._clock.mono_ns())
 
     def _send(self, letter: Letter, status: int, body: bytes) -> None:
         address = letter.address

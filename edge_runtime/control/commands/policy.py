@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EVERYBODY = "*"
 BURST_S = 2.0  # of the rate may come at once
+INLET_TIMES = 2.0  # the rate of all callers: what comes faster is not even looked at
+HASTY_ANSWERS_PER_S = 50.0  # to callers that come too fast; the queue for the broker holds 256 of all
 PRINCIPALS_MAX = 256  # whose rate is remembered; names are claimed, so they could be endless
 _S = 1e9
 
@@ -61,7 +63,8 @@ class Policy:
         self._signed = frozenset(signed) | {name for name, verb in VERBS.items() if verb.signed}
         self._keys = frozenset(keys)
         self._rate_per_s = rate_per_s
-        self.rate_total_per_s = rate_total_per_s
+        self._inlet = Bucket(INLET_TIMES * rate_total_per_s, now_ns)
+        self._hasty = Bucket(HASTY_ANSWERS_PER_S, now_ns)
         self._total = Bucket(rate_total_per_s, now_ns)
         self._inner = Bucket(rate_total_per_s, now_ns)
         self._buckets: OrderedDict[tuple[str, bool, bool], Bucket] = OrderedDict()
@@ -69,6 +72,14 @@ class Policy:
     def needs_signature(self, verb: str) -> bool:
         """Whether ``verb`` is refused without one."""
         return verb in self._signed
+
+    def is_flood(self, now_ns: int) -> bool:
+        """Whether a message comes so much too fast that nobody should look at it."""
+        return not self._inlet.take(now_ns)
+
+    def has_time(self, now_ns: int) -> bool:
+        """Whether a caller that comes too fast is told so."""
+        return self._hasty.take(now_ns)
 
     def count(self, now_ns: int, *, inner: bool = False) -> None:
         """Count a message, whatever it is; those of ``inner`` doors apart, so that a flood from outside is not theirs.

@@ -67,7 +67,8 @@ class Topic:
     @property
     def pattern(self) -> re.Pattern[str]:
         """Matches whole topics of this row."""
-        below = LEVEL.join(re.escape(part) for part in _PLACE.split(self.address)[::2])
+        level = LEVEL if self.rooted else "[^/+#]+"  # Sparkplug ids may have spaces and letters of any script
+        below = level.join(re.escape(part) for part in _PLACE.split(self.address)[::2])
         return re.compile((_BOX_LEVELS if self.rooted else "") + below)
 
 
@@ -217,7 +218,7 @@ SPARKPLUG: Final = (
     _sparkplug("NCMD", "", "a wish to the node, for example Node Control/Rebirth", sent=False, qos=1),
     _sparkplug("DBIRTH", "/{device}", "everything an inspection will ever say, and that its camera is there"),
     _sparkplug("DDATA", "/{device}", "one inspected frame or part"),
-    _sparkplug("DDEATH", "/{device}", "the camera of an inspection is gone"),
+    _sparkplug("DDEATH", "/{device}", "the camera of an inspection is gone, or the node leaves"),
     _sparkplug("DCMD", "/{device}", "a wish to an inspection, for example Device Control/Trigger", sent=False, qos=1),
     Topic(
         "state",

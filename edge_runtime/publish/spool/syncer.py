@@ -67,4 +67,5 @@ class Syncer:
         except (StorageError, PermissionDeniedError) as error:
             self.trouble = error
             return
-        self.trouble = None
+        if not self.sync_failed:  # the next flush succeeds, because an error is told once: that proves nothing
+            self.trouble = None

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
     from edge_runtime.publish.spool.follower import Follower
     from edge_runtime.publish.spool.store import Row
+    from edge_runtime.system.clock import SystemClock
     from tests.fakes.clock import ManualClock
 
 
 class Bench:
     """Use it as a block; it opens the spool and closes it."""
 
-    def __init__(self, directory: Path, clock: ManualClock, *, followers: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, directory: Path, clock: ManualClock | SystemClock, *, followers: tuple[str, ...] = (), **options: Any
+    ) -> None:
         self.path = directory / "spool.db"
         self.clock = clock
         self.spool = Spool(self.path, IDENTITY, BOOT, clock, **options)

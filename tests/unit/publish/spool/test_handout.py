@@ -158,3 +158,22 @@ def test_rows_in_memory_are_bounded_by_their_bytes_too(monkeypatch: pytest.Monke
     assert handout.wanted() == Range(0, 30, again=False, generation=0)
     assert read(handout, [*range(1, 131)], 30) == [*range(1, 31)]
     assert sorted(ids(handout.take(200))) == [*range(1, 131)]
+
+
+def test_what_a_kill_makes_come_twice_is_bounded() -> None:
+    handout = Handout(owned_max=4)
+    handout.offer([row(i) for i in range(1, 5)])
+    assert handout.spare() == 4
+    first, second, third, fourth = handout.take(4)
+    assert handout.spare() == 0
+    assert not handout.acked([first])
+    assert handout.acked([second])  # half of them: the sender may soon have to wait
+    assert handout.spare() == 0  # the answers are not on disk yet
+    handout.collect()
+    assert handout.settled([1, 2])
+    assert handout.spare() == 2
+    handout.refused(third, "no")  # the broker has not taken it: it cannot come twice
+    assert handout.spare() == 3
+    assert not handout.settled([3])  # the sender did not wait
+    handout.release([fourth])
+    assert handout.spare() == 4

@@ -614,6 +614,18 @@ def test_a_floor_that_cannot_be_written_degrades_but_does_not_stop(rig: Rig, mon
     assert rig.spool.stats().state == "ok"
 
 
+def test_a_flush_that_succeeds_after_one_that_failed_proves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.open().put()
+    rig.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", lambda _fd: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        rig.spool._writer.syncer._flush()
+    rig.spool._writer.syncer._flush()  # the disk tells an error once
+    assert rig.spool.stats().state == "degraded"
+    rig.step()  # the checkpoint
+    assert rig.spool.stats().state == "ok"
+
+
 def test_a_strict_spool_leaves_the_flush_to_the_commit(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
