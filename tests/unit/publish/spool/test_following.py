@@ -439,7 +439,7 @@ def test_whatever_happens_a_follower_gets_each_result_once_since_its_rewind(
     monkeypatch.setattr(following, "PREFETCH", 4)
     monkeypatch.setattr(os, "fdatasync", lambda _fd: None)
     Model.directory = tmp_path
-    run_state_machine_as_test(Model, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Model, settings=settings(max_examples=20, stateful_step_count=25, deadline=None))
 
 
 def test_the_writer_does_not_sleep_while_a_follower_waits_for_its_backlog(bench: Bench) -> None:
