@@ -176,7 +176,7 @@ def follow_and_kill(directory: Path, kills: int, seed: int) -> None:
             bench.step()
             assert [row.id for row in bench.backlog("plant")] == [i for i in results if i > position]
         rows += len(ids)
-    assert position
+    assert position or kills < KILLS  # a slow machine may kill the first ones before they have got anywhere
     assert rows > kills
 
 

@@ -40,15 +40,11 @@ class Handout:
         owned_max: how many rows the sender should have, see ``spare``; the writer may change it.
     """
 
-    def __init__(self, throttle: Throttle | None = None, *, owned_max: int = 64, eager: bool = False) -> None:
-        """Start empty; ``rewind`` tells what is on disk. ``throttle`` bounds how fast a large backlog is handed out.
-
-        ``eager``: see ``acked``; where a transaction costs a flush it is not worth it.
-        """
+    def __init__(self, throttle: Throttle | None = None, *, owned_max: int = 64) -> None:
+        """Start empty; ``rewind`` tells what is on disk. ``throttle`` bounds how fast a large backlog is handed out."""
         self._lock = threading.Lock()  # guards everything below
         self._throttle = throttle
         self.owned_max = owned_max
-        self._eager = eager
         self._fresh: deque[Row] = deque()
         self._backlog = Backlog()
         self._again = Backlog(again=True)
@@ -163,14 +159,10 @@ class Handout:
         self._throttle.used(len(taken) - before)
 
     def acked(self, rows: Iterable[Row]) -> bool:
-        """The broker took these; return whether the answers should be on the disk soon.
-
-        So it is when so many wait for it that the sender may soon have to, and when nothing else is on its way: until
-        the next transaction a kill -9 would make them come twice.
-        """
+        """The broker took these; return whether so many answers wait for the disk that the sender may soon have to."""
         with self._lock:
             self._acked.extend(rows)
-            return len(self._acked) >= self.owned_max // 2 or (self._eager and len(self._acked) == len(self._owned))
+            return len(self._acked) >= self.owned_max // 2
 
     def refused(self, row: Row, reason: str) -> None:
         """The broker will never take this one."""

@@ -65,7 +65,7 @@ def test_a_broker_that_falls_silent_is_given_no_more_until_it_answers(tmp_path: 
         broker.answer = hold_results
         box.put(1)
         broker.wait(lambda b: bool(b.peers[0].unacked))
-        threading.Event().wait(0.3)  # much longer than an answer takes here
+        threading.Event().wait(0.6)  # much longer than an answer takes here
         box.put(50)
         wait_until(lambda: box.spool.stats().depth == 51)
         assert len(broker.peers[0].unacked) == 1
