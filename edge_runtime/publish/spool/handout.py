@@ -38,6 +38,8 @@ class Handout:
 
     Attributes:
         owned_max: how many rows the sender should have, see ``spare``; the writer may change it.
+        eager: whether answers should be on the disk as soon as nothing else is on its way, see ``acked``; the writer
+            may change it.
     """
 
     def __init__(self, throttle: Throttle | None = None, *, owned_max: int = 64) -> None:
@@ -45,6 +47,7 @@ class Handout:
         self._lock = threading.Lock()  # guards everything below
         self._throttle = throttle
         self.owned_max = owned_max
+        self.eager = False
         self._fresh: deque[Row] = deque()
         self._backlog = Backlog()
         self._again = Backlog(again=True)
@@ -159,10 +162,14 @@ class Handout:
         self._throttle.used(len(taken) - before)
 
     def acked(self, rows: Iterable[Row]) -> bool:
-        """The broker took these; return whether so many answers wait for the disk that the sender may soon have to."""
+        """The broker took these; return whether the answers should be on the disk soon.
+
+        So it is when so many wait for it that the sender may soon have to, and when nothing else is on its way: until
+        the next transaction a kill -9 would make them come twice.
+        """
         with self._lock:
             self._acked.extend(rows)
-            return len(self._acked) >= self.owned_max // 2
+            return len(self._acked) >= self.owned_max // 2 or (self.eager and len(self._acked) == len(self._owned))
 
     def refused(self, row: Row, reason: str) -> None:
         """The broker will never take this one."""

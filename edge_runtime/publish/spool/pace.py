@@ -28,8 +28,9 @@ class Pace:
         self.flat_out = False
 
     def began(self, now_mono_ns: int, documents: int) -> None:
-        """A transaction with so many ``documents`` begins."""
-        self._began_ns = now_mono_ns
+        """A transaction with so many ``documents`` begins; one of answers alone keeps nothing waiting."""
+        if documents:
+            self._began_ns = now_mono_ns
         self._documents += documents
         span_ns = now_mono_ns - self._since_ns
         if span_ns >= _SPAN_NS:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _S = 1_000_000_000
 _IDLE_S = 0.2  # longest sleep of the writer
-OWNED_MAX = 16  # rows that a kill -9 may make come twice
+OWNED_MAX = 12  # rows that a kill -9 may make come twice
 OWNED_MAX_STRICT = 64  # the same where each commit costs a flush of some milliseconds
 OWNED_MAX_FLAT_OUT = 4096  # the same while throughput counts for more: no bound in practice
 ANSWERS_S = 0.05  # longest time an acknowledgement waits for a transaction to travel with
@@ -56,6 +56,7 @@ class Writer:
         self._housekeeping = Housekeeping(ledger, limits, clock)
         self.lock = files.LockFile(path.with_name(path.name + ".lock"))
         self.intake = Intake(clock, limits.queue)
+        self._strict = strict
         self._owned_max = OWNED_MAX_STRICT if strict else OWNED_MAX
         self.handout = Handout(Throttle(clock, limits.drain_per_s), owned_max=self._owned_max)
         self.revivals = Revivals()
@@ -117,6 +118,7 @@ class Writer:
             self.held = self.intake.next(timeout_s, ending=self.closing.is_set())
         self._flat_out = self._pace.flat_out or (self._flat_out and self.handout.waiting)
         self.handout.owned_max = OWNED_MAX_FLAT_OUT if self._flat_out else self._owned_max
+        self.handout.eager = not self._strict and not self._flat_out  # a transaction of its own has to cost little
         self._hurry.clear()
         acked, refused = self.handout.collect()
         declared = self._ledger.refuse(refused, ending=self.closing.is_set())

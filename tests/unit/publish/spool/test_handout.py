@@ -177,3 +177,16 @@ def test_what_a_kill_makes_come_twice_is_bounded() -> None:
     assert not handout.settled([3])  # the sender did not wait
     handout.release([fourth])
     assert handout.spare() == 4
+
+
+def test_an_answer_after_which_nothing_is_on_its_way_is_to_be_on_the_disk_soon() -> None:
+    handout = Handout()
+    handout.eager = True
+    handout.offer([row(1), row(2), row(3)])
+    first, second, third = handout.take(3)
+    assert not handout.acked([first])
+    assert not handout.acked([second])
+    assert handout.acked([third])
+    lazy = Handout()
+    lazy.offer([row(1)])
+    assert not lazy.acked(lazy.take(1))

@@ -14,6 +14,13 @@ def test_what_comes_alone_is_written_at_once_and_what_follows_soon_gathers() -> 
     assert pace.left_s(1_000 + 2 * GROUP_NS, 0) == 0.0
 
 
+def test_answers_that_were_written_alone_keep_nothing_waiting() -> None:
+    pace = Pace()
+    pace.began(1_000, 1)
+    pace.began(1_000 + GROUP_NS, 0)
+    assert pace.left_s(1_000 + GROUP_NS, 1) == 0.0
+
+
 def test_a_queue_that_fills_does_not_wait() -> None:
     pace = Pace()
     pace.began(1_000, 1)
