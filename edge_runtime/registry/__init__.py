@@ -1,0 +1,1 @@
+"""How models reach this box, and how publishers offer them: packages, carriers, trust, store."""

@@ -1,0 +1,1 @@
+"""Places that hold a registry: an OCI distribution registry, an image-layout directory or tar, a static web server."""

@@ -1,0 +1,1 @@
+"""Model directories of other tools, turned into packages."""

@@ -1,0 +1,1 @@
+"""The side that signs: roots of trust, releases, rollouts, bundles."""

@@ -1,0 +1,1 @@
+"""What a box keeps: verified blobs, releases, the floors that never fall."""
