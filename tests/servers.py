@@ -54,7 +54,7 @@ class LoopbackServer:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 without noise on stderr; keeps what is asked in ``requests`` of its server. Subclasses give `respond`."""
+    """HTTP/1.1 without noise; what is asked is kept in ``requests`` of its server. Subclasses give `respond`."""
 
     protocol_version = "HTTP/1.1"
     server: _Http
