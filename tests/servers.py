@@ -20,16 +20,25 @@ class LoopbackServer:
     Args:
         handler: one instance per connection; it finds this object as ``self.server.owner``.
         tls: certificate and key; without them plain HTTP.
+        host: an address of loopback; 127.0.0.2 is another host than 127.0.0.1.
+
+    Attributes:
+        requests: what was asked, as ``GET /v2/``, in the order of arrival.
+        credentials: the header Authorization of each of them, empty where there was none.
+        ending: set when the block ends; handlers that wait, wait on this.
     """
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], tls: Pair | None = None) -> None:
-        self._http = _Http(self, handler, tls)
+    def __init__(
+        self, handler: type[BaseHTTPRequestHandler], tls: Pair | None = None, *, host: str = "127.0.0.1"
+    ) -> None:
+        self._http = _Http(self, handler, tls, host)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="loopback-server")
-        self.ending = threading.Event()  # handlers that wait, wait on this
+        self.ending = threading.Event()
         self.scheme = "https" if tls else "http"
-        self.host = "127.0.0.1"
+        self.host = host
         self.port = int(self._http.server_address[1])
-        self.requests: list[str] = []  # "GET /v2/" in the order of their arrival, see `Handler`
+        self.requests: list[str] = []
+        self.credentials: list[str] = []
 
     @property
     def address(self) -> str:
@@ -69,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         good = super().parse_request()
         if good:
             self.owner.requests.append(f"{self.command} {self.path}")
+            self.owner.credentials.append(self.headers.get("Authorization", ""))
         return good
 
     def respond(self) -> None:
@@ -112,11 +122,13 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = False  # they are joined
     request_queue_size = 128
 
-    def __init__(self, owner: LoopbackServer, handler: type[BaseHTTPRequestHandler], tls: Pair | None) -> None:
+    def __init__(
+        self, owner: LoopbackServer, handler: type[BaseHTTPRequestHandler], tls: Pair | None, host: str
+    ) -> None:
         self.owner = owner
         self._open: set[socket.socket] = set()  # guarded by _lock
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), handler)
+        super().__init__((host, 0), handler)
         self._context: ssl.SSLContext | None = None
         if tls is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
