@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,7 +52,8 @@ class Call:
         """Answer honestly, but for what is given; ``body`` replaces all of the content."""
         whole = self.body if body is None else body
         part = whole[self.first : self.last + 1] if self.partial else whole
-        given = {"Content_Type": self.media_type, "Docker_Content_Digest": _digest(whole), "ETag": _etag(whole)}
+        digest = describe(self.body, self.media_type).digest  # what was asked for, also where the body is another
+        given = {"Content_Type": self.media_type, "Docker_Content_Digest": digest, "ETag": f'"{digest}"'}
         if self.partial:
             given["Content_Range"] = f"bytes {self.first}-{self.first + len(part) - 1}/{len(whole)}"
         self.handler.answer(status or (206 if self.partial else 200), part, **(given | headers))
@@ -192,7 +192,7 @@ def giant_length(call: Call) -> None:
 
 
 def other_content(body: bytes) -> Callable[[Call], None]:
-    """Something else than what was asked for, whole and with its own digest in the headers."""
+    """Something else than what was asked for, whole, and the headers claim the digest that was asked for."""
 
     def attack(call: Call) -> None:
         call.send(body)
@@ -217,8 +217,7 @@ def range_lies(call: Call) -> None:
 
 def range_of_another_object(call: Call) -> None:
     """206 with a part of something else of the same size, under another ETag."""
-    other = bytes(byte ^ 0xFF for byte in call.body)
-    call.send(other)
+    call.send(bytes(byte ^ 0xFF for byte in call.body), ETag='"another"')
 
 
 def range_ignored(call: Call) -> None:
@@ -321,11 +320,3 @@ class _ThiefHandler(Handler):
         with contextlib.suppress(ValueError):
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.answer(200, b'{"token":"stolen"}', Content_Type="application/json")
-
-
-def _digest(raw: bytes) -> str:
-    return "sha256:" + hashlib.sha256(raw).hexdigest()
-
-
-def _etag(raw: bytes) -> str:
-    return f'"{_digest(raw)}"'
