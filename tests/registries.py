@@ -397,12 +397,12 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def skopeo(*arguments: str, cert_dir: Path | None = None) -> bytes:
+def skopeo(*arguments: str, ca: Path | None = None) -> bytes:
     """Run skopeo with a home of its own, which is removed again; return what it printed.
 
     Args:
         arguments: for example ``"copy", "--preserve-digests", "docker://...", "oci:DIR:TAG"``.
-        cert_dir: a directory with ``*.crt`` of authorities (and ``*.cert`` with ``*.key`` of a client).
+        ca: certificate of the authority of the registries in ``arguments``.
     """
     needs(SKOPEO, "skopeo: apt-get install skopeo")
     assert SKOPEO is not None
@@ -410,9 +410,12 @@ def skopeo(*arguments: str, cert_dir: Path | None = None) -> bytes:
         environment = {"HOME": home, "XDG_RUNTIME_DIR": home, "TMPDIR": home, "PATH": os.environ.get("PATH", "")}
         verb, *rest = arguments
         certs = []
-        if cert_dir is not None:
+        if ca is not None:
+            trusted = Path(home, "trusted")  # beside the certificate it would find keys, and take them for a client's
+            trusted.mkdir()
+            shutil.copy(ca, trusted / "ca.crt")
             options = ("--src-cert-dir", "--dest-cert-dir") if verb == "copy" else ("--cert-dir",)
-            certs = [word for option in options for word in (option, str(cert_dir))]
+            certs = [word for option in options for word in (option, str(trusted))]
         command = [SKOPEO, "--insecure-policy", "--tmpdir", home, verb, *certs, *rest]
         done = subprocess.run(command, capture_output=True, env=environment, timeout=TOOL_S, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stderr.decode('utf-8', 'replace')}"
