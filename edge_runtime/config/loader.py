@@ -261,7 +261,7 @@ class _Load:
         mistakes = [*cross_references(completed), *files(completed, self._base)]
         self._problems += place(root, mistakes)
         self._problems += not_available(root)
-        said = {mistake.loc for mistake in mistakes}
+        said = {mistake.loc for mistake in mistakes if not mistake.warning}
         try:
             settings = Settings.model_validate(data, context={BASE: self._base})
         except ValidationError as error:
