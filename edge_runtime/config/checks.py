@@ -10,6 +10,7 @@ from difflib import get_close_matches
 Loc = tuple[str | int, ...]
 ENTRIES_LIMIT = 256  # more are refused anyway, and comparing names is slow
 DEFAULT_RECIPE = "default"
+DEADLINE_MS = 1000  # of a verdict, unless the inspection says otherwise
 RESERVED = "system"  # event/system is about the box itself
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
@@ -160,6 +161,11 @@ def _handshake(at: Loc, inspection: Mapping[str, object]) -> Iterator[Mistake]:
     if inspection.get("handshake") not in (None, False) and kind != "mqtt":
         message = f"a hand-shake needs triggers that a controller gives, and this inspection is {str(kind)[:16]}"
         yield Mistake(at, "config.conflict", message, "write  trigger: mqtt  beside it")
+    answer, verdict = section(inspection, "handshake").get("result_ms"), inspection.get("deadline_ms", DEADLINE_MS)
+    if isinstance(answer, int) and isinstance(verdict, int) and answer < verdict:
+        message = f"the controller waits {answer} ms for an answer, and a verdict may take {verdict} (deadline_ms)"
+        way_out = "write a longer result_ms, or a shorter deadline_ms"
+        yield Mistake((*at, "result_ms"), "config.conflict", message, way_out, warning=True)
 
 
 def _recipe_of(at: Loc, recipe: object, named: Mapping[str, object]) -> Iterator[Mistake]:
@@ -277,6 +283,12 @@ def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
     if sparkplug.get("password") is not None and sparkplug.get("username") is None:
         message = "password has no username beside it"
         yield Mistake(("sparkplug", "password"), "config.conflict", message, "write both or none")
+    own = section(data, "mqtt").get("client_id") or "-".join(
+        str(data.get(level, level)) for level in ("site", "line", "edge")
+    )
+    if sparkplug.get("client_id") == own:
+        message = f'"{str(own)[:64]}" is the client id of mqtt, and a broker ends a connection when its id comes again'
+        yield Mistake(("sparkplug", "client_id"), "config.conflict", message, "leave it out, or choose another")
     written = sparkplug.get("servers")
     servers = list(written) if isinstance(written, (list, tuple)) else []
     for index, server in enumerate(servers):

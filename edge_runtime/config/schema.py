@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edge_runtime.config.checks import cross_references
+from edge_runtime.config.checks import DEADLINE_MS, cross_references
 from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
@@ -238,7 +238,10 @@ class Inspection(Section):
         Expect("continuous, mqtt or a map with interval_ms"),
     ] = Field(default=Trigger(), description="continuous, mqtt or {interval_ms: N}")
     deadline_ms: int = Field(
-        default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
+        default=DEADLINE_MS,
+        ge=1,
+        le=60_000,
+        description="milliseconds from capture to the verdict; later it is NotDecidable",
     )
     recipe: Annotated[
         Recipe, BeforeValidator(_recipe), Shorthand("the name of one of recipes"), Expect(_RECIPE_WORDS)
