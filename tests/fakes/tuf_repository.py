@@ -61,7 +61,7 @@ def signer(name: str) -> CryptoSigner:
 
 
 class TufRepository:
-    """Change something, then ``publish``; ``files`` are then the new ones, and older versions stay where TUF keeps them."""
+    """Change something, then ``publish``: ``files`` has the new ones, and older versions stay where TUF keeps them."""
 
     def __init__(self, *, sites: Iterable[str] = ("plant-a",), now: datetime = START) -> None:
         self.now = now
