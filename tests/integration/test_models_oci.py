@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
