@@ -124,6 +124,7 @@ class Desk:
         profile: Profile,
         *,
         recover: bool = False,
+        renew: bool = False,
         push: Callable[[], None] | None = None,
         pending: Path | None = None,
     ) -> Outcome:
@@ -133,6 +134,7 @@ class Desk:
             edit: changes a draft; called more than once, each time with the state of then.
             profile: how long signatures are good for.
             recover: see `load`.
+            renew: sign snapshot and timestamp anew even if nothing else changes.
             push: writes blobs that the change will name.
             pending: where to put the change when signatures are missing; ``None`` = in the home.
 
@@ -141,7 +143,7 @@ class Desk:
             BusyError: others were at it all the time.
         """
         drafted = self._drafted(edit, profile, recover=recover)[0]
-        if not drafted.roles:
+        if not drafted.roles and not renew:
             return Outcome()
         shown = self._show(drafted)
         if push is not None:
@@ -151,7 +153,7 @@ class Desk:
             try:
                 with self.registry.lock():
                     draft, token = self._drafted(edit, profile, recover=recover)
-                    if not draft.roles:
+                    if not draft.roles and not renew:
                         return Outcome()
                     if tuple(explain(draft, self.name_of)) == shown:
                         return self._settle(draft, token, pending)
@@ -236,8 +238,8 @@ class Desk:
             if missing > 0:
                 lacking[need.role] = max(missing, lacking.get(need.role, 0))
         if not lacking:
-            for role, keyids in draft.online():
-                here = [keyid for keyid in keyids if self.keyring.holds(keyid)][:1]
+            for role, online in draft.online():
+                here = [keyid for keyid in online if self.keyring.holds(keyid)][:1]
                 needed.update(dict.fromkeys(here))
                 signers[role] = {self.name_of(keyid): None for keyid in here}
         named = {role: tuple(names) for role, names in signers.items() if names}
