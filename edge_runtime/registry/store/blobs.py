@@ -17,7 +17,7 @@ import stat
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.descriptor import checked_digest
+from edge_runtime.registry.descriptor import checked_digest, digest_of
 from edge_runtime.system.files import make_directory, storage_error, sync_directory, write_atomic
 from edge_runtime.system.names import move, remove, remove_tree
 
@@ -110,29 +110,25 @@ class Blobs:
         with contextlib.suppress(OSError):  # gone already, or a disk that takes nothing: it is refused all the same
             path.replace(self.damaged / path.name)
 
-    def read(self, blob: Descriptor, limit_bytes: int) -> bytes:
+    def read(self, digest: str, limit_bytes: int) -> bytes:
         """Return the bytes of a small blob, hashed before they are handed out.
 
         Raises:
-            DataError: code ``store.damaged``: it is not there or not itself, fetch it again; ``file.too_large``.
+            DataError: code ``store.damaged``: it is not there or not itself, fetch it again.
             PermissionDeniedError, StorageError: it cannot be read.
         """
-        if blob.size > limit_bytes:
-            message = f"blob {blob.digest} has {blob.size} bytes, {limit_bytes} are allowed"
-            raise DataError("file.too_large", message)
-        path = self.path(blob.digest)
+        path = self.path(digest)
         try:
             with os.fdopen(_open_blob(path), "rb") as file:
-                raw = file.read(blob.size + 1)
-        except FileNotFoundError:
-            raw = None
+                raw = file.read(limit_bytes + 1)
+        except FileNotFoundError as error:
+            raise damaged(digest, path) from error
         except OSError as error:
             raise storage_error(error, path, "read") from error
-        if raw is not None and len(raw) == blob.size and _digest(raw) == blob.digest:
-            return raw
-        if raw is not None:
-            self.set_aside(blob.digest)
-        raise damaged(blob.digest, path)
+        if digest_of(raw) != digest:
+            self.set_aside(digest)
+            raise damaged(digest, path)
+        return raw
 
     def put(self, blob: Descriptor, raw: bytes) -> None:
         """Store bytes that are in memory already, durably; those that are there are left alone.
@@ -377,7 +373,3 @@ def _open_blob(path: Path) -> int:
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "not a file", str(path))
-
-
-def _digest(raw: bytes) -> str:
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}"

@@ -1,8 +1,9 @@
 """Releases as package directories: ``releases/HEX/`` of the manifest's digest, hard links to blobs, read-only.
 
-A directory gets its name when all of it is on the disk, so one that has a name is whole. ``verified.json`` in it says
-what it is made of, for people and for those that do not want to read the manifest; whoever is about to load files
-calls `Releases.verify`, which believes only the digests.
+A directory gets its name when all of it is on the disk, so one that has a name is whole. What belongs into it is said
+by the manifest, a blob of the store whose digest is that name; `Releases.verify` hashes everything again before it is
+loaded. ``verified.json`` in it, written last, holds what else was known, for people and for the index: losing it costs
+only that.
 """
 
 from __future__ import annotations
@@ -16,25 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import EdgeError, PermissionDeniedError
 from edge_runtime.core.jsonfields import load_object
-from edge_runtime.registry.descriptor import Descriptor, checked_digest
+from edge_runtime.registry.descriptor import MANIFEST, checked_digest, describe
+from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, VERIFIED_NAME, Artifact, parse_manifest
 from edge_runtime.registry.store.blobs import damaged, entries, hash_file
 from edge_runtime.system.files import make_directory, read_limited, storage_error, sync_directory, write_atomic
 from edge_runtime.system.names import link, move, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.store.blobs import Blobs
 
 logger = logging.getLogger(__name__)
 
-VERIFIED: Final = "verified.json"
 SCHEMA: Final = "edge-verified/1"
 _LIMIT_BYTES: Final = 1 << 20
+_ANY_SIZE: Final = 1 << 63  # whether there is room for it was asked before it was fetched
 _HEX = re.compile(r"[0-9a-f]{64}")
-_PATH = re.compile(r"[0-9a-z][0-9a-z._-]*(/[0-9a-z][0-9a-z._-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,25 @@ class StoredRelease:
     """A release that is on this disk, whole.
 
     Attributes:
-        manifest: of its OCI manifest; its digest is the name of the release.
         directory: an ordinary package directory.
-        files: by path below ``directory``.
-        others: further blobs of the artifact, for example its config.
+        artifact: what it is made of; its digest is the name of the release.
+        manifest_size: bytes of its manifest.
         facts: what else was known when it was stored: model, release, seq ...
     """
 
-    manifest: Descriptor
     directory: Path
-    files: Mapping[str, Descriptor]
-    others: tuple[Descriptor, ...] = ()
+    artifact: Artifact
+    manifest_size: int
     facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+        return self.artifact.digest
 
     def digests(self) -> frozenset[str]:
         """Return the digests of all blobs that it is made of."""
-        return frozenset(blob.digest for blob in (self.manifest, *self.others, *self.files.values()))
+        return frozenset({self.digest, *(blob.digest for blob in self.artifact.blobs)})
 
 
 class Releases:
@@ -87,36 +92,28 @@ class Releases:
         """
         return self.directory / checked_digest(digest, "release").removeprefix("sha256:")
 
-    def stage(
-        self,
-        manifest: Descriptor,
-        files: Mapping[str, Descriptor],
-        *,
-        others: Iterable[Descriptor] = (),
-        facts: Mapping[str, object] | None = None,
-    ) -> StoredRelease:
-        """Make the directory of a release whose blobs are all stored; one that is there as it should be is left alone.
+    def stage(self, manifest: bytes, facts: Mapping[str, object] | None = None) -> StoredRelease:
+        """Make the directory of a release whose blobs are all stored; one that is there and whole is left alone.
 
         Args:
-            manifest: of the release.
-            files: by path; the paths were checked by who parsed the manifest.
-            others: further blobs to keep with it.
+            manifest: as it was signed; it becomes a blob too.
             facts: JSON values for ``verified.json``.
 
         Raises:
-            DataError: code ``store.damaged``: a blob is missing; ``store.path``: two paths exclude each other.
+            DataError: code ``store.damaged``: a blob is missing; those of `modelpack.parse_manifest`.
             PermissionDeniedError, StorageError: the disk refuses; nothing was changed, or only what was damaged.
         """
-        release = StoredRelease(manifest, self.path(manifest.digest), dict(files), tuple(others), dict(facts or {}))
-        existing = self.find(manifest.digest)
-        if existing is not None and existing.files == release.files and _is_whole(existing):
+        blob = describe(manifest, MANIFEST)
+        artifact = parse_manifest(manifest, f"release {blob.digest}", quota_bytes=_ANY_SIZE)
+        self._blobs.put(blob, manifest)
+        release = StoredRelease(self.path(blob.digest), artifact, blob.size, dict(facts or {}))
+        if (existing := self.find(blob.digest)) is not None and self._is_whole(existing):
             return existing
-        _refuse_odd_paths(release)
         half = self.directory / f".{release.directory.name}.{os.getpid()}.tmp"
         remove_tree(half)
         try:
             self._fill(half, release)
-            self.drop(manifest.digest)  # there is none, or a damaged one
+            self.drop(blob.digest)  # there is none, or a damaged one
             move(half, release.directory)
         except EdgeError:
             _try_remove(half)
@@ -124,21 +121,23 @@ class Releases:
         return release
 
     def find(self, digest: str) -> StoredRelease | None:
-        """Return a release by the digest of its manifest, or ``None``: not there, or not readable any more.
+        """Return a release by the digest of its manifest, or ``None``: it is not there, or its manifest is damaged.
 
         Raises:
             PermissionDeniedError: it may not be read.
         """
         directory = self.path(digest)
+        if not directory.is_dir():
+            return None
         try:
-            return _parse(directory, read_limited(directory / VERIFIED, _LIMIT_BYTES))
-        except FileNotFoundError:
-            return None
+            raw = self._blobs.read(digest, MANIFEST_BYTES_MAX)
+            artifact = parse_manifest(raw, f"release {digest}", quota_bytes=_ANY_SIZE)
+        except PermissionDeniedError:
+            raise
         except EdgeError as error:
-            if error.exit_code == os.EX_NOPERM:
-                raise
-            logger.error("release %s cannot be used: %s", digest, error)  # noqa: TRY400 - expected after a power cut
+            logger.error("release %s cannot be used: %s", digest, error)  # noqa: TRY400 - no bug of ours
             return None
+        return StoredRelease(directory, artifact, len(raw), _facts(directory))
 
     def all(self) -> Iterator[StoredRelease]:
         """Yield every readable release.
@@ -169,14 +168,15 @@ class Releases:
             DataError: code ``store.damaged``: a file is missing, another one than was verified, or one too many.
             PermissionDeniedError, StorageError: a file cannot be read.
         """
-        wrong = [path for path, blob in release.files.items() if not _is_itself(release.directory / path, blob)]
+        files = release.artifact.files
+        wrong = [path for path, blob in files.items() if not _is_itself(release.directory / path, blob)]
         for path in wrong:
-            self._blobs.is_sound(release.files[path])  # sets it aside unless only the link is damaged
-        unknown = _found(release.directory) - {*release.files, VERIFIED}
+            self._blobs.is_sound(files[path])  # sets it aside unless only the link is damaged
+        unknown = _found(release.directory) - {*files, VERIFIED_NAME}
         if wrong or unknown:
-            self.drop(release.manifest.digest)
+            self.drop(release.digest)
             path = min([*wrong, *unknown])
-            blob = release.files.get(path)
+            blob = files.get(path)
             raise damaged("nothing that was signed" if blob is None else blob.digest, release.directory / path)
 
     def drop(self, digest: str) -> None:
@@ -192,35 +192,30 @@ class Releases:
             move(path, gone)  # at once, so that nobody ever finds half of it
             remove_tree(gone)
 
+    def _is_whole(self, release: StoredRelease) -> bool:
+        """Tell whether nothing is missing, and each file is the blob of the store, which may be a new one by now."""
+        files = release.artifact.files
+        return _found(release.directory) == {*files, VERIFIED_NAME} and all(
+            self._blobs.has(blob) and os.path.samefile(release.directory / path, self._blobs.path(blob.digest))
+            for path, blob in files.items()
+        )
+
     def _fill(self, half: Path, release: StoredRelease) -> None:
         make_directory(half)
-        for path, blob in sorted(release.files.items()):
+        for path, blob in release.artifact.files.items():
             if not self._blobs.has(blob):
                 raise damaged(blob.digest, self._blobs.path(blob.digest))
             target = half / path
             make_directory(target.parent)
             link(self._blobs.path(blob.digest), target)
-        document = {
-            "schema": SCHEMA,
-            "manifest": release.manifest.as_fields(),
-            "files": {path: blob.as_fields() for path, blob in sorted(release.files.items())},
-            "others": [blob.as_fields() for blob in release.others],
-            "facts": dict(release.facts),
-        }
-        write_atomic(half / VERIFIED, json.dumps(document, indent=1).encode(), mode=0o440)
+        document = {"schema": SCHEMA, "manifest": release.digest, "facts": dict(release.facts)}
+        write_atomic(half / VERIFIED_NAME, json.dumps(document, indent=1).encode(), mode=0o440)
         try:
             for directory, _, _ in os.walk(half, topdown=False):
                 os.chmod(directory, 0o550)  # noqa: PTH101, S103 - os.walk gives texts; nobody may write
                 sync_directory(Path(directory))
         except OSError as error:
             raise storage_error(error, half, "write") from error
-
-
-def _is_whole(release: StoredRelease) -> bool:
-    sizes = {path: blob.size for path, blob in release.files.items()}
-    return _found(release.directory) == {*sizes, VERIFIED} and all(
-        (release.directory / path).lstat().st_size == size for path, size in sizes.items()
-    )
 
 
 def _is_itself(path: Path, blob: Descriptor) -> bool:
@@ -240,46 +235,16 @@ def _found(directory: Path) -> set[str]:
     return found
 
 
-def _refuse_odd_paths(release: StoredRelease) -> None:
-    """Second lock: who parsed the manifest has checked them, but here is where a wrong one would do harm."""
-    paths = set(release.files)
-    for path in paths:
-        parents = {str(parent) for parent in Path(path).parents}
-        if not _PATH.fullmatch(path) or path == VERIFIED or parents & paths:
-            message = f"release {release.manifest.digest}: {path[:100]!r} cannot be the path of one of its files"
-            raise DataError("store.path", message)
-
-
-def _parse(directory: Path, raw: bytes) -> StoredRelease | None:
-    data = load_object(raw, str(directory / VERIFIED), limit_bytes=_LIMIT_BYTES)
-    files, others, facts = data.get("files"), data.get("others"), data.get("facts")
-    manifest = _descriptor(data.get("manifest"), directory)
-    if (
-        data.get("schema") != SCHEMA
-        or manifest.hex != directory.name
-        or not isinstance(files, dict)
-        or not isinstance(others, list)
-        or not isinstance(facts, dict)
-    ):
-        raise DataError("store.damaged", f"{directory / VERIFIED} does not describe the release it lies in")
-    release = StoredRelease(
-        manifest,
-        directory,
-        {path: _descriptor(blob, directory) for path, blob in files.items()},
-        tuple(_descriptor(blob, directory) for blob in others),
-        facts,
-    )
-    _refuse_odd_paths(release)
-    return release
-
-
-def _descriptor(fields: object, directory: Path) -> Descriptor:
-    data = fields if isinstance(fields, dict) else {}
-    size, media_type, notes = data.get("size"), data.get("mediaType"), data.get("annotations", {})
-    digest = checked_digest(data.get("digest"), str(directory / VERIFIED))
-    if not isinstance(size, int) or not isinstance(media_type, str) or not isinstance(notes, dict):
-        raise DataError("store.damaged", f"{directory / VERIFIED} does not describe {digest}")
-    return Descriptor(digest, size, media_type, notes)
+def _facts(directory: Path) -> dict[str, object]:
+    """Return what ``verified.json`` says; nothing when it cannot be read, as after damage to the file system."""
+    path = directory / VERIFIED_NAME
+    try:
+        data = load_object(read_limited(path, _LIMIT_BYTES), str(path), limit_bytes=_LIMIT_BYTES)
+    except (EdgeError, FileNotFoundError) as error:
+        logger.warning("what is known about a release cannot be read: %s", error)
+        return {}
+    facts = data.get("facts")
+    return facts if isinstance(facts, dict) else {}
 
 
 def _try_remove(half: Path) -> None:

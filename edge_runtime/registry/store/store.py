@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.registry.descriptor import REF_NAME
+from edge_runtime.registry.descriptor import INDEX, MANIFEST, REF_NAME, Descriptor
 from edge_runtime.registry.store.blobs import Blobs
 from edge_runtime.registry.store.quarantine import Quarantine
 from edge_runtime.registry.store.releases import Releases
@@ -65,10 +65,10 @@ class ModelStore:
         """
         manifests = []
         for release in self.releases.all():
-            fields = release.manifest.as_fields()
+            fields = Descriptor(release.digest, release.manifest_size, MANIFEST).as_fields()
             model, number = release.facts.get("model"), release.facts.get("release")
             if isinstance(model, str) and isinstance(number, int):
                 fields["annotations"] = {REF_NAME: f"{model}:{number}"}
             manifests.append(fields)
-        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
         write_atomic(self.blobs.layout / "index.json", json.dumps(index).encode())
