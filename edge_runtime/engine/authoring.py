@@ -57,6 +57,7 @@ def make_manifest(package: Package, file: str, *, version: str) -> bytes:
         "golden": {"tolerances": {}, "gates": {}},
         "provenance": {
             "tool": f"edge-runtime {__version__} models pack",
+            "origin": dict(package.origin),
             "values": {key: one.source for key, one in package.sources.items()},
         },
     }
