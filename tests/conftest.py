@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOOLS = {  # programs of Debian packages that tests start; what is missing is named, see ``needs``
     "ffmpeg": "ffmpeg",
+    "htpasswd": "apache2-utils",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
     "mosquitto_rr": "mosquitto-clients",

@@ -202,6 +202,16 @@ ASSETS = (
     ),
     Asset("sparkplug-npm-host", "npm mqtt 5.16.0, MIT, and sparkplug-payload 1.0.3, EPL-2.0", npm_modules),
     Asset("pysparkplug", "PyPI pysparkplug 0.6.1, Apache-2.0", python_packages("pysparkplug==0.6.1")),
+    Asset(
+        "oci-clients",
+        "PyPI oras 0.2.43, Apache-2.0, and modelpack-client 0.1.0, Apache-2.0",
+        python_packages("oras==0.2.43", "modelpack-client==0.1.0"),
+    ),
+    Asset(
+        "sigstore-verify",
+        "npm @sigstore/verify 3.1.1 and @sigstore/bundle 4.0.0, Apache-2.0",
+        npm_folder("@sigstore/verify@3.1.1", "@sigstore/bundle@4.0.0"),
+    ),
 )
 
 

@@ -199,7 +199,10 @@ class LineService:
         return ChildSpec(
             name=ENGINE_NAME,
             entry=ENGINE_ENTRY,
-            args={"models": [slot.path for slot in self.plan.slots], "cache_dir": self._cache_dir},
+            args={
+                "models": [slot.path for slot in self.plan.slots if slot.path is not None],
+                "cache_dir": self._cache_dir,
+            },
             fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
         )
 

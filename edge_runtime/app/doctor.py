@@ -16,6 +16,7 @@ from edge_runtime.app.delivery import mqtt_settings
 from edge_runtime.app.devices import examine_devices, list_devices
 from edge_runtime.app.finding import Finding
 from edge_runtime.app.processor import describe_processor
+from edge_runtime.app.sparkplug import connections
 from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.finding import Level
     from edge_runtime.config.schema import Settings
+    from edge_runtime.publish.mqtt.client import MqttSettings
 
 FREE_MIN_MB = 1024
 LANDLOCK_NETWORK_ABI = 4
@@ -87,14 +89,19 @@ def ask_brokers(settings: Settings) -> Iterator[Finding]:
     """Connect to each as the daemon does and take leave; under another client id, to leave a running daemon alone."""
     client_id = f"{settings.client_id}-check-{os.getpid()}"
     mqtt = replace(mqtt_settings(settings.mqtt, client_id), session_expiry_s=0)
-    name = "without a user name" if mqtt.username is None else f"as {mqtt.username}"
     for address in (Address(mqtt.host, mqtt.port), *mqtt.fallback):
-        try:
-            knock(MqttDial(replace(mqtt, host=address.host, port=address.port, fallback=())))
-        except UnavailableError as error:
-            yield Finding("fail", error.message, error.help or "")
-        else:
-            yield Finding("ok", f"the broker at {address} takes this box in, {name}")
+        yield _ask(replace(mqtt, host=address.host, port=address.port, fallback=()), "")
+    for one in connections(settings):
+        yield _ask(replace(one, client_id=f"{one.client_id}-check-{os.getpid()}"), " for Sparkplug")
+
+
+def _ask(mqtt: MqttSettings, use: str) -> Finding:
+    name = "without a user name" if mqtt.username is None else f"as {mqtt.username}"
+    try:
+        knock(MqttDial(mqtt))
+    except UnavailableError as error:
+        return Finding("fail", error.message, error.help or "")
+    return Finding("ok", f"the broker at {Address(mqtt.host, mqtt.port)} takes this box in{use}, {name}")
 
 
 def _python() -> Iterator[Finding]:

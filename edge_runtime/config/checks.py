@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,7 +10,9 @@ from difflib import get_close_matches
 Loc = tuple[str | int, ...]
 ENTRIES_LIMIT = 256  # more are refused anyway, and comparing names is slow
 DEFAULT_RECIPE = "default"
+DEADLINE_MS = 1000  # of a verdict, unless the inspection says otherwise
 RESERVED = "system"  # event/system is about the box itself
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
         *_models(data),
         *_mqtt(data),
         *_sparkplug(data),
+        *_registry(data),
         *_cameras(data),
     )
 
@@ -157,6 +161,11 @@ def _handshake(at: Loc, inspection: Mapping[str, object]) -> Iterator[Mistake]:
     if inspection.get("handshake") not in (None, False) and kind != "mqtt":
         message = f"a hand-shake needs triggers that a controller gives, and this inspection is {str(kind)[:16]}"
         yield Mistake(at, "config.conflict", message, "write  trigger: mqtt  beside it")
+    answer, verdict = section(inspection, "handshake").get("result_ms"), inspection.get("deadline_ms", DEADLINE_MS)
+    if isinstance(answer, int) and isinstance(verdict, int) and answer < verdict:
+        message = f"the controller waits {answer} ms for an answer, and a verdict may take {verdict} (deadline_ms)"
+        way_out = "write a longer result_ms, or a shorter deadline_ms"
+        yield Mistake((*at, "result_ms"), "config.conflict", message, way_out, warning=True)
 
 
 def _recipe_of(at: Loc, recipe: object, named: Mapping[str, object]) -> Iterator[Mistake]:
@@ -229,7 +238,11 @@ def _models(data: Mapping[str, object]) -> Iterator[Mistake]:
     for name, model in entries(data, "models"):
         at = ("models", name)
         if model.get("path") is None and model.get("release") is None:
-            yield Mistake((*at, "path"), "config.missing", "path is missing", "name a model package directory or file")
+            way_out = "name a model package directory or file; or write  release: MODEL  of a registry"
+            yield Mistake((*at, "path"), "config.missing", "path is missing", way_out)
+        if model.get("release") is not None and data.get("registry") is None:
+            way_out = "write  registry: {url: oci://HOST/NAME, root: root.json}"
+            yield Mistake((*at, "release"), "config.missing", "a release needs a registry, and there is none", way_out)
         if model.get("path") is not None and model.get("release") is not None:
             yield Mistake(
                 (*at, "release"), "config.conflict", "path and release exclude each other", "keep one of them"
@@ -246,10 +259,14 @@ def _models(data: Mapping[str, object]) -> Iterator[Mistake]:
 
 def _mqtt(data: Mapping[str, object]) -> Iterator[Mistake]:
     mqtt = section(data, "mqtt")
-    if mqtt.get("password") is not None and mqtt.get("password_file") is not None:
-        message = "password and password_file exclude each other"
-        yield Mistake(("mqtt", "password"), "config.conflict", message, "keep password_file")
+    yield from _passwords(("mqtt",), mqtt)
     yield from _tls(("mqtt", "tls"), section(mqtt, "tls"))
+
+
+def _passwords(at: Loc, account: Mapping[str, object]) -> Iterator[Mistake]:
+    if account.get("password") is not None and account.get("password_file") is not None:
+        message = "password and password_file exclude each other"
+        yield Mistake((*at, "password"), "config.conflict", message, "keep password_file")
 
 
 def _tls(at: Loc, tls: Mapping[str, object]) -> Iterator[Mistake]:
@@ -266,6 +283,12 @@ def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
     if sparkplug.get("password") is not None and sparkplug.get("username") is None:
         message = "password has no username beside it"
         yield Mistake(("sparkplug", "password"), "config.conflict", message, "write both or none")
+    own = section(data, "mqtt").get("client_id") or "-".join(
+        str(data.get(level, level)) for level in ("site", "line", "edge")
+    )
+    if sparkplug.get("client_id") == own:
+        message = f'"{str(own)[:64]}" is the client id of mqtt, and a broker ends a connection when its id comes again'
+        yield Mistake(("sparkplug", "client_id"), "config.conflict", message, "leave it out, or choose another")
     written = sparkplug.get("servers")
     servers = list(written) if isinstance(written, (list, tuple)) else []
     for index, server in enumerate(servers):
@@ -278,6 +301,28 @@ def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
             message = f'"{name[:64]}" and "{other[:64]}" differ only in case, which some Sparkplug hosts cannot tell'
             way_out = "give one of them another name"
             yield Mistake(("inspections", name), "config.case", message, way_out, warning=True)
+
+
+def _registry(data: Mapping[str, object]) -> Iterator[Mistake]:
+    at, registry = ("registry",), section(data, "registry")
+    yield from _passwords(at, registry)
+    yield from _tls(at, registry)
+    for name in ("password", "password_file"):
+        if registry.get(name) is not None and registry.get("username") is None:
+            yield Mistake((*at, name), "config.conflict", f"{name} has no username beside it", "write both or none")
+    mirrors = registry.get("mirrors")
+    places: list[tuple[Loc, object]] = [((*at, "url"), registry.get("url"))]
+    for index, mirror in enumerate(mirrors if isinstance(mirrors, (list, tuple)) else ()):
+        if mirror in [url for _, url in places]:
+            message = f'"{str(mirror)[:64]}" stands there twice'
+            yield Mistake((*at, "mirrors", index), "config.conflict", message, "name each place once")
+        places.append(((*at, "mirrors", index), mirror))
+    for loc, url in places:
+        if isinstance(url, str) and url.startswith("http://") and registry.get("allow_http") is not True:
+            host = re.sub(r":[0-9]+$", "", url.removeprefix("http://").partition("/")[0])
+            if not _LOOPBACK.fullmatch(host):
+                message = "HTTP without TLS is only for this machine itself"
+                yield Mistake(loc, "config.no_tls", message, "write  https://...  or, if need be,  allow_http: true")
 
 
 def _cameras(data: Mapping[str, object]) -> Iterator[Mistake]:

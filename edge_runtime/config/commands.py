@@ -20,6 +20,7 @@ CommandVerb = Literal[
     "config.get",
     "replay",
     "spool.requeue",
+    "model.check",
     "model.update",
     "model.rollback",
 ]

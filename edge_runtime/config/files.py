@@ -12,7 +12,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.config.checks import Mistake, entries, section
+from edge_runtime.config.types import LOCAL_REGISTRIES
 from edge_runtime.core.errors import ConfigError, EdgeError
+from edge_runtime.core.jsonfields import load_object
 from edge_runtime.core.layouts import (
     HUGGING_FACE_NAME,
     METADATA_NAME,
@@ -35,6 +37,7 @@ MANIFEST: Final = "edge-model.json"
 MANIFEST_BYTES: Final = 4 << 20
 PUBLIC_KEY_BYTES: Final = 4096
 _DESCRIBED: Final = (MLMODEL_NAME, METADATA_NAME, HUGGING_FACE_NAME, REPOSITORY_NAME)
+ROOT_BYTES: Final = 1 << 20
 ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
 _LOOK: Final = "it must be a path that the user of the daemon can reach"
@@ -51,6 +54,7 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
             yield from _readable((connection, "tls", name), tls.get(name), base)
     for name, path in section(section(data, "commands"), "keys").items():
         yield from _public_key(("commands", "keys", str(name)), path, base)
+    yield from _registry(section(data, "registry"), base)
     for name, camera in entries(data, "cameras"):
         yield from _source(("cameras", name, "source"), camera.get("source"), base)
     for name, inspection in entries(data, "inspections"):
@@ -197,6 +201,43 @@ def _public_key(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
             way_out = "edge-runtime command keygen FILE makes a pair; here belongs FILE.pub"
             message = error.message if isinstance(error, EdgeError) else f"{_clip(text)} is gone"
             yield Mistake(loc, "config.no_key", message, way_out)
+
+
+def _registry(registry: Mapping[str, object], base: Path) -> Iterator[Mistake]:
+    """A layout or archive may turn up later (a stick, a mount), so a missing one is only a warning."""
+    yield from _root(("registry", "root"), registry.get("root"), base)
+    for name in ("ca_file", "cert_file", "key_file"):
+        yield from _readable(("registry", name), registry.get(name), base)
+    keys = registry.get("publisher_keys")
+    for index, path in enumerate(keys if isinstance(keys, list | tuple) else ()):
+        yield from _readable(("registry", "publisher_keys", index), path, base)
+    mirrors = registry.get("mirrors")
+    places: list[tuple[Loc, object]] = [(("registry", "url"), registry.get("url"))]
+    places += [
+        (("registry", "mirrors", n), one) for n, one in enumerate(mirrors if isinstance(mirrors, list | tuple) else ())
+    ]
+    for loc, url in places:
+        scheme, _, text = url.partition(":") if isinstance(url, str) else ("", "", "")
+        if scheme in LOCAL_REGISTRIES and text and "\0" not in text:
+            _, mistake = _look(loc, text, base / text)
+            if mistake is not None:
+                yield replace(mistake, warning=True)
+
+
+def _root(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
+    """The root of trust: only its form is looked at, `registry.trust` judges it."""
+    mistakes = list(_readable(loc, value, base))
+    yield from mistakes
+    text = _usable(value)
+    if text is None or mistakes:
+        return
+    try:
+        signed = load_object(read_limited(base / text, ROOT_BYTES), _clip(text), limit_bytes=ROOT_BYTES).get("signed")
+    except (EdgeError, FileNotFoundError):
+        signed = None
+    if not isinstance(signed, dict) or signed.get("_type") != "root":
+        message = f"{_clip(text)} is no root of trust (TUF metadata of type root)"
+        yield Mistake(loc, "config.no_root", message, "copy the root.json that edge-runtime registry init made")
 
 
 def _source(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, cast
 from pydantic import SecretStr, ValidationError
 
 from edge_runtime.config.box import add_defaults
-from edge_runtime.config.checks import cross_references
+from edge_runtime.config.checks import cross_references, dotted
 from edge_runtime.config.complete import complete
 from edge_runtime.config.explain import Finding, explain, find, not_available, place
 from edge_runtime.config.files import missing_files
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 LOCAL_FILE: Final = Path("edge.yaml")
 SYSTEM_FILE: Final = Path("/etc/edge-runtime/config.yaml")
 FRAGMENTS: Final = "config.d"
+PASSWORD_SECTIONS: Final = ("mqtt", "registry")  # those with a password_file
 PROBLEMS_LIMIT: Final = 1000  # nobody mends more at once, and wording them takes long
 
 
@@ -139,23 +140,19 @@ class _Load:
         root, unknown_options = from_options(self._open(), overrides)
         self._problems += unknown_options
         root = self._filled(root)
-        password = self._password_file(root)
-        settings = self._validated(root, missing_files)
+        passwords = self._password_files(root)
+        settings = _with_passwords(self._validated(root, missing_files), passwords)
         found = dict(origins(settings, root))
-        if password is not None:
-            secret, origin = password
-            settings = settings.model_copy(update={"mqtt": settings.mqtt.model_copy(update={"password": secret})})
-            found["mqtt.password"] = origin
+        found |= {f"{section}.password": origin for section, (_, origin) in passwords.items()}
         self._register(settings)
         files = tuple(Path(name) for name in self._lines)
         return Loaded(settings, found, tuple(self._finished()), files, frozenset(self._secrets))
 
     def run_part(self, wanted: Sequence[Loc]) -> Part:
         root = self._filled(stand_in(self._open(), wanted))
-        password = self._password_file(root)
-        settings = self._validated(root, lambda _data, _base: iter(()))
-        mqtt = settings.mqtt if password is None else settings.mqtt.model_copy(update={"password": password[0]})
-        return Part(mqtt, settings.state_dir, settings)
+        passwords = self._password_files(root)
+        settings = _with_passwords(self._validated(root, lambda _data, _base: iter(())), passwords)
+        return Part(settings.mqtt, settings.state_dir, settings)
 
     # files
 
@@ -238,20 +235,24 @@ class _Load:
         self._problems += filled.problems
         return add_defaults(filled.root, self._environ)
 
-    def _password_file(self, root: Node) -> tuple[SecretStr, Origin] | None:
-        spot = find(root, ("mqtt", "password_file"))
-        written = plain(spot.node, at(Settings, ("mqtt", "password_file"))) if spot.node is not None else None
-        if not isinstance(written, str) or not written:
-            return None
-        path = self._base / written
-        try:
-            secret = read_secret(path)
-        except SecretError as error:
-            path_of = "mqtt.password_file"
-            self._problems.append(Problem("config.no_value", error.message, spot.origin, path_of, error.help))
-            return None
-        self._secrets.add(secret)
-        return SecretStr(secret), Origin(Place.FILE, str(path))
+    def _password_files(self, root: Node) -> dict[str, tuple[SecretStr, Origin]]:
+        """Return the passwords that stand in files of their own, by section."""
+        found = {}
+        for section in PASSWORD_SECTIONS:
+            loc = (section, "password_file")
+            spot = find(root, loc)
+            written = plain(spot.node, at(Settings, loc)) if spot.node is not None else None
+            if not isinstance(written, str) or not written:
+                continue
+            path = self._base / written
+            try:
+                secret = read_secret(path)
+            except SecretError as error:
+                self._problems.append(Problem("config.no_value", error.message, spot.origin, dotted(loc), error.help))
+                continue
+            self._secrets.add(secret)
+            found[section] = (SecretStr(secret), Origin(Place.FILE, str(path)))
+        return found
 
     def _validated(self, root: Node, files: Callable[[Mapping[str, object], Path], Iterator[Mistake]]) -> Settings:
         """Return the settings if nothing at all is wrong with them, nor was before."""
@@ -260,7 +261,7 @@ class _Load:
         mistakes = [*cross_references(completed), *files(completed, self._base)]
         self._problems += place(root, mistakes)
         self._problems += not_available(root)
-        said = {mistake.loc for mistake in mistakes}
+        said = {mistake.loc for mistake in mistakes if not mistake.warning}
         try:
             settings = Settings.model_validate(data, context={BASE: self._base})
         except ValidationError as error:
@@ -276,12 +277,13 @@ class _Load:
 
     def _register(self, settings: Settings) -> None:
         """Collect secrets that stand in the settings themselves."""
-        if settings.mqtt.password is not None:
-            self._secrets.add(settings.mqtt.password.get_secret_value())
-        if settings.sparkplug is not None and settings.sparkplug.password is not None:
-            self._secrets.add(settings.sparkplug.password.get_secret_value())
-        for camera in settings.cameras.values():
-            user_info = re.match(r"[a-z]+://([^/?#]*)@", camera.source.location)
+        registry = settings.registry
+        for account in (settings.mqtt, settings.sparkplug, registry):
+            if account is not None and account.password is not None:
+                self._secrets.add(account.password.get_secret_value())
+        urls = [camera.source.location for camera in settings.cameras.values()]
+        for url in (*urls, registry.proxy or "" if registry is not None else ""):
+            user_info = re.match(r"[a-z]+://([^/?#]*)@", url)
             if user_info and ":" in user_info[1]:
                 self._secrets.add(user_info[1].partition(":")[2])
 
@@ -318,3 +320,10 @@ class _Load:
 
     def _invalid(self) -> InvalidConfigError:
         return InvalidConfigError(str(self._path), list(self._finished()))
+
+
+def _with_passwords(settings: Settings, passwords: Mapping[str, tuple[SecretStr, Origin]]) -> Settings:
+    update = {
+        name: getattr(settings, name).model_copy(update={"password": one}) for name, (one, _) in passwords.items()
+    }
+    return settings.model_copy(update=update)

@@ -15,10 +15,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edge_runtime.config.checks import cross_references
+from edge_runtime.config.checks import DEADLINE_MS, cross_references
 from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
+from edge_runtime.config.registry import Registry  # noqa: TC001 - pydantic reads the annotations
 from edge_runtime.config.section import Section, not_yet
 from edge_runtime.config.types import (
     Device,
@@ -27,7 +28,6 @@ from edge_runtime.config.types import (
     Id,
     Listen,
     PathSetting,
-    RegistryUrl,
     ReleaseName,
     Shorthand,
     SourceSetting,
@@ -80,8 +80,8 @@ class Model(Section):
         default=None,
         description="a package, an .onnx or .xml file, or a directory of MLflow, Triton, OVMS, Ultralytics, PaddleOCR",
     )
-    release: ReleaseName | None = not_yet(
-        "model registries", description="MODEL@CHANNEL of the registry, instead of path"
+    release: ReleaseName | None = Field(
+        default=None, description="MODEL or MODEL@CHANNEL of the registry, instead of path; no channel is stable"
     )
     device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
     backend: Backend = Field(default="auto", description="inference engine; auto takes what suits device and model")
@@ -95,6 +95,14 @@ class Model(Section):
         description="inferences of this model at a time, which divide its threads; more of them judge more pictures a "
         "second and answer later",
     )
+
+    @property
+    def wanted(self) -> tuple[str, str] | None:
+        """Model and channel of ``release``; ``None`` for a model with a path."""
+        if self.release is None:
+            return None
+        model, _, channel = self.release.partition("@")
+        return model, channel or "stable"
 
     @property
     def backend_name(self) -> Backend:
@@ -230,7 +238,10 @@ class Inspection(Section):
         Expect("continuous, mqtt or a map with interval_ms"),
     ] = Field(default=Trigger(), description="continuous, mqtt or {interval_ms: N}")
     deadline_ms: int = Field(
-        default=1000, ge=1, le=60_000, description="milliseconds from capture to the verdict; later it is NotDecidable"
+        default=DEADLINE_MS,
+        ge=1,
+        le=60_000,
+        description="milliseconds from capture to the verdict; later it is NotDecidable",
     )
     recipe: Annotated[
         Recipe, BeforeValidator(_recipe), Shorthand("the name of one of recipes"), Expect(_RECIPE_WORDS)
@@ -261,13 +272,6 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severity that is written"
     )
-
-
-class Registry(Section):
-    """Where model releases come from."""
-
-    url: RegistryUrl = Field(description="oci://HOST/NAME, oci-layout:DIR or https://HOST/DIR")
-    root: PathSetting = Field(description="file with the root of trust")
 
 
 class Http(Section):
@@ -308,7 +312,7 @@ class Settings(Section):
     engine: Engine = Field(default=Engine(), description="how inference shares the processor")
     log: Log = Field(default=Log(), description="what is written to stderr")
     sparkplug: Sparkplug | None = Field(default=None, description="Sparkplug B on a second connection")
-    registry: Registry | None = not_yet("model registries", description="where model releases come from")
+    registry: Registry | None = Field(default=None, description="where model releases come from")
     http: Http = Field(default=Http(), description="the local status server")
     state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")
 

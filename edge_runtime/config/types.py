@@ -26,6 +26,11 @@ from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.source import Source, parse_source
 
+LOCAL_REGISTRIES = ("oci-layout", "oci-archive")
+_HOST_PORT = (
+    r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252})"
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
 BASE = "base"  # key of the validation context: the directory that relative paths start from
 
 
@@ -51,6 +56,13 @@ def resolve_path(value: object, info: ValidationInfo) -> Path:
         raise PydanticCustomError("path_type", "")  # the caller words it from Expect
     base = (info.context or {}).get(BASE)
     return Path(value) if base is None else Path(base) / value
+
+
+def resolve_registry(value: str, info: ValidationInfo) -> str:
+    """Let the path of a layout or archive start at the directory of the configuration file."""
+    scheme, _, rest = value.partition(":")
+    base = (info.context or {}).get(BASE)
+    return f"{scheme}:{Path(base) / rest}" if base is not None and scheme in LOCAL_REGISTRIES else value
 
 
 def resolve_source(value: object, info: ValidationInfo) -> Source:
@@ -128,13 +140,28 @@ Device = Annotated[
 ]
 RegistryUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^(oci://[^\s]+|oci-layout:[^\s]+|https://[^\s]+)$", max_length=2048),
-    Expect("oci://HOST/NAME, oci-layout:DIR or https://HOST/DIR"),
+    StringConstraints(
+        pattern=r"^(oci://" + _HOST_PORT + r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+        r"|https?://" + _HOST_PORT + r"(/[^\s?#@]*)?|oci-(layout|archive):[^\x00-\x1f]+)$",
+        max_length=2048,
+    ),
+    AfterValidator(resolve_registry),
+    Expect("oci://HOST/NAME, https://HOST/DIR, oci-layout:DIR or oci-archive:FILE, without a user name"),
+]
+HostPort = Annotated[
+    str,
+    StringConstraints(pattern="^" + _HOST_PORT + "$"),
+    Expect("HOST or HOST:PORT, for example auth.plant:5001"),
+]
+ProxyUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://([^\s/@]+@)?" + _HOST_PORT + "/?$", max_length=2048),
+    Expect("http://HOST:PORT"),
 ]
 ReleaseName = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}(@[A-Za-z0-9_.-]{1,64})?$"),
-    Expect("MODEL or MODEL@CHANNEL"),
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[A-Za-z0-9_.-]{1,64})?$"),
+    Expect("MODEL or MODEL@CHANNEL; a model's name is lower case"),
 ]
 ClientId = Annotated[
     str,

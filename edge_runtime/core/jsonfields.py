@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
-def load_object(raw: bytes, where: str, *, limit_bytes: int) -> dict[str, object]:
+def load_object(raw: bytes, where: str, *, limit_bytes: int, depth_max: int | None = None) -> dict[str, object]:
     """Return the one JSON object in ``raw`` (UTF-8; no duplicate keys, NaN, or half surrogate pairs).
 
     Args:
         raw: the bytes of the file.
         where: name of the file for messages.
         limit_bytes: more than that is refused unread.
+        depth_max: how many objects and lists may lie in one another, the top one included; ``None`` = as many as
+            Python's own stack allows.
 
     Raises:
         DataError: code ``manifest.unreadable``.
@@ -60,7 +62,17 @@ def load_object(raw: bytes, where: str, *, limit_bytes: int) -> dict[str, object
         raise DataError("manifest.unreadable", message, help="compare with a package that works") from error
     if not isinstance(data, dict):
         refuse(f"expected an object at the top, found {_kind(data)}")
+    if depth_max is not None and _is_deeper(data, depth_max):
+        refuse(f"nested deeper than {depth_max} levels")
     return data
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    level = [value]  # what lies at the same depth; level by level, so that nothing here recurses
+    for _ in range(limit):
+        parts = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for part in parts for one in part]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _kind(value: object) -> str:

@@ -87,6 +87,7 @@ def load_engine(
     streams: int = 1,
     workers: int = 1,
     cache_dir: str | None = None,
+    digest: str | None = None,
 ) -> LoadedModel:
     """Return the model at ``path``, compiled and proved to answer; takes up to minutes.
 
@@ -100,6 +101,7 @@ def load_engine(
         streams: runs at a time, which divide ``threads`` among them; >= 1, on the CPU at most ``threads``.
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
+        digest: identity that the package must have; ``None`` = any. Compiled are the bytes that were hashed for it.
 
     Raises:
         DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
@@ -108,7 +110,7 @@ def load_engine(
     with all_in_words(Path(path).name):
         choice = parse_device(device, backend)
         options = EngineOptions(choice.device, threads, streams, cache_dir)
-        return _load(path, choice.backend, options, workers)
+        return _load(path, choice.backend, options, workers, digest)
 
 
 @contextlib.contextmanager
@@ -129,11 +131,17 @@ def all_in_words(name: str) -> Iterator[None]:
         raise DataError(UNFORESEEN, message, help=help_) from error
 
 
-def _load(path: str | Path, backend: str | None, options: EngineOptions, workers: int) -> LoadedModel:
+def _load(
+    path: str | Path, backend: str | None, options: EngineOptions, workers: int, digest: str | None
+) -> LoadedModel:
     started_ns = time.perf_counter_ns()
     _check(options, workers)
     limit_cv2_threads()
     package = open_package(path, (backend,) if backend else backends_by_rank())
+    if digest is not None and package.ref.digest != digest:
+        message = f"{path} is the model {package.ref.digest}, released was {digest}"
+        help_ = "its files changed after they were verified: edge-runtime models pull fetches them anew"
+        raise DataError("model.changed", message, help=help_)
     return LoadedModel(package, _compile(package, _choose(backend, package.backends), options), workers, started_ns)
 
 

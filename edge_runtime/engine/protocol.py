@@ -36,6 +36,7 @@ class LoadOrder:
     threads: int
     streams: int
     cache_dir: str | None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
     Raises:
         BadFieldError: a field is missing or wrong.
     """
-    cache_dir = message.get("cache_dir")
+    cache_dir, digest = message.get("cache_dir"), message.get("digest")
     return LoadOrder(
         slot=text_field(message, "slot"),
         path=text_field(message, "path"),
@@ -95,6 +96,7 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
         threads=whole_field(message, "threads", 1),
         streams=whole_field(message, "streams", 1),
         cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
+        digest=None if digest is None else text_field(message, "digest"),
     )
 
 

@@ -328,6 +328,7 @@ class _Loader:
                 streams=wish.streams,
                 workers=wish.workers,
                 cache_dir=wish.cache_dir,
+                digest=wish.digest,
             )
         except EdgeError as error:
             if error.code == UNFORESEEN:

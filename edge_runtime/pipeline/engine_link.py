@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline import wire
-from edge_runtime.pipeline.slot import ModelSlot, Request, SlotState
+from edge_runtime.pipeline.slot import NEVER_LOADED, ModelSlot, Request, SlotState
 from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ class EngineLink:
                 return
 
     def on_started(self, child: Child) -> None:
-        """Tell a new process to load every model that was not refused."""
+        """Tell a new process to load every model that is there and was not refused."""
         self._child = child
         self.restarts = child.restarts
         for slot in self.slots.values():
-            if slot.state is SlotState.FAILED:
+            if slot.state in NEVER_LOADED:
                 continue
             if not self._load(child, slot):
                 return
@@ -152,10 +152,11 @@ class EngineLink:
     def _load(self, child: Child, slot: ModelSlot) -> bool:
         spec = slot.spec
         slot.on_engine_started()
-        load = {
+        load: dict[str, object] = {
             "op": "load",
             "slot": spec.id,
             "path": spec.path,
+            "digest": spec.digest,
             "device": spec.device,
             "backend": spec.backend,
             "workers": spec.workers,

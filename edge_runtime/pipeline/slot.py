@@ -2,6 +2,7 @@
 
 Legal order: loading -> ready | failed; loading, ready -> lost (engine died) -> loading -> ...; loading -> failed when
 engines keep dying of the load. Failed is the end: a refused model is not loaded again until the configuration changes.
+Empty, the state of a slot whose model has not arrived yet, is both beginning and end: its model comes with another line.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ PREPARE_LIMIT_MS: Final = 200_000
 class SlotState(Enum):
     """Whether the slot can judge."""
 
+    EMPTY = "empty"  # there is nothing to load
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"  # the model was refused; stays so until the configuration changes
     LOST = "lost"  # the engine process is gone and being restarted
+
+
+NEVER_LOADED: Final = (SlotState.EMPTY, SlotState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,9 @@ class SlotSpec:
 
     Attributes:
         id: slot id in messages.
-        path: absolute path of a package directory or a bare model file.
+        path: absolute path of a package directory or a bare model file; ``None`` as long as there is none.
+        digest: identity that the package must have, or it is refused; ``None`` for any.
+        waits_for: why there is no path, for people.
         device: ``auto``, ``cpu``, ``gpu`` or ``npu``.
         backend: ``auto``, ``openvino`` or ``onnxruntime``.
         workers: frames in the engine at a time; one more than streams overlaps pre-processing with inference.
@@ -53,7 +60,9 @@ class SlotSpec:
     """
 
     id: str
-    path: str
+    path: str | None
+    digest: str | None = None
+    waits_for: str = ""
     device: str = "auto"
     backend: str = "auto"
     workers: int = 2
@@ -84,11 +93,11 @@ class ModelSlot:
     """See the module docstring. One thread owns it."""
 
     def __init__(self, spec: SlotSpec) -> None:
-        """Begin in state LOADING with nothing in flight."""
+        """Begin in state LOADING, or EMPTY, with nothing in flight."""
         self.spec = spec
-        self.state = SlotState.LOADING
+        self.state = SlotState.EMPTY if spec.path is None else SlotState.LOADING
         self.facts: ModelFacts | None = None
-        self.message = ""
+        self.message = spec.waits_for
         self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
         self._preparing: set[int] = set()  # those of the requests for which the engine compiles the model first
@@ -110,7 +119,7 @@ class ModelSlot:
             return None
         if self.state is SlotState.LOADING:
             return Failure.NO_MODEL, f"model {self.spec.id} is being loaded"
-        return Failure.NO_MODEL if self.state is SlotState.FAILED else Failure.ENGINE_LOST, self.message
+        return Failure.ENGINE_LOST if self.state is SlotState.LOST else Failure.NO_MODEL, self.message
 
     def on_loaded(self, facts: ModelFacts) -> None:
         """The engine compiled the model."""
@@ -136,7 +145,7 @@ class ModelSlot:
                 "it is damaged or needs more memory than the box has: replace it or change its backend, then reload"
             )
             self.on_load_failed(f"{deaths}, last: {message}; {way_out}")
-        elif self.state is not SlotState.FAILED:
+        elif self.state not in NEVER_LOADED:
             self.state, self.message = SlotState.LOST, message
         orphans = list(self._requests.values())
         self._requests.clear()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.result import Counters, Event, ModelRef, Prediction, RecipeRef, Result, Timings
     from edge_runtime.publish.contract import event as event_form
+    from edge_runtime.publish.contract import model as model_form
     from edge_runtime.publish.contract import plc as plc_form
     from edge_runtime.publish.contract import result as result_form
     from edge_runtime.publish.contract import status as status_form
@@ -32,6 +33,7 @@ STATUS_SCHEMA: Final = "vision.status/1"
 INFO_SCHEMA: Final = "vision.info/1"
 METRICS_SCHEMA: Final = "vision.metrics/1"
 PLC_SCHEMA: Final = "vision.plc/1"
+MODEL_SCHEMA: Final = "vision.model/1"
 
 STATUS_TOPIC: Final = topics.STATUS.address
 INFO_TOPIC: Final = topics.INFO.address
@@ -40,6 +42,8 @@ _RESULT: Final = topics.RESULT.fixed
 _LATEST: Final = topics.LATEST.fixed
 _EVENT: Final = topics.EVENT.fixed
 _PLC: Final = topics.PLC.fixed
+_MODEL: Final = topics.MODEL.fixed
+_MODEL_END: Final = topics.MODEL.address.partition("}")[2]
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))  # dumps() makes one a call
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]+")
@@ -307,6 +311,16 @@ def encode_plc(identity: Identity, boot_id: str, utc_ns: int, fields: plc_form.S
     """
     topic = _PLC + _level(fields["inspection"])
     return _document(topic, PLC_SCHEMA, identity, boot_id, utc_ns, {**fields})
+
+
+def encode_model(identity: Identity, boot_id: str, utc_ns: int, fields: model_form.ModelFields) -> Message:
+    """Return the retained ``model`` document of one slot.
+
+    Raises:
+        ValueError: the time is not a date.
+    """
+    topic = _MODEL + _level(fields["slot"]) + _MODEL_END
+    return _document(topic, MODEL_SCHEMA, identity, boot_id, utc_ns, {**fields})
 
 
 def _document(

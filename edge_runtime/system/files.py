@@ -18,6 +18,7 @@ from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError
 from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -38,18 +39,29 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o640, durable: bool = 
         PermissionDeniedError: the directory may not be written.
         StorageError: the disk is full, read-only or broken; the old file is untouched and no temporary file is left.
     """
+    write_chunks(path, (data,), mode=mode, durable=durable)
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes], *, mode: int = 0o640, durable: bool = True) -> None:
+    """Replace ``path`` by all ``chunks`` as `write_atomic` does; an error of their iterator leaves the old file.
+
+    Raises:
+        PermissionDeniedError: the directory may not be written.
+        StorageError: the disk is full, read-only or broken; the old file is untouched and no temporary file is left.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             try:
-                _write_all(descriptor, data)
+                for chunk in chunks:
+                    _write_all(descriptor, chunk)
                 if durable:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             temporary.rename(path)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):  # the first error is the one to report
                 temporary.unlink()
             raise
@@ -213,7 +225,7 @@ class LockFile:
         if self._descriptor is not None:
             return
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise storage_error(error, self._path, "open") from error
         try:

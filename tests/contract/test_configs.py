@@ -61,16 +61,19 @@ def test_of_the_contracts_example_only_what_is_not_built_yet_is_refused(tmp_path
     package = tmp_path / "models" / "surface-defects"
     package.mkdir(parents=True)
     (package / "edge-model.json").write_text("{}")
+    (tmp_path / "root.json").write_text('{"signed": {"_type": "root"}}')
     path = tmp_path / "edge.yaml"
     path.write_text(CONTRACT)
     with pytest.raises(InvalidConfigError) as caught:
         load(path, environ={})
     assert [(problem.path, problem.code) for problem in caught.value.problems] == [
-        ("registry", "config.not_available"),
         ("http.listen", "config.not_available"),
     ]
-    path.write_text(CONTRACT.partition("registry")[0])
-    assert load(path, environ={}).settings.inspections["top-surface"].recipe.not_ok[1].count_below == 4
+    path.write_text(CONTRACT.partition("http:")[0])
+    settings = load(path, environ={}).settings
+    assert settings.inspections["top-surface"].recipe.not_ok[1].count_below == 4
+    assert settings.registry is not None
+    assert settings.registry.root == tmp_path / "root.json"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

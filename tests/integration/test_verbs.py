@@ -245,10 +245,12 @@ def test_check_online_uses_the_credentials_of_the_configuration(tmp_path: Path) 
         )
         broker.reload()
         config["mqtt"] |= {"port": broker.port, "username": "box", "password_file": "pw"}
+        config["sparkplug"] = {"group": "plant"}
         path = DaemonProcess(tmp_path, config).config
         done = edge("check", "--online", "--config", path)
         assert done.returncode == 0, done.stdout
         assert "takes this box in, as box" in done.stdout
+        assert "takes this box in for Sparkplug, as box" in done.stdout
         (tmp_path / "pw").write_text("wrong\n")
         done = edge("check", "--online", "--config", path)
     assert done.returncode == 69

@@ -47,6 +47,7 @@ VERBS: Mapping[str, Verb] = {
     "config.get": Verb(),
     "replay": Verb(),
     "spool.requeue": Verb(critical=True),
+    "model.check": Verb(),
     "model.update": Verb(critical=True, signed=True),
     "model.rollback": Verb(critical=True, signed=True),
 }

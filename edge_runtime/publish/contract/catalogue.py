@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edge_runtime.publish.contract import command, event, info, metrics, plc, reply, result, status
+from edge_runtime.publish.contract import command, event, info, metrics, model, plc, reply, result, status
 from edge_runtime.publish.contract.generate import schema_of
 
 
@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, type]] = {
     "config.get": command.ConfigGet,
     "replay": command.Replay,
     "spool.requeue": command.SpoolRequeue,
+    "model.check": command.ModelCheck,
     "model.update": command.ModelUpdate,
     "model.rollback": command.ModelRollback,
 }
@@ -39,6 +40,7 @@ DOCUMENTS: Final = {
         Document("status", "vision.status/1", status.Status),
         Document("info", "vision.info/1", info.Info),
         Document("metrics", "vision.metrics/1", metrics.Metrics),
+        Document("model", "vision.model/1", model.Model),
         Document("plc", "vision.plc/1", plc.Plc),
         Document("command.plc", "vision.command.plc/1", plc.Signal),
         Document("reply", "vision.reply/1", reply.Reply),

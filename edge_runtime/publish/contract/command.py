@@ -91,6 +91,10 @@ class SpoolRequeue(Command):
     reason: NotRequired[Reason]
 
 
+class ModelCheck(Command):
+    """Look at the registry now instead of when it is time; it says nothing, so nobody need trust who sends it."""
+
+
 class ModelUpdate(Command):
     """Bring a signed release to a model slot."""
 

@@ -171,6 +171,15 @@ PLC_SIGNAL = Topic(
     sent=False,
     optional=True,
 )
+MODEL = Topic(
+    "model",
+    "model/{slot}/state",
+    "which release of its model a slot has from the registry, which one it should have, and why it does not yet",
+    "model",
+    retain=True,
+    headers=DocumentHeaders,
+    optional=True,
+)
 COMMANDS: Final = (
     COMMAND,
     _command("trigger", "inspection", "judge the next picture; a retained trigger is refused"),
@@ -182,6 +191,7 @@ COMMANDS: Final = (
     _command("config.get", "section", "return the configuration in use, secrets masked"),
     _command("replay", "inspection", "send kept results again, from `fromSeq` to `toSeq`"),
     _command("spool.requeue", "inspection", "make dead letters owed again"),
+    _command("model.check", "slot", "look at the registry now; a hint without content, at most one look per 10 s"),
     _command("model.update", "slot", "bring a signed release to a model slot; needs a signature"),
     _command("model.rollback", "slot", "go back to the release before; needs a signature"),
 )
@@ -240,6 +250,7 @@ TOPICS: Final = (
     METRICS,
     IMAGE,
     PLC,
+    MODEL,
     REPLY,
     REPLY_TO_CALLER,
     *COMMANDS,

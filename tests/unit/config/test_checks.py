@@ -15,7 +15,7 @@ GOOD: dict[str, Any] = {
             "camera": "side",
             "model": "m",
             "trigger": {"kind": "mqtt", "interval_ms": None},
-            "handshake": {},
+            "handshake": {"result_ms": 1000},
             "recipe": {
                 "not_ok": [{"count_below": 2, "count_above": 2}, {"value_below": -1, "value_above": -1.0}],
                 "region": [[0, 0], [1, 0], [1, 1.0]],
@@ -72,6 +72,8 @@ def test_what_fits_together_is_not_complained_about() -> None:
             "inspections.x.trigger.interval_ms",
             "config.conflict",
         ),
+        ({"mqtt": {"client_id": "a"}, "sparkplug": {"client_id": "a"}}, "sparkplug.client_id", "config.conflict"),
+        ({"edge": "box", "sparkplug": {"client_id": "site-line-box"}}, "sparkplug.client_id", "config.conflict"),
         ({"inspections": {}, "models": {"m": {"path": "a"}, "n": {"path": "a"}}}, "models", "config.no_inspections"),
     ],
 )
@@ -83,6 +85,15 @@ def test_what_does_not_fit_together_is_found(change: dict[str, Any], where: str,
 def test_a_camera_nobody_looks_at_is_only_worth_a_warning() -> None:
     data = {**GOOD, "inspections": {"top": {"camera": "top", "model": "m"}}}
     assert [(mistake.where, mistake.warning) for mistake in cross_references(data)] == [("cameras.side", True)]
+
+
+@pytest.mark.parametrize(
+    "more", [{"handshake": {"result_ms": 999}}, {"handshake": {"result_ms": 200}, "deadline_ms": 201}]
+)
+def test_a_controller_that_waits_for_less_than_a_verdict_may_take_is_worth_a_warning(more: dict[str, Any]) -> None:
+    data = {**GOOD, "inspections": {**GOOD["inspections"], "side": {**GOOD["inspections"]["side"], **more}}}
+    found = [(mistake.where, mistake.warning) for mistake in cross_references(data)]
+    assert found == [("inspections.side.handshake.result_ms", True)]
 
 
 def test_a_default_queue_may_meet_cameras_that_do_not_need_it() -> None:

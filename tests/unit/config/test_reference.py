@@ -52,5 +52,5 @@ def test_a_bad_value_does_not(path: tuple[str, ...], value: object) -> None:
 
 
 def test_what_is_not_available_is_marked_for_editors() -> None:
-    assert SCHEMA["properties"]["registry"]["deprecated"] is True
+    assert SCHEMA["$defs"]["Engine"]["properties"]["pinning"]["deprecated"] is True
     assert "not available in this version" in SCHEMA["$defs"]["Http"]["properties"]["listen"]["description"]

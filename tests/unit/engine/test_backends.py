@@ -70,6 +70,10 @@ def test_an_ir_in_a_package_is_verified_in_both_parts_and_runs(tmp_path: Path) -
     model.close()
     with pytest.raises(DataError, match="no weights for backend onnxruntime"):
         load_engine(tmp_path, backend="onnxruntime")
+    load_engine(tmp_path, digest=model.ref.digest).close()
+    with pytest.raises(DataError, match=r"released was sha256:a{64}; its files changed") as refused:
+        load_engine(tmp_path, digest="sha256:" + "a" * 64)
+    assert refused.value.code == "model.changed"
     (tmp_path / "model.bin").write_bytes(b"\0" * 4)
     with pytest.raises(DataError, match=r"model\.bin: expected sha256"):
         load_engine(tmp_path)

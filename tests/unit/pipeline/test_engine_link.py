@@ -110,6 +110,7 @@ def test_a_new_process_is_told_to_load_every_model() -> None:
         "op": "load",
         "slot": "defects",
         "path": "/models/a",
+        "digest": None,
         "device": "auto",
         "backend": "auto",
         "workers": 2,
@@ -117,6 +118,16 @@ def test_a_new_process_is_told_to_load_every_model() -> None:
         "streams": 1,
         "cache_dir": "/cache",
     }
+
+
+def test_an_empty_slot_is_not_loaded_and_a_released_model_with_its_identity() -> None:
+    digest = "sha256:" + "a" * 64
+    link = EngineLink([SlotSpec("codes", None), SlotSpec("defects", "/m", digest)], _Listener(), cache_dir=None)
+    child = FakeChild(name="engine")
+    link.on_started(cast("Child", child))
+    assert [(one["slot"], one["digest"]) for one in child.sent] == [("defects", digest)]
+    link.on_exited(cast("Child", child), ExitCause(ExitKind.SIGNALED, "engine (pid 7): died of SIGSEGV"))
+    assert link.slots["codes"].state is SlotState.EMPTY
 
 
 def test_a_process_that_does_not_take_its_models_is_ended() -> None:

@@ -24,6 +24,14 @@ def test_a_slot_begins_by_loading_and_cannot_judge() -> None:
     assert slot.outage == (Failure.NO_MODEL, "model defects is being loaded")
 
 
+def test_a_slot_without_a_model_cannot_judge_and_stays_so_whatever_becomes_of_the_engine() -> None:
+    slot = ModelSlot(SlotSpec("defects", None, waits_for="no release of defects has arrived yet"))
+    why = (Failure.NO_MODEL, "no release of defects has arrived yet")
+    assert (slot.state, slot.outage, slot.has_room) == (SlotState.EMPTY, why, False)
+    assert slot.on_engine_lost("it crashed") == []
+    assert (slot.state, slot.outage) == (SlotState.EMPTY, why)
+
+
 def test_a_loaded_slot_has_room_for_as_many_frames_as_it_has_workers() -> None:
     slot = _slot()
     slot.on_loaded(FACTS)

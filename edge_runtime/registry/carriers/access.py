@@ -1,0 +1,49 @@
+"""How a carrier may be reached: credentials, certificates, a proxy, and how long anything may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.system.service import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the operator allows; everything has a default.
+
+    Attributes:
+        username: of a robot account; ``None`` = anonymous.
+        password: its password or token; never shown.
+        ca_file: PEM file of the authorities that are believed, instead of those of the system.
+        cert_file: PEM file of the client's certificate, and those that vouch for it.
+        key_file: PEM file of its key, not encrypted; ``None`` = it is in ``cert_file``.
+        proxy: ``http://[USER:PASSWORD@]HOST[:PORT]``; ``environment`` = as the variables ``https_proxy``, ``no_proxy``
+            ... say; ``None`` = none, whatever the variables say. Never shown.
+        realm_hosts: ``HOST`` or ``HOST:PORT`` that may be sent the password for a token, besides the registry's host.
+        allow_http: whether ``http://`` is spoken with other hosts than this one.
+        connect_s: limit for a connection, TLS included.
+        answer_s: limit until the headers of an answer are here, the connection included.
+        gap_s: limit between two pieces of a body.
+        overall_s: limit for a small document as a whole.
+        retry_after_s: longest wait that an overloaded server may ask for within one request.
+        stop: ends every wait early when it is set; ``None`` = nothing does.
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+    realm_hosts: tuple[str, ...] = ()
+    allow_http: bool = False
+    connect_s: float = 5.0
+    answer_s: float = 15.0
+    gap_s: float = 15.0
+    overall_s: float = 60.0
+    retry_after_s: float = 10.0
+    stop: Stop | None = field(default=None, repr=False, compare=False)

@@ -1,0 +1,224 @@
+"""The publisher's directory: which registry, whose keys, what was seen there last.
+
+    publisher.json   address of the registry, profile, sites; credentials only as names of files
+    root.json        the newest root of trust that was verified; what boxes are given
+    seen.json        versions that were seen, below which nothing is believed any more
+    keys/            see `keys`
+    pending/         changes that wait for the signature of somebody else
+
+Nothing but ``keys/*.pem`` is secret. A second publisher starts with copies of ``publisher.json`` and ``root.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.errors import ConfigError, DataError
+from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.system.files import make_directory, read_limited, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA: Final = "edge-publisher/1"
+SEEN_SCHEMA: Final = "edge-seen/1"
+SETTINGS, ROOT, SEEN = "publisher.json", "root.json", "seen.json"
+_BYTES_MAX: Final = 1 << 20
+_ROOT_BYTES_MAX: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How strict a registry is; lives in days.
+
+    Attributes:
+        root_keys: how many keys root has, and how many of them must sign; the same for ``targets_keys``.
+    """
+
+    name: str
+    root_keys: tuple[int, int]
+    targets_keys: tuple[int, int]
+    root_d: int = 365
+    targets_d: int = 180
+    rollout_d: int = 30
+    snapshot_d: int = 30
+    timestamp_d: int = 7
+
+    def days(self, role: str) -> int:
+        """Return how long what ``role`` signs is good for."""
+        lives = {"root": self.root_d, "targets": self.targets_d, "snapshot": self.snapshot_d}
+        return {**lives, "timestamp": self.timestamp_d}.get(role, self.rollout_d)
+
+
+PROFILES: Final = {
+    one.name: one
+    for one in (
+        Profile("production", (3, 2), (3, 2)),
+        Profile("airgap", (3, 2), (3, 2), rollout_d=90, snapshot_d=90, timestamp_d=90),
+        Profile("dev", (1, 1), (1, 1)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``publisher.json`` says.
+
+    Attributes:
+        url: of the registry: ``oci://HOST/NS``, ``oci-layout:DIR``.
+        access: how to get there, keys as in ``registry:`` of a box: username, password_file, ca_file, cert_file,
+            key_file, proxy, realm_hosts, allow_http.
+    """
+
+    url: str
+    profile: Profile
+    access: Mapping[str, object] = field(default_factory=dict)
+
+
+_TEXTS: Final = ("username", "password_file", "ca_file", "cert_file", "key_file", "proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One publisher's directory."""
+
+    path: Path
+
+    @property
+    def keys(self) -> Path:
+        """The directory of the keys."""
+        return self.path / "keys"
+
+    @property
+    def pending(self) -> Path:
+        """The directory of changes that wait."""
+        return self.path / "pending"
+
+    def settings(self) -> Settings:
+        """Return what ``publisher.json`` says.
+
+        Raises:
+            ConfigError: there is none, or it is not as it should be.
+        """
+        path = self.path / SETTINGS
+        try:
+            data = load_object(read_limited(path, _BYTES_MAX), str(path), limit_bytes=_BYTES_MAX)
+        except FileNotFoundError as error:
+            message = f"{self.path} is no publisher's directory: it has no {SETTINGS}"
+            help_ = "edge-runtime registry init --url URL --site SITE makes one; --home DIR names another"
+            raise ConfigError("publisher.none", message, help=help_) from error
+        except DataError as error:
+            raise ConfigError("publisher.settings", error.message, help=error.help) from error
+        problems: list[str] = []
+        top = Section(data, "", problems, problems)
+        top.choice("schema", (SCHEMA,))
+        profile = top.choice("profile", tuple(PROFILES)) or "production"
+        settings = Settings(top.text("url", required=True) or "", PROFILES[profile], _access(top.section("access")))
+        top.close()
+        if problems:
+            help_ = "correct it; keys as edge-runtime registry init writes them"
+            raise ConfigError("publisher.settings", f"{path}: " + "; ".join(problems), help=help_)
+        return settings
+
+    def keep_settings(self, settings: Settings) -> None:
+        """Write ``publisher.json``.
+
+        Raises:
+            StorageError, PermissionDeniedError: the disk refuses.
+        """
+        fields = {
+            "schema": SCHEMA,
+            "url": settings.url,
+            "profile": settings.profile.name,
+            "access": dict(settings.access),
+        }
+        make_directory(self.path)
+        write_atomic(self.path / SETTINGS, (json.dumps(fields, indent=1) + "\n").encode())
+
+    def root(self) -> bytes | None:
+        """Return the root of trust, ``None`` before there is one.
+
+        Raises:
+            StorageError, PermissionDeniedError: it cannot be read.
+        """
+        try:
+            return read_limited(self.path / ROOT, _ROOT_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+
+    def keep_root(self, raw: bytes) -> None:
+        """Replace the root of trust by a newer one that was verified, or signed here.
+
+        Raises:
+            StorageError, PermissionDeniedError: the disk refuses.
+        """
+        if raw != self.root():
+            make_directory(self.path)
+            write_atomic(self.path / ROOT, raw, mode=0o644)
+
+    def seen(self) -> Seen:
+        """Return what was seen of the registry so far.
+
+        Raises:
+            ConfigError: the file is broken.
+        """
+        path = self.path / SEEN
+        try:
+            data = load_object(read_limited(path, _BYTES_MAX), str(path), limit_bytes=_BYTES_MAX)
+        except FileNotFoundError:
+            return Seen()
+        except DataError as error:
+            raise ConfigError("publisher.seen", error.message, help=_HELP_SEEN) from error
+        problems: list[str] = []
+        top = Section(data, "", problems, problems)
+        top.choice("schema", (SEEN_SCHEMA,))
+        issued = top.text("issued") or ""
+        versions = top.section("versions", open_ended=True)
+        found = {role: versions.integer(role, 0, 2**62) or 0 for role in versions.data}
+        top.close()
+        if problems:
+            raise ConfigError("publisher.seen", f"{path}: " + "; ".join(problems), help=_HELP_SEEN)
+        return Seen(found, issued)
+
+    def keep_seen(self, seen: Seen) -> None:
+        """Write what was seen; what is known already is never lowered.
+
+        Raises:
+            StorageError, PermissionDeniedError: the disk refuses.
+        """
+        before = self.seen()
+        after = Seen(
+            {**before.versions, **{role: max(n, before.versions.get(role, 0)) for role, n in seen.versions.items()}},
+            max(before.issued, seen.issued),
+        )
+        if after != before:
+            fields = {"schema": SEEN_SCHEMA, "issued": after.issued, "versions": dict(sorted(after.versions.items()))}
+            make_directory(self.path)
+            write_atomic(self.path / SEEN, (json.dumps(fields, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Below what nothing is believed.
+
+    Attributes:
+        versions: by ``ROLE@KEYS``, the role and what its keys hash to: with other keys a role begins anew.
+        issued: of the newest timestamp, RFC 3339 in UTC; empty = none.
+    """
+
+    versions: Mapping[str, int] = field(default_factory=dict)
+    issued: str = ""
+
+
+_HELP_SEEN: Final = "move it aside only if you know that the registry shows its newest state"
+
+
+def _access(section: Section) -> dict[str, object]:
+    found: dict[str, object] = {key: section.text(key) for key in _TEXTS}
+    found["realm_hosts"] = section.texts("realm_hosts")
+    found["allow_http"] = section.boolean("allow_http")
+    section.close()
+    return {key: value for key, value in found.items() if value is not None}

@@ -1,0 +1,375 @@
+"""Blobs by digest, on our disk: the ``blobs`` of a valid OCI layout, and what has not arrived whole yet.
+
+A blob gets its name when all its bytes are on the disk and have the digest they should have. Then it is read-only; one
+whose bytes are other ones later, whoever changed them, is set aside and never used.
+
+Legal order of a `Part`: ``resume`` or ``restart`` -> ``write`` ... -> ``commit``; ``discard`` at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING, Final, Self
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.registry.descriptor import checked_digest, digest_of
+from edge_runtime.system.files import make_directory, storage_error, sync_directory, write_atomic
+from edge_runtime.system.names import move, remove, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from edge_runtime.registry.descriptor import Descriptor
+
+logger = logging.getLogger(__name__)
+
+LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'  # OCI image-spec 1.1, image-layout.md
+SUFFIX: Final = ".part"
+READ_ONLY: Final = 0o440
+_WRITABLE: Final = 0o640
+_CHUNK_BYTES: Final = 1 << 20
+_NOFOLLOW: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Blobs:
+    """Below ``root``: ``store/`` (the layout), ``incoming/HEX.part``, ``damaged/HEX``. From any thread.
+
+    Who writes holds the lock of the store (`store.ModelStore.updating`); reading needs none.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Touch nothing yet."""
+        self.layout = root / "store"
+        self.incoming = root / "incoming"
+        self.damaged = root / "damaged"
+        self._blobs = self.layout / "blobs" / "sha256"
+
+    def prepare(self) -> None:
+        """Make what is missing, and what a process before us was killed over durable.
+
+        Raises:
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        for directory in (self._blobs, self.incoming, self.damaged):
+            make_directory(directory)
+        marker = self.layout / "oci-layout"
+        try:
+            if not marker.is_file() or marker.read_bytes() != LAYOUT:
+                write_atomic(marker, LAYOUT)
+            sync_directory(self._blobs)
+        except OSError as error:
+            raise storage_error(error, self.layout, "open") from error
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob lies, or would.
+
+        Raises:
+            DataError: code ``registry.digest``: no SHA-256 digest.
+        """
+        return self._blobs / checked_digest(digest, "blob").removeprefix("sha256:")
+
+    def part_path(self, blob: Descriptor) -> Path:
+        """Return where the blob arrives."""
+        return self.incoming / (self.path(blob.digest).name + SUFFIX)
+
+    def has(self, blob: Descriptor) -> bool:
+        """Tell whether a file with this name and size is there; its bytes are not looked at."""
+        try:
+            status = self.path(blob.digest).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == blob.size
+
+    def is_sound(self, blob: Descriptor) -> bool:
+        """Tell whether the blob is there and its bytes are the right ones; one that is not is set aside.
+
+        Reads the whole file: some 2 ms per MB.
+
+        Raises:
+            PermissionDeniedError, StorageError: it cannot be read.
+        """
+        path = self.path(blob.digest)
+        if not os.path.lexists(path):
+            return False
+        if self.has(blob) and hash_file(path) == blob.digest:
+            return True
+        self.set_aside(blob.digest)
+        return False
+
+    def set_aside(self, digest: str) -> None:
+        """Take a blob that is not what its name says out of use: it stays in ``damaged/`` for who looks into it."""
+        path = self.path(digest)
+        logger.error("blob %s is damaged on the disk and is set aside", digest)
+        with contextlib.suppress(OSError):  # gone already, or a disk that takes nothing: it is refused all the same
+            path.replace(self.damaged / path.name)
+
+    def read(self, digest: str, limit_bytes: int) -> bytes:
+        """Return the bytes of a small blob, hashed before they are handed out.
+
+        Raises:
+            DataError: code ``store.damaged``: it is not there or not itself, fetch it again.
+            PermissionDeniedError, StorageError: it cannot be read.
+        """
+        path = self.path(digest)
+        try:
+            with os.fdopen(_open_blob(path), "rb") as file:
+                raw = file.read(limit_bytes + 1)
+        except FileNotFoundError as error:
+            raise damaged(digest, path) from error
+        except OSError as error:
+            raise storage_error(error, path, "read") from error
+        if digest_of(raw) != digest:
+            self.set_aside(digest)
+            raise damaged(digest, path)
+        return raw
+
+    def put(self, blob: Descriptor, raw: bytes) -> None:
+        """Store bytes that are in memory already, durably; those that are there are left alone.
+
+        Raises:
+            DataError: code ``registry.digest_mismatch``: ``raw`` is not this blob.
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        if self.is_sound(blob):
+            return
+        with self.part(blob) as part:
+            part.restart()
+            part.write(raw)
+            part.commit()
+
+    def part(self, blob: Descriptor) -> Part:
+        """Return the unfinished blob, for ``with``."""
+        return Part(self.part_path(blob), self.path(blob.digest), blob)
+
+    def part_bytes(self, blob: Descriptor) -> int:
+        """Return how much of the blob has arrived."""
+        try:
+            return self.part_path(blob).lstat().st_size
+        except OSError:
+            return 0
+
+    def stored(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield digest and status of every blob.
+
+        Raises:
+            PermissionDeniedError, StorageError: the directory cannot be read.
+        """
+        for name, status in entries(self._blobs):
+            yield f"sha256:{name}", status
+
+    def used_bytes(self) -> int:
+        """Return how much all blobs, unfinished and damaged ones too, take.
+
+        Raises:
+            PermissionDeniedError, StorageError: the directory cannot be read.
+        """
+        return sum(
+            status.st_size
+            for directory in (self._blobs, self.incoming, self.damaged)
+            for _, status in entries(directory)
+        )
+
+    def free_bytes(self) -> int:
+        """Return how much more the file system would take from us.
+
+        Raises:
+            PermissionDeniedError, StorageError: it does not say.
+        """
+        try:
+            status = os.statvfs(self._blobs)
+        except OSError as error:
+            raise storage_error(error, self._blobs, "look at the disk of") from error
+        return status.f_bavail * status.f_frsize
+
+    def remove(self, digest: str) -> None:
+        """Forget a blob; fine when there is none.
+
+        Raises:
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        remove(self.path(digest))
+
+
+class Part:
+    """A blob on its way to the disk. One thread."""
+
+    def __init__(self, path: Path, target: Path, blob: Descriptor) -> None:
+        """Use `Blobs.part`."""
+        self._path = path
+        self._target = target
+        self._blob = blob
+        self._descriptor: int | None = None
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def resume(self) -> int:
+        """Hash what is there and return how much that is; more than the blob has is thrown away.
+
+        Raises:
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        descriptor = self._open()
+        self._hash, self.size = hashlib.sha256(), 0
+        try:
+            if os.fstat(descriptor).st_size > self._blob.size:
+                os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            while chunk := os.read(descriptor, _CHUNK_BYTES):
+                self._hash.update(chunk)
+                self.size += len(chunk)
+        except OSError as error:
+            raise self._failed(error) from error
+        return self.size
+
+    def restart(self) -> None:
+        """Throw away what is there.
+
+        Raises:
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        descriptor = self._open()
+        self._hash, self.size = hashlib.sha256(), 0
+        try:
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def write(self, chunk: bytes) -> None:
+        """Append; one byte more than the blob has and nothing of ``chunk`` is written.
+
+        Raises:
+            DataError: code ``registry.too_long``.
+            PermissionDeniedError, StorageError: the disk refuses; what had arrived is removed to make room.
+        """
+        if self.size + len(chunk) > self._blob.size:
+            message = f"blob {self._blob.digest}: more than the {self._blob.size} bytes that were declared arrive"
+            raise DataError("registry.too_long", message, help="this registry or mirror does not serve what was signed")
+        descriptor = self._open()
+        self._hash.update(chunk)
+        view = memoryview(chunk)
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError as error:
+            raise self._failed(error) from error
+        self.size += len(chunk)
+
+    def commit(self) -> None:
+        """Give the blob its name if it is whole and itself; then it is durable.
+
+        Raises:
+            DataError: code ``registry.digest_mismatch``; what had arrived is gone.
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        descriptor = self._open()
+        found = f"sha256:{self._hash.hexdigest()}"
+        if self.size != self._blob.size or found != self._blob.digest:
+            self.discard()
+            message = f"expected {self._blob.digest} with {self._blob.size} bytes, found {found} with {self.size} bytes"
+            raise DataError(
+                "registry.digest_mismatch", message, help="this registry or mirror does not serve what was signed"
+            )
+        try:
+            os.fchmod(descriptor, READ_ONLY)
+            os.fsync(descriptor)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.close()
+        move(self._path, self._target)
+
+    def discard(self) -> None:
+        """Remove what has arrived; as far as the disk lets us."""
+        self.close()
+        with contextlib.suppress(OSError):  # it is overwritten by the next one who tries, or is garbage
+            self._path.unlink()
+
+    def close(self) -> None:
+        """Let go of the file; what has arrived stays. Idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before it is used."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            try:
+                self._descriptor = self._opened()
+            except OSError as error:
+                raise storage_error(error, self._path, "write") from error
+        return self._descriptor
+
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW
+        with contextlib.suppress(FileNotFoundError):
+            mode = self._path.lstat().st_mode
+            if not stat.S_ISREG(mode):
+                remove_tree(self._path)  # a link, a pipe, a directory: not ours
+            elif not mode & stat.S_IWUSR:
+                self._path.chmod(_WRITABLE)  # its process was killed between the last byte and the name
+        return os.open(self._path, flags, _WRITABLE)
+
+    def _failed(self, error: OSError) -> Exception:
+        """Remove what has arrived: after a failed write or sync nobody knows what of it the disk has."""
+        self.discard()
+        return storage_error(error, self._path, "write")
+
+
+def damaged(digest: str, path: Path) -> DataError:
+    """Return the error for a file that is not there or not what it should be."""
+    message = f"{path} is missing or does not hold {digest}: the disk or somebody changed it"
+    return DataError("store.damaged", message, help="edge-runtime models pull fetches it again")
+
+
+def hash_file(path: Path) -> str:
+    """Return the digest of a regular file; links are not followed.
+
+    Raises:
+        PermissionDeniedError, StorageError: it cannot be read.
+    """
+    try:
+        with os.fdopen(_open_blob(path), "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise storage_error(error, path, "read") from error
+
+
+def entries(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield name and status of what lies in ``directory``; nothing when there is none.
+
+    Raises:
+        PermissionDeniedError, StorageError: it cannot be read.
+    """
+    try:
+        with os.scandir(directory) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):  # removed while we look
+                    yield entry.name, entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, directory, "read") from error
+
+
+def _open_blob(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file", str(path))

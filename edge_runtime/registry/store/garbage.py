@@ -1,0 +1,109 @@
+"""Makes room: removes what no slot runs, what nobody wants any more, and what never arrived."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.registry.store.blobs import SUFFIX, entries
+from edge_runtime.system.names import remove, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from edge_runtime.registry.store.store import ModelStore
+
+logger = logging.getLogger(__name__)
+
+HEADROOM: Final = 1.1  # of what is about to be written, for directories, journals and a neighbour
+_DAY_NS: Final = 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much the store may take.
+
+    Attributes:
+        quota_bytes: all blobs together, unfinished ones too.
+        reserve_bytes: low-water mark: that much of the file system stays free for others.
+        stale_days: what has not been written to for so long, and is neither kept nor part of a release, is garbage.
+    """
+
+    quota_bytes: int = 4 << 30
+    reserve_bytes: int = 64 << 20
+    stale_days: float = 7.0
+
+
+def is_short(store: ModelStore, room: Room, need_bytes: int) -> bool:
+    """Tell whether ``need_bytes`` more do not fit.
+
+    Raises:
+        PermissionDeniedError, StorageError: the disk does not say.
+    """
+    blobs = store.blobs
+    over = blobs.used_bytes() + need_bytes > room.quota_bytes
+    return over or blobs.free_bytes() < need_bytes * HEADROOM + room.reserve_bytes
+
+
+def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes: int, now_utc_ns: int) -> int:
+    """Remove garbage, with the lock of the store held; return how many bytes of blobs went.
+
+    What is stale goes always. Releases that no slot points to go when there is not enough room, the oldest first, and
+    only as many as it takes: going back to one of them then costs no download.
+
+    Args:
+        store: where.
+        room: how much there may be.
+        keep: digests of releases and blobs that stay: what runs, what the rollout wants, what is being fetched.
+        need_bytes: what is about to be written.
+        now_utc_ns: wall clock; one that is wrong costs a download, nothing else.
+
+    Raises:
+        PermissionDeniedError, StorageError: the disk refuses.
+    """
+    before = store.blobs.used_bytes()
+    stale_ns = now_utc_ns - int(room.stale_days * _DAY_NS)
+    _remove_loose(store, keep, stale_ns)
+    if is_short(store, room, need_bytes):
+        _remove_loose(store, keep, None)
+    kept = store.slots.named() | frozenset(keep)
+    for digest in _oldest_first(store):
+        if not is_short(store, room, need_bytes):
+            break
+        if digest not in kept:
+            logger.info("release %s is removed to make room", digest)
+            store.releases.drop(digest)
+            _remove_loose(store, keep, None)
+    return before - store.blobs.used_bytes()
+
+
+def _oldest_first(store: ModelStore) -> Iterator[str]:
+    status = {name: status for name, status in entries(store.releases.directory) if name in set(store.releases.names())}
+    for name in sorted(status, key=lambda one: status[one].st_mtime_ns):
+        yield f"sha256:{name}"
+
+
+def _remove_loose(store: ModelStore, keep: Collection[str], stale_ns: int | None) -> None:
+    """Remove what belongs to no release and was last written before ``stale_ns``, or whenever."""
+    blobs = store.blobs
+    used = {f"sha256:{name}" for name in store.releases.names()} | set(keep)
+    for release in store.releases.all():
+        used |= release.digests()
+    for digest, status in list(blobs.stored()):
+        # a second name: it is part of a release, even of one whose description cannot be read
+        if digest not in used and status.st_nlink == 1 and (stale_ns is None or status.st_mtime_ns < stale_ns):
+            _remove(store.blobs.layout / "blobs" / "sha256" / digest.removeprefix("sha256:"))
+    for directory in (blobs.incoming, blobs.damaged):
+        for name, status in list(entries(directory)):
+            wanted = directory == blobs.incoming and f"sha256:{name.removesuffix(SUFFIX)}" in keep
+            if not wanted and (stale_ns is None or status.st_mtime_ns < stale_ns):
+                _remove(directory / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        remove(path)
