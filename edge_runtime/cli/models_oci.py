@@ -69,4 +69,5 @@ def _text(packed: Packed, registry: str) -> str:
         lines.append(f"    {path:<{width}}  {blob.size:>11}{made}")
     lines += [f"  left out  {path}" for path in packed.left_out]
     lines += [f"  note: {note}" for note in packed.notes]
-    return "\n".join([*lines, "  boxes take it once it is signed: edge-runtime registry release --help"])
+    place = registry.removeprefix(_LAYOUT)
+    return "\n".join([*lines, f"  boxes take it once it is signed: edge-runtime registry release add {place}"])
