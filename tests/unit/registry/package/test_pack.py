@@ -24,7 +24,7 @@ from tests.fakes.packages import WEIGHTS, write_chain, write_weld
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALWAYS = "sha256:c0fd86107e65f0a2a3bf5fbe295e94095bbc23315a5d2288cda487c5076cea73"
+ALWAYS = "sha256:3b56f40d3c3bb062268ad413938e12d3752fda4f3163d2db1164a71a256789dc"
 PAPERS = ("LICENSE", "model-card.md", "provenance.intoto.json", "sbom.cdx.json")
 
 
