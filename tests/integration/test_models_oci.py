@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,12 +102,35 @@ def test_the_command_says_what_was_packed(layout: Path, tmp_path: Path, here: He
     code, out, err = here("models", "pack", MODEL, "--oci", f"oci-layout:{tmp_path / 'other'}", "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
-    assert report["manifest"]["digest"] == digest_of(manifest_of(layout))  # packed twice, the same digest
+    assert report["manifest"] == digest_of(manifest_of(layout))  # packed twice, the same digest
     assert report["model"]["digest"] == open_package(MODEL).ref.digest
     assert report["name"] == "surface-defects:1"
     assert report["left_out"] == ["conveyor.mp4"]
-    assert [one["path"] for one in report["files"] if one["made"]] == ["provenance.intoto.json"]
+    assert report["made"] == ["provenance.intoto.json"]
     assert manifest_of(tmp_path / "other") == manifest_of(layout)
+
+
+def test_a_layout_is_looked_at(layout: Path, tmp_path: Path, here: Here) -> None:
+    code, out, _ = here("models", "inspect", f"oci-layout:{layout}", "--json")
+    assert code == 0
+    (release,) = json.loads(out)["releases"]
+    assert release["manifest"] == digest_of(manifest_of(layout))
+    assert release["model"]["digest"] == open_package(MODEL).ref.digest
+    copy = shutil.copytree(layout, tmp_path / "stick")
+    assert here("models", "inspect", copy)[1].startswith("surface-defects:1  ")
+    weights = copy / "blobs" / "sha256" / release["files"]["model.onnx"]["digest"].removeprefix("sha256:")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    code, out, _ = here("models", "inspect", copy)
+    assert code == 65
+    assert out.startswith("surface-defects:1  NOT WHOLE: ")
+    weights.unlink()
+    code, out, _ = here("models", "inspect", copy, "--json")
+    assert code == 65
+    assert json.loads(out)["releases"][0]["error"]["code"] == "registry.missing"
+    (copy / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    code, _, err = here("models", "inspect", copy)
+    assert code == 65
+    assert "an image layout without releases" in err
 
 
 def test_skopeo_sees_the_same_digest_and_keeps_it(layout: Path, tmp_path: Path) -> None:
@@ -195,7 +219,7 @@ def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path, here:
     assert code == 0, err
     report = json.loads(out)
     assert report["name"] == "colour-model:3"
-    assert [one["path"] for one in report["files"]] == [
+    assert list(report["files"]) == [
         *("LICENSE", "edge-model.json", "model-card.md", "model.onnx", "provenance.intoto.json", "sbom.cdx.json")
     ]
     assert any("no licence is stated" in note for note in report["notes"])
