@@ -59,15 +59,8 @@ def run_list(args: argparse.Namespace) -> int:
         return os.EX_OK
     for row in rows:
         here = "here" if row["here"] else "elsewhere"
-<<<<<<< HEAD
-        name = row["name"] or "-"
-        print(
-            f"{row['role']:<20} {name:<20} {str(row['keyid'])[:12]}  {row['threshold']} must sign  {here:<9}  {row['expires']}"
-        )
-=======
         words = f"{row['role']:<20} {row['name'] or '-':<20} {str(row['keyid'])[:12]}"
         print(f"{words}  {row['threshold']} must sign  {here:<9}  until {row['expires']}")
->>>>>>> publisher
     if unused:
         print(f"without any role: {', '.join(unused)}")
     return os.EX_OK
