@@ -145,7 +145,7 @@ class _Workflow:
             rollout_problem=problem,
             checked=self._set.reference_time,
             expires=self._set.timestamp.expires,
-            versions={role: signed.version for role, signed in self._set.items()},
+            versions={r: self._set[r].version for r in (*TOP_LEVEL, rollout_role(self._site)) if r in self._set},
         )
 
     def _roots(self) -> None:
