@@ -51,7 +51,6 @@ def test_the_first_release_starts_by_itself_and_a_newer_one_waits(tmp_path: Path
         Listener(broker.port) as listener,
         DaemonProcess(tmp_path, config(broker.port, tmp_path, registry)) as daemon,
     ):
-        import time; time.sleep(6); print([d["reason"] for d in listener.documents][:3], len(listener.documents))
         wait_until(lambda: any("no_model" in str(one["reason"]) for one in listener.documents), 30, "no model")
         assert daemon.status()["models"]["defects"]["state"] == "empty"
         registry.release("surface-defects", 1, package(1))

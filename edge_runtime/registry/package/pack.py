@@ -160,7 +160,7 @@ class _Reader:
             raw = self._read(file, path, limit_bytes + 1)
         if len(raw) > limit_bytes:
             message = f"{self.root.name}/{path} has more than the {limit_bytes} bytes that are allowed"
-            raise DataError("pack.too_large", message)
+            raise DataError("pack.too_large", message, help="no box would read it")
         self.content[path] = raw
         return raw
 
