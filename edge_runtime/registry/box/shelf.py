@@ -35,7 +35,7 @@ def held_as(stored: StoredRelease | None) -> Held | None:
     number, version, digest = facts.get("release"), facts.get("version"), facts.get("digest")
     if not isinstance(number, int) or not isinstance(version, str) or not isinstance(digest, str):
         return None
-    return Held(number, version, digest, stored.manifest.digest)
+    return Held(number, version, digest, stored.digest)
 
 
 def on_disk(store: ModelStore, want: Want) -> SlotReport:

@@ -137,6 +137,7 @@ class _Workflow:
         self._snapshot()
         self._targets()
         rollout, problem = self._rollout()
+        roles = (*sorted(TOP_LEVEL), rollout_role(self._site))
         return Trusted(
             targets={path: _target(info) for path, info in self._set.targets.targets.items()},
             floors=self.floors,
@@ -145,7 +146,7 @@ class _Workflow:
             rollout_problem=problem,
             checked=self._set.reference_time,
             expires=self._set.timestamp.expires,
-            versions={r: self._set[r].version for r in (*TOP_LEVEL, rollout_role(self._site)) if r in self._set},
+            versions={role: self._set[role].version for role in roles if role in self._set},
         )
 
     def _roots(self) -> None:
