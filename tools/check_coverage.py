@@ -85,6 +85,9 @@ COMPLETE = (
     "edge_runtime/publish/spool/throttle.py",
     "edge_runtime/publish/spool/trouble.py",
     "edge_runtime/publish/spool/writer.py",
+    "edge_runtime/registry/package/modelpack.py",
+    "edge_runtime/registry/package/papers.py",
+    "edge_runtime/registry/package/unpack.py",
     "edge_runtime/system/clock.py",
     "edge_runtime/system/timex.py",
 )

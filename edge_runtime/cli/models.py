@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.values import MODEL_HELP, seconds
+from edge_runtime.cli.values import MODEL_HELP, seconds, whole
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +55,8 @@ def _add_pack(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="make a package of a bare model, or the golden answers of a package",
         description="With a package directory: runs its model over the pictures in its folder golden, writes their "
         "answers to golden/expected.json and adds the hashes that its manifest lacks. With a bare model: makes a whole "
-        "package of it in --out. Do it where the model is known to see what it should: other boxes are held to that.",
+        "package of it in --out. Do it where the model is known to see what it should: other boxes are held to that. "
+        "With --oci the package is written as a release, too; boxes take it once it is signed (registry release).",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     parser.add_argument("--out", metavar="DIR", type=Path, help="where the package of a bare model is made")
@@ -65,6 +66,18 @@ def _add_pack(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--version", default="1.0.0", metavar="V", help="of the package of a bare model (1.0.0)")
     _add_engine(parser)
     parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument(
+        "--release",
+        type=whole(0, 999_999_999),
+        metavar="N",
+        help="number that orders the releases of a model; written into the package",
+    )
+    parser.add_argument(
+        "--oci",
+        metavar="DEST",
+        help="also write it as a release into this directory (an OCI image layout), or registry",
+    )
+    parser.add_argument("--json", action="store_true", help="with --oci: one JSON object about the release")
     parser.set_defaults(run=run_pack)
 
 

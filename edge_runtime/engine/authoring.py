@@ -27,13 +27,14 @@ _NO_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 _NAME_MAX: Final = 64
 
 
-def make_manifest(package: Package, file: str, *, version: str) -> bytes:
+def make_manifest(package: Package, file: str, *, version: str, release: int | None = None) -> bytes:
     """Return the `edge-model.json` of a bare model: every value it runs by, and in ``provenance`` where each came from.
 
     Args:
         package: the bare model.
         file: name of its file in the new package, ``.onnx`` or ``.xml``; the ``.bin`` of the latter has its stem.
         version: what to call this package.
+        release: its number among the releases of this name, ``None`` for one that is not released.
 
     Raises:
         DataError: what came out is no manifest, for example because of ``version``.
@@ -52,6 +53,7 @@ def make_manifest(package: Package, file: str, *, version: str) -> bytes:
         "schema": SCHEMA,
         "name": _NO_NAME.sub("-", package.ref.name.lower()).strip("._-")[:_NAME_MAX] or "model",
         "version": version,
+        **({} if release is None else {"release": release}),
         "weights": {**weights, "format": package.format},
         **values,
         "golden": {"tolerances": {}, "gates": {}},
@@ -73,22 +75,45 @@ def fill_hashes(root: Path) -> bool:
         DataError: there is no manifest, or a file that it names is not there.
         StorageError: it cannot be written.
     """
-    path = root / MANIFEST_NAME
-    try:
-        raw = read_limited(path, SIZE_LIMIT_BYTES)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"{root}: no {MANIFEST_NAME} in it"
-        help_ = "for a bare model: edge-runtime models pack MODEL.onnx --out DIR"
-        raise DataError("model.missing", message, help=help_) from error
-    document = load_object(raw, f"{root.name}/{MANIFEST_NAME}", limit_bytes=SIZE_LIMIT_BYTES)
+    document = _read(root)
     lacking = [one for one in _files(document.get("weights")) if not one.get("sha256")]
     for one in lacking:
         one["sha256"] = hashlib.sha256(read_weights(root, str(one.get("file")))).hexdigest()
     if lacking:
-        filled = _written(document)
-        parse_manifest(filled, where=f"{root.name}/{MANIFEST_NAME}")
-        write_atomic(path, filled)
+        _replace(root, document)
     return bool(lacking)
+
+
+def set_release(root: Path, release: int) -> bool:
+    """Write the number of the release into the manifest of ``root``; return whether it had another one, or none.
+
+    Raises:
+        DataError: there is no manifest, or it would be none with this number.
+        StorageError: it cannot be written.
+    """
+    document = _read(root)
+    if document.get("release") == release:
+        return False
+    place = list(document).index("version") + 1 if "version" in document else 0
+    rows = [pair for pair in document.items() if pair[0] != "release"]
+    _replace(root, dict([*rows[:place], ("release", release), *rows[place:]]))
+    return True
+
+
+def _read(root: Path) -> dict[str, object]:
+    try:
+        raw = read_limited(root / MANIFEST_NAME, SIZE_LIMIT_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"{root}: no {MANIFEST_NAME} in it"
+        help_ = "for a bare model: edge-runtime models pack MODEL.onnx --out DIR"
+        raise DataError("model.missing", message, help=help_) from error
+    return load_object(raw, f"{root.name}/{MANIFEST_NAME}", limit_bytes=SIZE_LIMIT_BYTES)
+
+
+def _replace(root: Path, document: dict[str, object]) -> None:
+    raw = _written(document)
+    parse_manifest(raw, where=f"{root.name}/{MANIFEST_NAME}")
+    write_atomic(root / MANIFEST_NAME, raw)
 
 
 def _files(weights: object) -> Iterator[dict[str, object]]:

@@ -20,6 +20,7 @@ from edge_runtime.registry.descriptor import Descriptor, checked_digest
 from edge_runtime.registry.statements import (
     APPROVALS,
     FLOORS_PATH,
+    KEYS_OF_MATCH,
     MODES,
     NAME,
     NUMBER_MAX,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [  # values and their form come from one room
     "APPROVALS",
     "FLOORS_PATH",
+    "KEYS_OF_MATCH",
     "MODES",
     "NUMBER_MAX",
     "REGRESSIONS",
@@ -75,7 +77,6 @@ RELEASE_SCHEMA: Final = "edge-release/1"
 FLOORS_SCHEMA: Final = "edge-floors/1"
 ROLLOUT_SCHEMA: Final = "edge-rollout/1"
 DOCUMENT_BYTES_MAX: Final = 256 << 10
-KEYS_OF_MATCH: Final = ("line", "edge", "camera", "slot", "channel")
 
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _MINIMUM = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")

@@ -174,15 +174,24 @@ def parse_manifest(raw: bytes, where: str, *, quota_bytes: int = QUOTA_BYTES) ->
     return Artifact(digest_of(raw), config, files)
 
 
-def _layer(layer: object, where: str) -> tuple[str, Descriptor]:
-    blob = _descriptor(layer, where)
-    path = blob.annotations.get(FILEPATH)
-    if path is None or not _PATH.fullmatch(path):
+def checked_path(path: object, where: str) -> str:
+    """Return ``path`` if a release may have a file there.
+
+    Raises:
+        DataError: code ``package.path``.
+    """
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
         _refuse(
             "path",
             f"{where}: {_short(path)} is no path of a file in a release; expected up to four names of up to 64 "
-            "letters, digits, dots, dashes and underscores, which begin with none of the two former",
+            "letters, digits, underscores, dots and dashes, none of which begins with one of the latter two",
         )
+    return path
+
+
+def _layer(layer: object, where: str) -> tuple[str, Descriptor]:
+    blob = _descriptor(layer, where)
+    path = checked_path(blob.annotations.get(FILEPATH), where)
     endings = ENDINGS.get(blob.media_type)
     if endings is None:
         _refuse("kind", f"{where}: {path} is of type {_short(blob.media_type)}, allowed are {', '.join(ENDINGS)}")

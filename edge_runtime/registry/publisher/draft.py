@@ -1,6 +1,6 @@
 """A change to a repository while it is made: who has to sign what, and the files that come out of it.
 
-Order: an edit (`releases`, `rollouts`, `roots`) changes what roles say and notes in words what it did; `sign` adds
+Order: an edit (`releases`, `rollouts`, `roots`) changes what roles say; `explain` puts that in words; `sign` adds
 signatures until each role has enough; `finish` makes snapshot and timestamp, and returns all files of the new listing.
 """
 
@@ -31,8 +31,6 @@ from edge_runtime.registry.publisher.repository import (
     TIMESTAMP,
     Repository,
     delegated,
-    keyids_of,
-    seen_version,
     site_of,
 )
 from edge_runtime.registry.publisher.signing import Need, add_signatures
@@ -59,7 +57,6 @@ class Draft:
         roles: what has changed, by role; with the signatures it has so far.
         documents: what has changed, by target path.
         manifests: OCI manifests of new releases, by model and number.
-        notes: what it does, for the person who signs it; a sentence each.
     """
 
     base: Repository | None
@@ -68,7 +65,6 @@ class Draft:
     roles: dict[str, Metadata[Root] | Metadata[Targets]] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
     @property
     def root(self) -> Root:
@@ -91,6 +87,10 @@ class Draft:
     def edit_root(self) -> Root:
         """Return the next root, to be changed."""
         return self._edit(ROOT, None if self.base is None else self.base.root, Root)
+
+    def take_root(self, raw: bytes) -> None:
+        """Use a root that was signed before."""
+        self.roles[ROOT] = Metadata[Root].from_bytes(raw)
 
     def edit_targets(self) -> Targets:
         """Return what ``targets`` says next, to be changed."""
@@ -152,7 +152,7 @@ class Draft:
         names = [TARGETS, *delegated(self.targets)]
         metas = {f"{role}.json": _meta(files, role, self._version(role)) for role in names}
         before = None if self.base is None else self.base.snapshot
-        snapshot = Metadata(Snapshot(self._next(SNAPSHOT, before, seen), None, self._expiry(SNAPSHOT), metas))
+        snapshot = Metadata(Snapshot(self._next(SNAPSHOT, before, seen), None, self.expiry(SNAPSHOT), metas))
         self._sign_online(SNAPSHOT, snapshot, keyring)
         files[f"{snapshot.signed.version}.{SNAPSHOT}.json"] = snapshot.to_bytes()
         last = None if self.base is None else self.base.timestamp
@@ -160,7 +160,7 @@ class Draft:
             Timestamp(
                 self._next(TIMESTAMP, last, seen),
                 None,
-                self._expiry(TIMESTAMP),
+                self.expiry(TIMESTAMP),
                 _meta(files, SNAPSHOT, snapshot.signed.version),
                 {"issued": max(stamp(self.now), seen.issued)},
             )
@@ -184,7 +184,7 @@ class Draft:
         if role not in self.roles:
             payload: R = kind() if before is None else copy.deepcopy(before.signed)
             payload.version = 1 if before is None else self._after(role, before.signed.version)
-            payload.expires = self._expiry(role)
+            payload.expires = self.expiry(role)
             self.roles[role] = Metadata(payload)
         return _signed(self.roles[role], kind)
 
@@ -192,15 +192,20 @@ class Draft:
         """Return the version after ``version``; a role that was fast-forwarded begins anew, with other keys."""
         if version < VERSION_MAX:
             return version + 1
-        targets = self.roles.get(TARGETS, None if self.base is None else self.base.targets)
-        after = keyids_of(self.root, _signed(targets, Targets), role) if targets is not None else ()
-        if self.base is not None and set(after) != set(self.base.keyids(role)):
+        if self.base is not None and self._replaced(role, self.base):
             return 1
         message = f"{role} is at version {version}: somebody who has its key has made it run ahead"
         raise DataError("registry.fast_forward", message, help=f"edge-runtime registry key rotate {role} OLD NEW")
 
+    def _replaced(self, role: str, base: Repository) -> bool:
+        """Tell whether the keys that sign ``role`` now could not sign it any more after this change."""
+        delegator = self.root if role in self.root.roles else self.targets
+        after = delegator.get_delegated_role(role)
+        return len(set(base.keyids(role)) & set(after.keyids)) < after.threshold
+
     def _next(self, role: str, before: Metadata[Snapshot] | Metadata[Timestamp] | None, seen: Seen) -> int:
-        newest = seen_version(seen, role, tuple(self.root.roles[role].keyids))
+        now = self.root.roles[role]
+        newest = seen.version(role, tuple(now.keyids), now.threshold)
         return self._after(role, max(newest, 0 if before is None else before.signed.version))
 
     def _version(self, role: str) -> int:
@@ -208,7 +213,8 @@ class Draft:
             return self.roles[role].signed.version
         return self._base.roles()[role].version
 
-    def _expiry(self, role: str) -> datetime:
+    def expiry(self, role: str) -> datetime:
+        """Return until when what ``role`` signs now is good."""
         return self.now.replace(microsecond=0) + timedelta(days=self.profile.days(role))
 
     def _sign_online(self, role: str, one: Metadata[Snapshot] | Metadata[Timestamp], keyring: Keyring) -> None:

@@ -176,8 +176,8 @@ class Home:
         top = Section(data, "", problems, problems)
         top.choice("schema", (SEEN_SCHEMA,))
         issued = top.text("issued") or ""
-        versions = top.section("versions", open_ended=True)
-        found = {role: versions.integer(role, 0, 2**62) or 0 for role in versions.data}
+        roles = top.section("roles", open_ended=True)
+        found = {role: _seen_role(roles.section(role)) for role in roles.data}
         top.close()
         if problems:
             raise ConfigError("publisher.seen", f"{path}: " + "; ".join(problems), help=_HELP_SEEN)
@@ -190,14 +190,20 @@ class Home:
             StorageError, PermissionDeniedError: the disk refuses.
         """
         before = self.seen()
-        after = Seen(
-            {**before.versions, **{role: max(n, before.versions.get(role, 0)) for role, n in seen.versions.items()}},
-            max(before.issued, seen.issued),
-        )
+        after = before.raised(seen)
         if after != before:
-            fields = {"schema": SEEN_SCHEMA, "issued": after.issued, "versions": dict(sorted(after.versions.items()))}
+            roles = {role: {"version": one.version, "keys": list(one.keyids)} for role, one in after.roles.items()}
+            fields = {"schema": SEEN_SCHEMA, "issued": after.issued, "roles": dict(sorted(roles.items()))}
             make_directory(self.path)
             write_atomic(self.path / SEEN, (json.dumps(fields, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRole:
+    """The newest version of a role that was seen, and the keys that could sign it then."""
+
+    version: int
+    keyids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +211,31 @@ class Seen:
     """Below what nothing is believed.
 
     Attributes:
-        versions: by ``ROLE@KEYS``, the role and what its keys hash to: with other keys a role begins anew.
+        roles: by name.
         issued: of the newest timestamp, RFC 3339 in UTC; empty = none.
     """
 
-    versions: Mapping[str, int] = field(default_factory=dict)
+    roles: Mapping[str, SeenRole] = field(default_factory=dict)
     issued: str = ""
+
+    def version(self, role: str, keyids: tuple[str, ...], threshold: int) -> int:
+        """Return below which version ``role`` is not believed now that these keys sign it.
+
+        0 when so many of its keys were replaced that the old ones could not sign any more: the role begins anew.
+        """
+        before = self.roles.get(role)
+        if before is None or (role != "root" and len(set(before.keyids) & set(keyids)) < threshold):
+            return 0
+        return before.version
+
+    def raised(self, newer: Seen) -> Seen:
+        """Return both: of each role with the same keys the higher version, else what ``newer`` says."""
+        roles = dict(self.roles)
+        for role, one in newer.roles.items():
+            before = roles.get(role)
+            if before is None or before.keyids != one.keyids or before.version < one.version:
+                roles[role] = one
+        return Seen(roles, max(self.issued, newer.issued))
 
 
 _HELP_SEEN: Final = "move it aside only if you know that the registry shows its newest state"
@@ -222,3 +247,9 @@ def _access(section: Section) -> dict[str, object]:
     found["allow_http"] = section.boolean("allow_http")
     section.close()
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _seen_role(section: Section) -> SeenRole:
+    found = SeenRole(section.integer("version", 0, 2**62) or 0, section.texts("keys") or ())
+    section.close()
+    return found

@@ -55,7 +55,6 @@ def add_release(draft: Draft, release: Release, manifest: bytes) -> None:
     target.unrecognized_fields = {"custom": release_fields(release)}
     draft.edit_targets().targets[path] = target
     draft.manifests[release.model, release.release] = manifest
-    draft.notes.append(f"release {release.model} {release.release} (version {release.version}): manifest {digest}")
 
 
 def revoke(draft: Draft, model: str, number: int) -> None:
@@ -69,7 +68,6 @@ def revoke(draft: Draft, model: str, number: int) -> None:
     floor = floors.of(model)
     if digest not in floor.revoked:
         _put_floor(draft, floors, model, replace(floor, revoked=floor.revoked | {digest}))
-        draft.notes.append(f"revoke {model} {number} for ever, on every site: {digest}")
 
 
 def raise_floor(draft: Draft, model: str, number: int) -> None:
@@ -89,11 +87,6 @@ def raise_floor(draft: Draft, model: str, number: int) -> None:
         raise DataError("release.floor", message, help="add the release first that should take over")
     if number > floor.min_release:
         _put_floor(draft, floors, model, replace(floor, min_release=number))
-        banned = [one for one in numbers if floor.min_release <= one < number]
-        draft.notes.append(
-            f"raise the floor of {model} from {floor.min_release} to {number}, for ever; this bans "
-            + (", ".join(map(str, banned)) if banned else "no release that is listed")
-        )
 
 
 def found_floors(draft: Draft) -> None:

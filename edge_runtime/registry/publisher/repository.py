@@ -8,7 +8,6 @@ work. And no role may be older than what this publisher has seen of it (`home.Se
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -29,7 +28,7 @@ from edge_runtime.registry.documents import (
     rollout_path,
     rollout_role,
 )
-from edge_runtime.registry.publisher.home import Seen
+from edge_runtime.registry.publisher.home import Seen, SeenRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,11 +107,16 @@ class Repository:
         """Return the keys that may sign ``role``."""
         return keyids_of(self.root.signed, self.targets.signed, role)
 
+    def threshold(self, role: str) -> int:
+        """Return how many of them must."""
+        delegator = self.root.signed if role in self.root.signed.roles else self.targets.signed
+        return delegator.get_delegated_role(role).threshold
+
     def seen(self) -> Seen:
         """Return what a publisher has seen who saw this."""
         issued = self.timestamp.signed.unrecognized_fields.get("issued") if self.timestamp is not None else ""
-        versions = {f"{role}@{_hash(self.keyids(role))}": one.version for role, one in self.roles().items()}
-        return Seen(versions, issued if isinstance(issued, str) else "")
+        roles = {role: SeenRole(one.version, self.keyids(role)) for role, one in self.roles().items()}
+        return Seen(roles, issued if isinstance(issued, str) else "")
 
 
 def releases_of(targets: Targets) -> dict[tuple[str, int], tuple[Release, str]]:
@@ -146,11 +150,6 @@ def keyids_of(root: Root, targets: Targets, role: str) -> tuple[str, ...]:
         delegator = root if role in root.roles else targets
         return tuple(delegator.get_delegated_role(role).keyids)
     return ()
-
-
-def seen_version(seen: Seen, role: str, keyids: tuple[str, ...]) -> int:
-    """Return the newest version of ``role`` that was seen with these keys, 0 for none."""
-    return seen.versions.get(f"{role}@{_hash(keyids)}", 0)
 
 
 def load(files: Mapping[str, bytes], trusted_root: bytes, seen: Seen, *, recover: bool = False) -> Repository:
@@ -276,11 +275,7 @@ def _documents(files: Mapping[str, bytes], role: Targets, paths: tuple[str, ...]
 
 def _refuse_older(repository: Repository, seen: Seen) -> None:
     for role, one in repository.roles().items():
-        newest = seen_version(seen, role, repository.keyids(role))
+        newest = seen.version(role, repository.keyids(role), repository.threshold(role))
         if one.version < newest:
             message = f"the registry shows {role} {one.version}, this publisher has seen {newest}: an old copy is back"
             raise DataError("registry.replayed", message, help=_HELP_FORGED)
-
-
-def _hash(keyids: tuple[str, ...]) -> str:
-    return hashlib.sha256(" ".join(sorted(keyids)).encode()).hexdigest()[:16]

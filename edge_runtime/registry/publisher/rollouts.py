@@ -22,7 +22,7 @@ from edge_runtime.registry.documents import (
     rollout_path,
     rollout_role,
 )
-from edge_runtime.registry.publisher.releases import find, runnable
+from edge_runtime.registry.publisher.releases import runnable
 
 if TYPE_CHECKING:
     from edge_runtime.registry.publisher.draft import Draft
@@ -44,16 +44,11 @@ def assign(draft: Draft, site: str, wanted: Assignment) -> None:
     if wanted.percent < ALL and not wanted.salt:
         wanted = replace(wanted, salt=_salt(before, wanted))
     rest = [one for one in before.assignments if not _replaces(wanted, one)]
-    gone = [one for one in before.assignments if _replaces(wanted, one) and one.release != wanted.release]
     place = next((n for n, one in enumerate(rest) if one.model == wanted.model and _comes_before(wanted, one)), None)
     rest.insert(len(rest) if place is None else place, wanted)
     if tuple(rest) == before.assignments:
         return
     put(draft, replace(before, assignments=tuple(rest)))
-    draft.notes.append(f"{site}: {describe(wanted)}")
-    draft.notes += [f"{site}: no longer: {describe(one)}" for one in gone]
-    narrower = [one for one in rest if one.model == wanted.model and weight(one.match) > weight(wanted.match)]
-    draft.notes += [f"{site}: stays as it is, because it names more: {describe(one)}" for one in narrower]
 
 
 def unassign(draft: Draft, site: str, model: str, match: Match) -> None:
@@ -68,7 +63,6 @@ def unassign(draft: Draft, site: str, model: str, match: Match) -> None:
         message = f"{site} has no assignment of {model[:80]} for {_where(match)}"
         raise DataError("rollout.missing", message, help=f"edge-runtime registry rollout show --site {site}")
     put(draft, replace(before, assignments=tuple(one for one in before.assignments if one not in gone)))
-    draft.notes += [f"{site}: no longer: {describe(one)}" for one in gone]
 
 
 def pause(draft: Draft, site: str, *, paused: bool) -> None:
@@ -80,17 +74,15 @@ def pause(draft: Draft, site: str, *, paused: bool) -> None:
     before = rollout_of(draft, site)
     if before.pause is not paused:
         put(draft, replace(before, pause=paused))
-        draft.notes.append(f"{site}: " + ("pause: no box begins anything" if paused else "go on"))
 
 
-def kill(draft: Draft, site: str, digest: str, name: str) -> None:
+def kill(draft: Draft, site: str, digest: str) -> None:
     """Forbid a manifest on ``site``: boxes that run it leave it.
 
     Args:
         draft: the change.
         site: where.
         digest: of the manifest.
-        name: how to call it.
 
     Raises:
         DataError: no such site.
@@ -98,16 +90,6 @@ def kill(draft: Draft, site: str, digest: str, name: str) -> None:
     before = rollout_of(draft, site)
     if digest not in before.kill:
         put(draft, replace(before, kill=(*before.kill, digest)))
-        draft.notes.append(f"{site}: kill {name}: {digest}")
-
-
-def digest_of_release(draft: Draft, model: str, number: int) -> str:
-    """Return the digest of the manifest of a release, banned or not.
-
-    Raises:
-        DataError: there is none.
-    """
-    return find(draft, model, number)[1]
 
 
 def found_rollout(draft: Draft, site: str) -> None:

@@ -1,0 +1,291 @@
+"""The publisher's desk: reads and verifies what there is, shows a change, has it signed, and publishes it whole.
+
+Order of one change: read, edit, explain and ask, unlock the keys (people are slow: no lock is held meanwhile), push
+blobs; then under the lock of the registry: read and edit again, sign, verify the result as a box would, write it in one
+step. A crash anywhere leaves the old listing or the new one; what was pushed and not signed is taken by nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.errors import BusyError, DataError, InvariantError
+from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.documents import parse_stamp
+from edge_runtime.registry.publisher.draft import Draft
+from edge_runtime.registry.publisher.explain import explain
+from edge_runtime.registry.publisher.home import Seen
+from edge_runtime.registry.publisher.pending import rebased, write_pending
+from edge_runtime.registry.publisher.repository import Repository, load
+from edge_runtime.registry.publisher.tree import read_blob, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from edge_runtime.registry.carriers.carrier import Publication
+    from edge_runtime.registry.publisher.home import Home, Profile
+    from edge_runtime.registry.publisher.keys import Keyring
+
+    Edit = Callable[[Draft], None]
+
+_CLOCK_SLACK: Final = timedelta(minutes=5)
+_CLOCK_AHEAD: Final = timedelta(days=400)
+_PAUSE_S: Final = 0.2
+PATIENCE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What is about to be signed.
+
+    Attributes:
+        changes: in words, see `explain`.
+        signers: names of the keys that will sign, by role; each key at most once per role.
+        lacking: how many signatures will still be missing, by role.
+    """
+
+    changes: tuple[str, ...]
+    signers: Mapping[str, tuple[str, ...]]
+    lacking: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a change.
+
+    Attributes:
+        changes: in words; none = there was nothing to do.
+        versions: of the roles that were published; none when nothing was.
+        pending: the file that others have to sign, if there were too few keys.
+        lacking: how many signatures are missing then, by role.
+    """
+
+    changes: tuple[str, ...] = ()
+    versions: Mapping[str, int] = field(default_factory=dict)
+    pending: Path | None = None
+    lacking: Mapping[str, int] = field(default_factory=dict)
+
+
+class Desk:
+    """One publisher at one registry; one thread."""
+
+    def __init__(
+        self,
+        home: Home,
+        registry: Publication,
+        keyring: Keyring,
+        *,
+        now: Callable[[], datetime],
+        confirm: Callable[[Preview], None],
+        tree: Path | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """Use the parts; nothing is read yet.
+
+        Args:
+            home: the publisher's directory.
+            registry: where to publish.
+            keyring: what can be signed with.
+            now: tells the time in UTC.
+            confirm: shows what is about to be signed, and raises when the person does not want it.
+            tree: directory where the plain TUF tree is kept too, see `tree`.
+            patience_s: how long to wait for other publishers.
+        """
+        self.home, self.registry, self.keyring = home, registry, keyring
+        self._now, self._confirm, self._tree, self._patience_s = now, confirm, tree, patience_s
+
+    def read(self, *, recover: bool = False) -> tuple[Repository, str]:
+        """Return the verified repository, and the token of the listing that it was read from.
+
+        Raises:
+            DataError: there is none, or it is forged, or older than what was seen.
+            EdgeError: it cannot be reached.
+        """
+        root = self.home.root()
+        if root is None:
+            message = f"{self.home.path} has no root.json, so nothing in the registry could be believed"
+            help_ = "edge-runtime registry init founds a registry; to join one, copy its root.json there"
+            raise DataError("publisher.no_root", message, help=help_)
+        listing = self.registry.listing()
+        if listing is None:
+            raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
+        files = {name: read_blob(self.registry, TUF, blob) for name, blob in listing.files.items()}
+        return load(files, root, self.home.seen(), recover=recover), listing.token
+
+    def carry_out(
+        self,
+        edit: Edit,
+        profile: Profile,
+        *,
+        recover: bool = False,
+        renew: bool = False,
+        push: Callable[[], None] | None = None,
+        pending: Path | None = None,
+    ) -> Outcome:
+        """Make one change; see the module.
+
+        Args:
+            edit: changes a draft; called more than once, each time with the state of then.
+            profile: how long signatures are good for.
+            recover: see `load`.
+            renew: sign snapshot and timestamp anew even if nothing else changes.
+            push: writes blobs that the change will name.
+            pending: where to put the change when signatures are missing; ``None`` = in the home.
+
+        Raises:
+            DataError, UnavailableError, StorageError, PermissionDeniedError: it could not be done; nothing was changed.
+            BusyError: others were at it all the time.
+        """
+        drafted = self._drafted(edit, profile, recover=recover)[0]
+        if not drafted.roles and not renew:
+            return Outcome()
+        shown = self._show(drafted)
+        if push is not None:
+            push()
+        deadline_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                with self.registry.lock():
+                    draft, token = self._drafted(edit, profile, recover=recover)
+                    if not draft.roles and not renew:
+                        return Outcome()
+                    if tuple(explain(draft, self.name_of)) == shown:
+                        return self._settle(draft, token, pending)
+            except BusyError:
+                if time.monotonic() > deadline_s:
+                    raise
+                threading.Event().wait(_PAUSE_S)
+            else:
+                shown = self._show(draft)  # others have changed what this change does: asked again, without the lock
+
+    def found(self, draft: Draft, pending: Path | None = None) -> Outcome:
+        """Publish the first listing of a registry; called again after a crash it goes on where it was.
+
+        Raises:
+            DataError: there is another registry already.
+            EdgeError: it could not be done.
+        """
+        self._show(draft)
+        with self.registry.lock():
+            return self._settle(draft, None, pending)
+
+    def publish_pending(self, draft: Draft) -> Outcome:
+        """Publish a change that has all signatures.
+
+        Raises:
+            DataError: signatures are missing, or the registry has changed meanwhile.
+            EdgeError: it could not be done.
+        """
+        lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+        if lacking:
+            words = ", ".join(f"{count} for {role}" for role, count in lacking.items())
+            message = f"it still needs signatures: {words}"
+            raise DataError("pending.unsigned", message, help="edge-runtime registry sign FILE, by another person")
+        if draft.base is None:
+            return self.found(draft)
+        self._show(draft)
+        with self.registry.lock():
+            repository, token = self.read(recover=True)
+            return self._settle(rebased(draft, repository), token, None)
+
+    def name_of(self, keyid: str) -> str:
+        """Return what to call a key."""
+        key = self.keyring.find(keyid)
+        return f"{key.name} ({keyid[:12]})" if key is not None else f"key {keyid[:12]}"
+
+    def _drafted(self, edit: Edit, profile: Profile, *, recover: bool) -> tuple[Draft, str]:
+        repository, token = self.read(recover=recover)
+        draft = Draft(repository, self._checked_now(repository), profile)
+        edit(draft)
+        return draft, token
+
+    def _checked_now(self, repository: Repository | None) -> datetime:
+        """Return the time; refuse a clock that would shut boxes out, because they never believe in less again.
+
+        Raises:
+            DataError: it is behind what was signed last, or so far ahead that it is not likely.
+        """
+        now = self._now()
+        timestamp = repository.timestamp.signed if repository is not None and repository.timestamp is not None else None
+        issued = parse_stamp(timestamp.unrecognized_fields.get("issued")) if timestamp is not None else None
+        if issued is not None and now + _CLOCK_SLACK < issued:
+            message = (
+                f"this machine's clock says {now:%Y-%m-%d %H:%M}, but something was signed at {issued:%Y-%m-%d %H:%M}"
+            )
+            raise DataError("publisher.clock", message, help="set the clock (UTC)")
+        if timestamp is not None and now > timestamp.expires + _CLOCK_AHEAD:
+            message = f"this machine's clock says {now:%Y-%m-%d}, more than a year after the registry has expired"
+            raise DataError("publisher.clock", message, help="set the clock; what it signs cannot be taken back")
+        return now
+
+    def _show(self, draft: Draft) -> tuple[str, ...]:
+        """Tell and ask, then unlock what is needed, so that nobody waits for a person later."""
+        changes = tuple(explain(draft, self.name_of))
+        signers: dict[str, dict[str, None]] = {}
+        lacking: dict[str, int] = {}
+        needed: dict[str, None] = {}
+        for need in draft.needs():
+            keyids = need.signers(self.keyring)
+            needed.update(dict.fromkeys(keyids))
+            signers.setdefault(need.role, {}).update({self.name_of(keyid): None for keyid in keyids})
+            missing = need.threshold - len(need.keyids()[0]) - len(keyids)
+            if missing > 0:
+                lacking[need.role] = max(missing, lacking.get(need.role, 0))
+        if not lacking:
+            for role, online in draft.online():
+                here = [keyid for keyid in online if self.keyring.holds(keyid)][:1]
+                needed.update(dict.fromkeys(here))
+                signers[role] = {self.name_of(keyid): None for keyid in here}
+        named = {role: tuple(names) for role, names in signers.items() if names}
+        self._confirm(Preview(changes, named, lacking))
+        for keyid in needed:
+            self.keyring.signer(keyid)
+        return changes
+
+    def _settle(self, draft: Draft, token: str | None, pending: Path | None) -> Outcome:
+        """Sign and publish, or sign and put aside; the lock is held."""
+        changes = tuple(explain(draft, self.name_of))
+        draft.sign(self.keyring)
+        lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+        online = [role for role, keyids in draft.online() if not any(map(self.keyring.holds, keyids))]
+        for (model, number), manifest in draft.manifests.items():
+            self.registry.tag(model, str(number), manifest)
+        if lacking or online:
+            lacking |= dict.fromkeys(online, 1)
+            path = pending or self.home.pending / _pending_name(draft)
+            write_pending(path, draft)
+            return Outcome(changes, {}, path, lacking)
+        files = draft.finish(self.keyring, self.home.seen())
+        new = self._verified(files, draft)
+        if draft.base is None:
+            self.home.keep_root(files["1.root.json"])  # first: whoever founds a registry must know its root
+        self.registry.publish(files, token)
+        self.home.keep_seen(new.seen())
+        self.home.keep_root(files[f"{new.root.signed.version}.root.json"])
+        if self._tree is not None:
+            write_tree(self._tree, new, self.registry)
+        return Outcome(changes, {role: one.version for role, one in new.roles().items()})
+
+    def _verified(self, files: Mapping[str, bytes], draft: Draft) -> Repository:
+        """Return what was signed, read back as a box would read it.
+
+        Raises:
+            InvariantError: it would be refused.
+        """
+        root = files["1.root.json"] if draft.base is None else self.home.root() or b""
+        try:
+            return load(files, root, Seen() if draft.base is None else self.home.seen())
+        except DataError as error:
+            message = f"what was signed would be refused: {error.message}"
+            raise InvariantError("publisher.result", message) from error
+
+
+def _pending_name(draft: Draft) -> str:
+    """Return a name that tells what it is: the roles, and their versions."""
+    return "-".join(f"{role}-{one.signed.version}" for role, one in sorted(draft.roles.items()))[:120] + ".json"
