@@ -200,6 +200,16 @@ ASSETS = (
             "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
         ),
     ),
+    Asset(
+        "cyclonedx",
+        "PyPI cyclonedx-python-lib 11.12.0, Apache-2.0 (schemas of ECMA-424)",
+        folder_from_wheel(
+            "cyclonedx-python-lib==11.12.0",
+            "cyclonedx/schema/_res/bom-1.6.SNAPSHOT.schema.json",
+            "cyclonedx/schema/_res/jsf-0.82.SNAPSHOT.schema.json",
+            "cyclonedx/schema/_res/spdx.SNAPSHOT.schema.json",
+        ),
+    ),
     Asset("sparkplug-npm-host", "npm mqtt 5.16.0, MIT, and sparkplug-payload 1.0.3, EPL-2.0", npm_modules),
     Asset("pysparkplug", "PyPI pysparkplug 0.6.1, Apache-2.0", python_packages("pysparkplug==0.6.1")),
     Asset(

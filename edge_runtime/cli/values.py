@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODEL_HELP = "package, .onnx or .xml file, or a directory of MLflow, Triton, OVMS, Ultralytics (OpenVINO) or PaddleOCR"
+MODEL_HELP = (
+    "package, .onnx or .xml file, or a directory of MLflow, Triton, OVMS, Hugging Face, Ultralytics (OpenVINO) "
+    "or PaddleOCR"
+)
 PORT_MAX = 65535
 DAY_S = 86_400.0
 SECONDS_MAX = 366 * DAY_S

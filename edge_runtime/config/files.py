@@ -15,7 +15,14 @@ from edge_runtime.config.checks import Mistake, entries, section
 from edge_runtime.config.types import LOCAL_REGISTRIES
 from edge_runtime.core.errors import ConfigError, EdgeError
 from edge_runtime.core.jsonfields import load_object
-from edge_runtime.core.layouts import METADATA_NAME, MLMODEL_NAME, reader_files, version_number
+from edge_runtime.core.layouts import (
+    HUGGING_FACE_NAME,
+    METADATA_NAME,
+    MLMODEL_NAME,
+    REPOSITORY_NAME,
+    reader_files,
+    version_number,
+)
 from edge_runtime.core.publickey import public_key_bytes
 from edge_runtime.core.source import SIM_SCENES, parse_source
 from edge_runtime.system.files import read_limited
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = "edge-model.json"
 MANIFEST_BYTES: Final = 4 << 20
 PUBLIC_KEY_BYTES: Final = 4096
+_DESCRIBED: Final = (MLMODEL_NAME, METADATA_NAME, HUGGING_FACE_NAME, REPOSITORY_NAME)
 ROOT_BYTES: Final = 1 << 20
 ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
@@ -95,9 +103,9 @@ def _manifest(loc: Loc, text: str, base: Path) -> tuple[Mapping[str, object] | N
 def _is_foreign(path: Path) -> bool:
     """Tell whether a directory is laid out as other systems do, or may read texts; the engine looks closer."""
     try:
-        if any(one.name in (MLMODEL_NAME, METADATA_NAME) or version_number(one.name) for one in path.iterdir()):
+        if any(one.name in _DESCRIBED or version_number(one.name) for one in path.iterdir()):
             return True
-        return bool(reader_files(path))
+        return version_number(path.name) is not None or bool(reader_files(path))
     except OSError:
         return False
 

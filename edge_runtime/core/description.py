@@ -36,7 +36,7 @@ CHAIN: Final = "chain"
 LAYOUTS: Final = ("NCHW", "NHWC")
 COLORS: Final = ("RGB", "BGR", "GRAY")
 RESIZES: Final = ("letterbox", "fit", "stretch", "crop", "line")
-INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic", "antialias")
+INTERPOLATIONS: Final = ("linear", "nearest", "area", "cubic", "antialias", "antialias_cubic")
 BOXES: Final = ("cxcywh", "xyxy")
 ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
 BACKGROUNDS: Final = ("none", "first", "last")
@@ -57,7 +57,8 @@ class InputFields:
         size: height, width in pixels, 1..8192 each.
         resize: `letterbox` centred with `pad`, `fit` the same at the top left, `stretch`, `crop` centred,
             `line` as high as the input at the left, and squeezed only when it is longer than that.
-        interpolation: one of `INTERPOLATIONS`; `antialias` is what Pillow and torchvision call bilinear.
+        interpolation: one of `INTERPOLATIONS`; `antialias` is what Pillow and torchvision call bilinear,
+            `antialias_cubic` what they call bicubic.
         crop: fraction of the shorter side that `crop` keeps, 0 < crop <= 1.
         pad: grey level 0..255 around a letterboxed picture.
     """

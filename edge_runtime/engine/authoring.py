@@ -59,6 +59,7 @@ def make_manifest(package: Package, file: str, *, version: str, release: int | N
         "golden": {"tolerances": {}, "gates": {}},
         "provenance": {
             "tool": f"edge-runtime {__version__} models pack",
+            "origin": dict(package.origin),
             "values": {key: one.source for key, one in package.sources.items()},
         },
     }

@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.layouts import home_of
 from edge_runtime.system.sandbox import landlock, rlimits
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ def _box_bytes() -> int:
 def model_places(models: Iterable[Path]) -> set[Path]:
     """Return the directories that ``models`` are read from: a package, or where a bare file and its weights lie.
 
-    Either file may be a link, for example to the current one of several; then also where it leads to.
+    Either file may be a link, for example to the current one of several; then also where it leads to. In a directory of
+    another system a model may be described farther up.
     """
     places = set()
     for path in models:
+        places.add(home_of(path))
         if path.is_dir():
             places.add(path)
             continue

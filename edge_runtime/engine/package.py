@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,13 +30,13 @@ from edge_runtime.engine.base import BACKENDS
 from edge_runtime.engine.gates.irgate import inspect_ir
 from edge_runtime.engine.gates.onnxgate import SIZE_LIMIT_BYTES, OnnxFacts, inspect_onnx
 from edge_runtime.engine.joined import TURNS, join, reads_text
-from edge_runtime.engine.layouts import Foreign, check_signature, find_foreign
+from edge_runtime.engine.layouts import Foreign, check_signature, find_around, find_foreign
 from edge_runtime.engine.metadata import Graph, Sourced, other_labels, resolve
 from edge_runtime.engine.sidecars import Sidecars, read_sidecars
 from edge_runtime.system.regular import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_runtime.engine.spec import ModelSpec
 
@@ -62,6 +62,8 @@ class Package:
         notes: what a reader of the log should know.
         chain: the models of a chain, in their order, which has no bytes of its own; empty for a single model.
         steps: what each of them is shown, as many.
+        origin: of a model without a manifest, what is known of where it came from: the ``system`` that laid it out, the
+            hex SHA-256 of the ``files`` that were read, and what the directory states.
     """
 
     ref: ModelRef
@@ -76,6 +78,7 @@ class Package:
     notes: tuple[str, ...]
     chain: tuple[Package, ...] = ()
     steps: tuple[Step, ...] = ()
+    origin: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -116,7 +119,8 @@ def _open(path: Path, wanted: Sequence[str]) -> Package:
         manifest = _manifest(beside)
         if any(path.name == form.files[0].file for form in manifest.weights):
             return _open_directory(path.parent, wanted, only=path.name)
-    return _open_bare(path)
+    around = find_around(path) if path.is_file() else None
+    return _open_bare(path) if around is None else _open_foreign(around)
 
 
 def _open_directory(root: Path, wanted: Sequence[str], only: str | None = None) -> Package:
@@ -230,11 +234,11 @@ def _join(ref: ModelRef, manifest: Manifest | None, chain: Sequence[Package], st
     )
 
 
-def _open_bare(path: Path) -> Package:
+def _open_bare(path: Path, found: Foreign | None = None) -> Package:
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None or not path.is_file():
-        found = "no such file" if not path.exists() else "not a model"
-        message = f"{path}: {found}; expected a package directory, a .onnx or a .xml file"
+        what = "no such file" if not path.exists() else "not a model"
+        message = f"{path}: {what}; expected a package directory, a .onnx or a .xml file"
         raise DataError("model.missing", message, help="correct the path")
     files = [path, path.with_suffix(".bin")] if kind == "openvino-ir" else [path]
     contents = [_read(one) for one in files]
@@ -246,14 +250,25 @@ def _open_bare(path: Path) -> Package:
         backends=BACKENDS if kind == "onnx" else ("openvino",),
     )
     beside = read_sidecars(path)
+    if found is not None:
+        beside.add(found.beside)
     package = _describe(ModelRef(path.stem, BARE_VERSION, bare_digest(hashes)), None, form, contents, path.name, beside)
     used = {one.source for one in package.sources.values()}
-    hashes += [digest for name, digest in sorted(beside.sha256.items()) if name in used]
-    return replace(package, ref=replace(package.ref, digest=bare_digest(hashes)))
+    pinned = {name: digest for name, digest in sorted(beside.sha256.items()) if name in used}
+    origin = {
+        "system": "file" if found is None else found.system,
+        **({} if found is None else found.facts),
+        "files": {
+            **{one.name: digest for one, digest in zip(files, hashes, strict=True)},
+            **(pinned if found is None else found.read),
+        },
+    }
+    ref = replace(package.ref, digest=bare_digest([*hashes, *pinned.values()]))
+    return replace(package, ref=ref, origin=origin)
 
 
 def _open_foreign(found: Foreign) -> Package:
-    package = _open_bare(found.file)
+    package = _open_bare(found.file, found)
     if found.signature is not None:
         where = f"{found.name}/{found.file.name}"
         check_signature(found.signature, inspect_onnx(package.model, where).inputs, where)

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.engine.postprocess import Transform
-from edge_runtime.engine.resample import AntialiasResizer
+from edge_runtime.engine.resample import FILTERS, AntialiasResizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +118,7 @@ class Preprocessor:
 
     def _fit(self, width: int, height: int) -> None:
         spec = self._spec
-        if spec.resize == "crop" and spec.interpolation == "antialias":
+        if spec.resize == "crop" and spec.interpolation in FILTERS:
             self._fit_torchvision(width, height)
             return
         rows, columns = spec.size
@@ -146,8 +146,9 @@ class Preprocessor:
         self._region = (slice(y, y + new_h), slice(x, x + new_w))
         self._source = (slice(source_y, source_y + seen_h), slice(source_x, source_x + seen_w))
         self._transform = Transform(scale_x, scale_y, x - source_x * scale_x, y - source_y * scale_y, width, height)
-        if spec.interpolation == "antialias":
-            self._antialias = AntialiasResizer((height, width), (new_h, new_w), (0, 0, width, height))
+        if spec.interpolation in FILTERS:
+            whole = (0, 0, width, height)
+            self._antialias = AntialiasResizer((height, width), (new_h, new_w), whole, FILTERS[spec.interpolation])
 
     def _fit_torchvision(self, width: int, height: int) -> None:
         """Show what `Resize` of the shorter side and `CenterCrop` of torchvision show, to a fraction of a pixel."""
@@ -161,7 +162,7 @@ class Preprocessor:
         self._source = (slice(0, height), slice(0, width))
         self._transform = Transform(scale_x, scale_y, -left, -top, width, height)
         window = (left / scale_x, top / scale_y, columns / scale_x, rows / scale_y)
-        self._antialias = AntialiasResizer((height, width), (rows, columns), window)
+        self._antialias = AntialiasResizer((height, width), (rows, columns), window, FILTERS[self._spec.interpolation])
 
 
 def _odd_step(seen: int, new: int) -> int:

@@ -38,6 +38,12 @@ class Sidecars:
     sha256: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, more: Sidecars) -> None:
+        """Take what else is known; it goes before what lies directly beside the model."""
+        self.metadata.update(more.metadata)
+        self.sha256.update(more.sha256)
+        self.notes.extend(more.notes)
+
 
 def read_sidecars(model: Path) -> Sidecars:
     """Return what lies beside the bare file ``model``; what cannot be read is a note."""

@@ -2,7 +2,7 @@
 
 Legal order: loading -> ready | failed; loading, ready -> lost (engine died) -> loading -> ...; loading -> failed when
 engines keep dying of the load. Failed is the end: a refused model is not loaded again until the configuration changes.
-Empty, the state of a slot whose model has not arrived yet, is both beginning and end: its model comes with another line.
+Empty, when the model has not arrived yet, is beginning and end: it comes with another line.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [  # values and their form come from one room
     "APPROVALS",
     "FLOORS_PATH",
+    "KEYS_OF_MATCH",
     "MODES",
     "NUMBER_MAX",
     "REGRESSIONS",

@@ -16,6 +16,7 @@ import select
 import signal
 import struct
 import subprocess
+import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ _DIARY_BYTES = 4 << 20
 _HEAD = struct.Struct("<Q")
 _SET_PTRACER = 0x59616D61  # prctl(2), Yama: who may attach to us
 _ANYBODY = ctypes.c_ulong(-1)
+_LOOKS = 5000
 
 
 class Diary:
@@ -72,8 +74,14 @@ class Ran:
     diary: list[dict[str, Any]]
 
 
-def run(work: Callable[[Diary], None], fault: Fault | None, log: Path) -> Ran:
-    """Run ``work`` in a child with ``fault``; ``log`` is where strace writes."""
+def run(
+    work: Callable[[Diary], None], fault: Fault | None, log: Path, *, when_stopped: Callable[[], None] | None = None
+) -> Ran:
+    """Run ``work`` in a child with ``fault``; ``log`` is where strace writes.
+
+    With ``when_stopped`` the fault is ``signal=STOP``: the child stands still after its n-th call while that is called,
+    and is killed then.
+    """
     diary = Diary()
     gate, opener = os.pipe()
     pid = os.fork()
@@ -83,6 +91,9 @@ def run(work: Callable[[Diary], None], fault: Fault | None, log: Path) -> Ran:
     tracer = None if fault is None else _attach(pid, fault, log)
     os.write(opener, b"x")
     os.close(opener)
+    if when_stopped is not None and _wait_stopped(log):
+        when_stopped()
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if tracer is not None:
         tracer.communicate(timeout=10)
@@ -101,6 +112,18 @@ def count(work: Callable[[Diary], None], log: Path) -> dict[str, int]:
         if name.isidentifier():
             found[name] = found.get(name, 0) + 1
     return found
+
+
+def _wait_stopped(log: Path) -> bool:
+    """Wait until the child stands still; false when it ended instead."""
+    for _ in range(_LOOKS):
+        text = log.read_text()
+        if "--- stopped by SIGSTOP ---" in text:
+            return True
+        if "+++ " in text:
+            return False
+        time.sleep(0.002)
+    raise RuntimeError(f"the child neither stops nor ends: {log.read_text()[-500:]}")
 
 
 def _child(work: Callable[[Diary], None], diary: Diary, gate: int, opener: int) -> None:

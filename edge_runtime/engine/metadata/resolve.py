@@ -1,12 +1,12 @@
 """Where each value of a model's description comes from, and what to write when it comes from nowhere.
 
 Order of truth: `edge-model.json`; what the exporter itself wrote into the model (Ultralytics) or beside it
-(`metadata.yaml`, where it agrees with the model); `model_info` (OpenVINO Model API), of which Ultralytics writes one,
-too, that says less and spells labels differently; the graphs of PaddleOCR's models; plain keys (`character`, `labels`);
-`labels.txt` beside the model; published models that are known by their signature; outputs that are called as only one
-family calls them; the shapes in the graph. Defaults exist only for what cannot turn a verdict silently: thresholds,
-interpolation, the grey of a border. Everything else that is not stated is an error that says what to write: wrong
-preprocessing gives plausible nonsense.
+(`metadata.yaml`, where it agrees with the model; transformers' `config.json`); `model_info` (OpenVINO Model API), of
+which Ultralytics writes one, too, that says less and spells labels differently; the graphs of PaddleOCR's models; plain
+keys (`character`, `labels`); `labels.txt` beside the model; Triton's `config.pbtxt`; published models that are known by
+their signature; outputs that are called as only one family calls them; the shapes in the graph. Defaults exist only for
+what cannot turn a verdict silently: thresholds, interpolation, the grey of a border. Everything else that is not stated
+is an error that says what to write: wrong preprocessing gives plausible nonsense.
 """
 
 from __future__ import annotations
@@ -17,9 +17,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.description import DECODERS, wrong_values
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.layouts import METADATA_NAME
+from edge_runtime.core.layouts import HUGGING_FACE_NAME, METADATA_NAME, REPOSITORY_NAME
 from edge_runtime.core.manifest import MANIFEST_NAME, SCHEMA
-from edge_runtime.engine.metadata import anomalib, lists, model_api, own, paddle, plain, rfdetr, signatures, ultralytics
+from edge_runtime.engine.metadata import (
+    anomalib,
+    huggingface,
+    lists,
+    model_api,
+    own,
+    paddle,
+    plain,
+    rfdetr,
+    signatures,
+    triton,
+    ultralytics,
+)
 from edge_runtime.engine.metadata.defaults import (
     CENTRED,
     DECODER_THRESHOLDS,
@@ -61,10 +73,13 @@ _SOURCES: Final[tuple[tuple[str, Callable[[Graph], dict[str, object]]], ...]] = 
     ("edge metadata", own.stated),
     ("Ultralytics metadata", ultralytics.stated),
     (METADATA_NAME, ultralytics.stated_beside),
+    (HUGGING_FACE_NAME, huggingface.stated),
+    (huggingface.PREPROCESSOR_NAME, huggingface.stated_beside),
     ("model_info", model_api.stated),
     ("PaddleOCR", paddle.stated),
     ("metadata", plain.stated),
     (LABELS_NAME, plain.stated_beside),
+    (REPOSITORY_NAME, triton.stated),
     ("signature", signatures.stated),
     ("RF-DETR's outputs", rfdetr.stated),
     ("names of outputs", lists.stated),

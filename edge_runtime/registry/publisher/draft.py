@@ -88,6 +88,10 @@ class Draft:
         """Return the next root, to be changed."""
         return self._edit(ROOT, None if self.base is None else self.base.root, Root)
 
+    def take_root(self, raw: bytes) -> None:
+        """Use a root that was signed before."""
+        self.roles[ROOT] = Metadata[Root].from_bytes(raw)
+
     def edit_targets(self) -> Targets:
         """Return what ``targets`` says next, to be changed."""
         targets = self._edit(TARGETS, None if self.base is None else self.base.targets, Targets)

@@ -1,7 +1,7 @@
 """The plain TUF tree beside a layout: ``metadata/`` and ``targets/``, as any TUF client reads it (TUF 1.0.34, 3).
 
-It is written after the listing, which alone counts for our own boxes; what a crash left out, the next change adds. With
-consistent snapshots all names but that of the timestamp are new ones, so the timestamp is written last (TUF 1.0.34, 6.2).
+It is written after the listing, which alone counts for our own boxes; what a crash left out, the next change adds. All
+names but that of the timestamp carry a version or a hash, so the timestamp is written last (TUF 1.0.34, 6.2).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def write_tree(directory: Path, repository: Repository, registry: Carrier) -> No
         _write(directory / TARGETS / path, raw)
     for (model, _), (release, digest) in repository.releases().items():
         target = repository.targets.signed.targets[f"releases/{model}/{release.release}.json"]
-        path = directory / TARGETS / target.get_prefixed_paths()[0]
-        if not path.exists():
-            _write(path, read_blob(registry, release.repository, Descriptor(digest, target.length, MANIFEST)))
+        place = directory / TARGETS / target.get_prefixed_paths()[0]
+        if not place.exists():
+            _write(place, read_blob(registry, release.repository, Descriptor(digest, target.length, MANIFEST)))
     metadata = {name: raw for name, raw in repository.files.items() if "/" not in name}
     for name, raw in sorted(metadata.items(), key=lambda one: one[0] == "timestamp.json"):
         _write(directory / METADATA / name, raw)

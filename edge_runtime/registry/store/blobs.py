@@ -114,7 +114,7 @@ class Blobs:
         """Return the bytes of a small blob, hashed before they are handed out.
 
         Raises:
-            DataError: code ``store.damaged``: it is not there or not itself, fetch it again.
+            DataError: code ``store.damaged``: it is not there or not itself, fetch it again; ``file.too_large``.
             PermissionDeniedError, StorageError: it cannot be read.
         """
         path = self.path(digest)
@@ -125,6 +125,8 @@ class Blobs:
             raise damaged(digest, path) from error
         except OSError as error:
             raise storage_error(error, path, "read") from error
+        if len(raw) > limit_bytes:
+            raise DataError("file.too_large", f"{path} is larger than the {limit_bytes} bytes that are allowed")
         if digest_of(raw) != digest:
             self.set_aside(digest)
             raise damaged(digest, path)

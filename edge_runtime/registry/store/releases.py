@@ -196,7 +196,7 @@ class Releases:
         """Tell whether nothing is missing, and each file is the blob of the store, which may be a new one by now."""
         files = release.artifact.files
         return _found(release.directory) == {*files, VERIFIED_NAME} and all(
-            self._blobs.has(blob) and os.path.samefile(release.directory / path, self._blobs.path(blob.digest))
+            self._blobs.has(blob) and (release.directory / path).samefile(self._blobs.path(blob.digest))
             for path, blob in files.items()
         )
 

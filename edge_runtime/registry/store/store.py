@@ -10,11 +10,12 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.registry.descriptor import INDEX, MANIFEST, REF_NAME, Descriptor
-from edge_runtime.registry.store.blobs import Blobs
+from edge_runtime.registry.store.blobs import Blobs, entries
 from edge_runtime.registry.store.quarantine import Quarantine
 from edge_runtime.registry.store.releases import Releases
 from edge_runtime.registry.store.slots import Slots
 from edge_runtime.system.files import LockFile, make_directory, write_atomic
+from edge_runtime.system.names import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,10 @@ class ModelStore:
         """
         make_directory(self.root)
         self.blobs.prepare()
+        for directory in (self.root, self.blobs.layout):
+            for name, _ in list(entries(directory)):
+                if name.startswith(".") and name.endswith(".tmp"):  # of `write_atomic`, and nobody else is at it
+                    remove_tree(directory / name)
         self.releases.prepare()
         self.slots.prepare()
         self.write_index()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.cli import dispatch
+from edge_runtime.engine.package import open_package
 from tests.assets.make_models import FILES, write_bare, write_package
+from tests.unit.engine.test_huggingface import directory as huggingface_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +81,19 @@ def test_inspect_imports_no_engine(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "models", "inspect", str(write_package(tmp_path, "colours"))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_a_directory_of_another_system_becomes_a_package_that_says_where_it_came_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = huggingface_directory(tmp_path / "weld-vit", "onnx/model.onnx")
+    assert dispatch(["models", "pack", str(root), "--out", str(tmp_path / "package")]) == 0
+    assert "wrote" in capsys.readouterr().out
+    package = open_package(tmp_path / "package")
+    assert package.manifest is not None
+    assert (package.manifest.name, package.spec) == ("weld-vit", open_package(root).spec)
+    origin = package.manifest.provenance["origin"]
+    assert isinstance(origin, dict)
+    assert origin["system"] == "huggingface"
+    digest = hashlib.sha256((root / "config.json").read_bytes()).hexdigest()
+    assert origin["files"]["config.json"] == digest

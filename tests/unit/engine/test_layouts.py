@@ -9,10 +9,10 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.layouts import version_number
-from edge_runtime.engine import layouts
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.confinement import model_places
-from edge_runtime.engine.layouts import check_signature, find_foreign
+from edge_runtime.engine.layouts import check_signature, find_foreign, foreign
+from edge_runtime.engine.layouts.pbtxt import parse_pbtxt
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import SIDE, colours
 from tests.unit.engine.gates.test_irgate import BIN_BYTES, IR
@@ -121,6 +121,17 @@ def test_a_signature_of_another_model_is_refused(tmp_path: Path, signature: Any,
     assert caught.value.code == "model.wrong_signature"
 
 
+def test_a_signature_that_mlflow_could_not_tell_says_nothing(tmp_path: Path) -> None:
+    signature = [{"type": "any", "required": True}]  # of MLflow 3.17 in place of tensors
+    assert open_package(mlflow(tmp_path / "m", signature=signature)).model == MODEL
+
+
+def test_where_an_mlflow_model_came_from_is_kept(tmp_path: Path) -> None:
+    origin = open_package(mlflow(tmp_path / "m")).origin
+    assert (origin["system"], origin["model_uuid"], origin["mlflow_version"]) == ("mlflow", "1b7c", "2.19.0")
+    assert sorted(origin["files"]) == ["MLmodel", "model.onnx"]  # type: ignore[call-overload]  # a dict
+
+
 def test_a_signature_says_nothing_about_a_shape_that_the_model_leaves_open() -> None:
     check_signature(json.dumps([INPUT]), [TensorInfo("x", "float32", None)], "m")
 
@@ -170,10 +181,143 @@ def test_an_mlmodel_that_is_a_directory_is_refused(tmp_path: Path) -> None:
 
 def test_the_highest_version_of_a_repository_is_taken(tmp_path: Path) -> None:
     root = repository(tmp_path / "colours", "9", "10", "2")
-    (root / "config.pbtxt").write_text("platform: 'onnxruntime_onnx'")
     package = open_package(root)
     assert (package.ref.name, package.ref.version, package.model) == ("colours", "10", MODEL)
-    assert package.notes == ("version 10 of 3 is the highest", "config.pbtxt is not read")
+    assert package.notes == ("version 10 of 3 is the highest; for another one name its directory",)
+
+
+def test_the_directory_of_a_version_is_that_version(tmp_path: Path) -> None:
+    root = repository(tmp_path / "colours", "9", "10")
+    package = open_package(root / "9")
+    assert (package.ref.name, package.ref.version, package.notes) == ("colours", "9", ())
+    assert package.origin["system"] == "triton"
+    (root / "config.pbtxt").write_text("version_policy { specific { versions: [10] } }")
+    assert open_package(root / "9").ref.version == "9"
+    assert model_places([root / "9"]) == {root, root / "9"}
+
+
+def test_a_model_of_a_repository_of_several_has_to_be_named(tmp_path: Path) -> None:
+    repository(tmp_path / "models" / "welds", "1")
+    (tmp_path / "models" / "python").mkdir()
+    (tmp_path / "models" / "python" / "config.pbtxt").write_text('backend: "python"')
+    error = refused(tmp_path / "models")
+    assert (error.code, "2 models: python, welds" in error.message) == ("model.ambiguous", True)
+    assert f"like {tmp_path / 'models' / 'python'}" in (error.help or "")
+
+
+# docs/examples/model_repository/densenet_onnx/config.pbtxt of Triton, with our names
+DENSENET = """name: "densenet_onnx"
+platform: "onnxruntime_onnx"
+max_batch_size : 1
+input [
+  {
+    name: "x"
+    data_type: TYPE_FP32
+    format: FORMAT_NCHW
+    dims: [ 3, 32, 32 ]
+  }
+]
+output [
+  {
+    name: "y"
+    data_type: TYPE_FP32
+    dims: [ 3 ]
+    reshape { shape: [ 3, 1, 1 ] }
+    label_filename: "densenet_labels.txt"
+  }
+]
+"""
+
+
+def described(root: Path, text: str, *versions: str, files: dict[str, bytes] | None = None) -> Path:
+    repository(root, *(versions or ("1",)), files=files)
+    (root / "config.pbtxt").write_text(text)
+    (root / "densenet_labels.txt").write_text("rot\ngrün\nblau\n")
+    return root
+
+
+def test_labels_layout_and_size_are_read_from_the_config_of_a_repository(tmp_path: Path) -> None:
+    metadata = {"edge.task": "classification", "edge.decoder": "probabilities", "edge.input.color": "RGB"}
+    metadata |= {"edge.input.resize": "stretch", "edge.input.scale": "255"}
+    raw = colours((1, "c", "h", "w"), metadata=metadata).SerializeToString()
+    package = open_package(described(tmp_path / "m", DENSENET, files={"model.onnx": raw}))
+    spec = package.spec
+    assert (spec.labels, spec.input.layout, spec.input.size) == (("rot", "grün", "blau"), "NCHW", (32, 32))
+    assert package.sources["input.size"].source == "config.pbtxt"
+    assert package.notes == ("labels are those of densenet_labels.txt, as config.pbtxt says",)
+    assert sorted(package.origin["files"]) == ["config.pbtxt", "densenet_labels.txt", "model.onnx"]  # type: ignore[call-overload]  # a dict
+    other = described(tmp_path / "n", DENSENET, files={"model.onnx": raw})
+    (other / "densenet_labels.txt").write_text("a\nb\nc\n")
+    assert open_package(other).ref.digest != package.ref.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "note"),
+    [
+        ("version_policy: { latest: { num_versions: 1 }}", "10", "version 10 of 3 is the highest;"),
+        ("version_policy { all { } }", "10", "version 10 of 3 is the highest;"),
+        ("version_policy { specific { versions: [2, 9] } }", "9", "is the highest that config.pbtxt offers"),
+        ("version_policy { specific { versions: 2 versions: 7 } }", "2", "is the highest that config.pbtxt offers"),
+    ],
+)
+def test_the_policy_says_which_versions_are_offered(tmp_path: Path, text: str, version: str, note: str) -> None:
+    package = open_package(described(tmp_path / "m", text, "9", "10", "2"))
+    assert (package.ref.version, note in package.notes[0]) == (version, True)
+
+
+def test_the_name_of_the_file_may_be_said(tmp_path: Path) -> None:
+    root = described(tmp_path / "m", "default_model_filename: 'b.onnx'", files={"a.onnx": b"", "b.onnx": MODEL})
+    assert open_package(root).model == MODEL
+
+
+def test_labels_of_several_outputs_are_not_read(tmp_path: Path) -> None:
+    root = described(tmp_path / "m", 'output [{label_filename: "a"}, {label_filename: "b"}]')
+    assert open_package(root).notes == ("labels of a, b are not read: they are of several outputs",)
+
+
+def test_an_input_of_open_size_says_only_its_layout(tmp_path: Path) -> None:
+    root = described(tmp_path / "m", 'input { format: FORMAT_NHWC dims: [-1, -1, 3] } output { label_filename: "x" }')
+    assert refused(root).code == "model.missing"  # the labels
+    (root / "x").write_text("a\nb\nc")
+    assert "NHWC makes" in refused(root).message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('platform: "tensorrt_plan"', "platform 'tensorrt_plan' does not run here"),
+        ('platform: "ensemble"', "platform 'ensemble' does not run here"),
+        ('backend: "python"', "backend 'python' does not run here"),
+        ("version_policy { specific { versions: [7] } }", "expected version 7, as config.pbtxt says, found 1, 2"),
+        ("default_model_filename: 'model.plan'", "expected 'model.plan', a .onnx or .xml file, found model.onnx"),
+        ("name:", "line 1: expected a name or a value, found the end"),
+        ("name", "expected a value"),
+        ("a {\n b: 1", "line 2: expected }, found the end"),
+        ("a: [1 2]", "expected , or ]"),
+        ("a: 1 }", "expected a name"),
+        ("a: 'x", "not a token"),
+        ("a {" * 20 + "}" * 20, "nested too deeply"),
+        ('output { label_filename: "../../labels" }', "leads out"),
+    ],
+)
+def test_a_config_of_a_repository_that_cannot_be_followed_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refused(described(tmp_path / "m", text, "1", "2")).message
+
+
+def test_a_model_without_versions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.pbtxt").write_text("")
+    assert "expected a version, like 1, found nothing" in refused(tmp_path / "m").message
+
+
+def test_text_format_is_read_as_protocol_buffers_write_it() -> None:
+    text = "a: \"x\" 'y\\n\\'' # comment\nb <c: -1.5e3; d: TRUE,> b { } e: [{f: 1}, {f: 2}] g: [] a: 2"
+    assert parse_pbtxt(text) == {
+        "a": ["xy\n'", "2"],
+        "b": [{"c": ["-1.5e3"], "d": ["TRUE"]}, {}],
+        "e": [{"f": ["1"]}, {"f": ["2"]}],
+        "g": [],
+    }
 
 
 def test_an_ir_lies_in_a_repository_as_two_files(tmp_path: Path) -> None:
@@ -230,7 +374,7 @@ def test_versions_are_whole_numbers_from_1(name: str, number: int | None) -> Non
 
 
 def test_too_many_files_are_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layouts, "_ENTRIES_LIMIT", 2)
+    monkeypatch.setattr(foreign, "ENTRIES_LIMIT", 2)
     assert "more than 2 files" in refused(repository(tmp_path / "m", "1", "2", "3")).message
 
 

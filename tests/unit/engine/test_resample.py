@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from edge_runtime.engine.preprocess import Preprocessor
-from edge_runtime.engine.resample import AntialiasResizer
+from edge_runtime.engine.resample import FILTERS, AntialiasResizer
 from tests.unit.engine.specs import input_spec
 
 # Pillow 13.0: Image.fromarray(ROW).resize((width, 1), Image.BILINEAR)
 ROW = np.array([[0, 10, 20, 200, 40, 50, 255, 70, 80]], np.uint8)
+CUBIC = {3: [28, 104, 119], 4: [5, 96, 115, 111], 12: [0, 6, 6, 37, 193, 102, 23, 69, 247, 142, 61, 81]}  # BICUBIC
 PILLOW = {3: [34, 99, 116], 4: [8, 99, 108, 111], 12: [0, 6, 14, 43, 178, 100, 44, 76, 229, 139, 74, 80]}
 
 
@@ -23,6 +24,13 @@ def resized(picture: np.ndarray, size: tuple[int, int], window: tuple[float, ...
 def test_rows_and_columns_are_those_of_pillow(width: int) -> None:
     assert resized(ROW, (1, width))[0].tolist() == PILLOW[width]
     assert resized(np.ascontiguousarray(ROW.T), (width, 1))[:, 0].tolist() == PILLOW[width]
+
+
+@pytest.mark.parametrize("width", CUBIC)
+def test_the_cubic_filter_is_that_of_pillow_and_stays_between_black_and_white(width: int) -> None:
+    target = np.zeros((1, width), np.uint8)
+    AntialiasResizer((1, 9), (1, width), (0, 0, 9, 1), FILTERS["antialias_cubic"]).resize(ROW, target)
+    assert target[0].tolist() == CUBIC[width]
 
 
 def test_a_picture_of_its_own_size_stays_as_it_is() -> None:

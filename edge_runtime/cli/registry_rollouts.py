@@ -1,0 +1,135 @@
+"""``edge-runtime registry rollout``: which boxes should run which release."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from edge_runtime.cli.registry_desk import open_desk, tell
+from edge_runtime.core.errors import ConfigError, DataError
+from edge_runtime.registry.descriptor import checked_digest
+from edge_runtime.registry.documents import Assignment, Match, rollout_path
+from edge_runtime.registry.publisher import rollouts
+from edge_runtime.registry.publisher.releases import find
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from edge_runtime.registry.publisher.desk import Desk
+    from edge_runtime.registry.publisher.draft import Draft
+
+_LABEL = re.compile(r"([^=\x00-\x1f]{1,256})=([^\x00-\x1f]{1,256})")
+_DIGEST = "sha256:"
+
+
+def run_set(args: argparse.Namespace) -> int:
+    """Assign a release."""
+    desk, settings = open_desk(args)
+    site = _site(args, desk)
+    wanted = Assignment(
+        model=args.model,
+        release=args.release,
+        match=_match(args),
+        ring=args.ring,
+        percent=args.percent,
+        salt=args.salt or "",
+        window=args.window,
+        mode=args.mode,
+        bake_s=args.bake,
+        gates=_gates(args),
+        approve=args.approve,
+        on_regression=args.on_regression,
+    )
+    outcome = desk.carry_out(lambda draft: rollouts.assign(draft, site, wanted), settings.profile)
+    return tell(outcome, args, f"boxes of {site} see it at their next look; edge-runtime registry rollout show")
+
+
+def run_unset(args: argparse.Namespace) -> int:
+    """Take back assignments."""
+    desk, settings = open_desk(args)
+    site, match = _site(args, desk), _match(args)
+    return tell(desk.carry_out(lambda draft: rollouts.unassign(draft, site, args.model, match), settings.profile), args)
+
+
+def run_pause(args: argparse.Namespace) -> int:
+    """Pause a site, or let it go on."""
+    desk, settings = open_desk(args)
+    site = _site(args, desk)
+    return tell(
+        desk.carry_out(lambda draft: rollouts.pause(draft, site, paused=not args.resume), settings.profile), args
+    )
+
+
+def run_kill(args: argparse.Namespace) -> int:
+    """Forbid a manifest on one site or on all."""
+    desk, settings = open_desk(args)
+    if args.what.startswith(_DIGEST) == (args.release is not None):
+        message = f"expected the digest of a manifest, or a model and the number of a release; found {args.what[:80]!r}"
+        raise ConfigError("rollout.kill", message, help="edge-runtime registry release list shows both")
+    if args.release is None:
+        checked_digest(args.what, "kill")
+    sites = [args.site] if args.site else sorted(desk.read()[0].rollouts)
+
+    def edit(draft: Draft) -> None:
+        digest = args.what if args.release is None else find(draft, args.what, args.release)[1]
+        for site in sites:
+            rollouts.kill(draft, site, digest)
+
+    return tell(desk.carry_out(edit, settings.profile), args)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print what sites want."""
+    desk, _ = open_desk(args)
+    repository, _ = desk.read()
+    sites = sorted(repository.rollouts) if args.site is None else [args.site]
+    found = {site: repository.rollout(site) for site in sites}
+    if args.json:
+        print(json.dumps({site: json.loads(repository.documents[rollout_path(site)]) for site in sites}))
+        return os.EX_OK
+    for site, rollout in found.items():
+        state = "PAUSED: boxes begin nothing new" if rollout.pause else "running"
+        times = f"of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}"
+        print(f"{site}: rollout {rollout.seq} {times}, {state}")
+        for number, one in enumerate(rollout.assignments, 1):
+            print(f"  {number}. {rollouts.describe(one)}")
+        if not rollout.assignments:
+            print("  nothing is assigned: boxes keep what they run")
+        for digest in rollout.kill:
+            print(f"  killed: {digest}")
+    return os.EX_OK
+
+
+def _site(args: argparse.Namespace, desk: Desk) -> str:
+    if args.site is not None:
+        return str(args.site)
+    sites = sorted(desk.read()[0].rollouts)
+    if len(sites) != 1:
+        message = f"this registry has {len(sites)} sites: {', '.join(sites)}"
+        raise ConfigError("registry.site", message, help="--site says for which")
+    return sites[0]
+
+
+def _match(args: argparse.Namespace) -> Match:
+    labels: dict[str, tuple[str, ...]] = {}
+    for one in args.label:
+        found = _LABEL.fullmatch(one)
+        if found is None:
+            raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}")
+        labels[found[1]] = (*labels.get(found[1], ()), found[2])
+    parts = {part: tuple(getattr(args, part)) for part in ("line", "edge", "camera", "slot", "channel")}
+    return Match(**parts, labels=labels)
+
+
+def _gates(args: argparse.Namespace) -> Mapping[str, object]:
+    gates = {}
+    for one in args.gate:
+        name, _, value = one.partition("=")
+        try:
+            gates[name] = json.loads(value)
+        except ValueError as error:
+            raise DataError("rollout.gate", f"--gate {one[:80]}: expected NAME=JSON, for example p99_ms=80") from error
+    return gates

@@ -1,0 +1,1 @@
+"""What a box does with a registry: look, believe, decide, fetch, verify, keep."""

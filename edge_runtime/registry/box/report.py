@@ -1,0 +1,188 @@
+"""What became of a look at the registry, as values and as JSON between processes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.jsonfields import Section, load_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMIT_BYTES: Final = 4 << 20
+_WHOLE_MAX: Final = 2**53
+_SLOTS_MAX: Final = 64
+
+
+class Contact(Enum):
+    """How a look at the registry ended."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"  # no place answered; trying again may help
+    FROZEN = "frozen"  # the newest that can be had is too old to be believed
+    REFUSED = "refused"  # what there is must not be believed, or we may not read it
+    FAILED = "failed"  # our own disk
+
+
+class Standing(Enum):
+    """Where a slot stands towards the release that it should have."""
+
+    EMPTY = "empty"  # there is none yet, and nothing says why
+    CURRENT = "current"  # it has what it should
+    STAGED = "staged"  # another release is on the box, verified, and waits to be activated
+    KEPT = "kept"  # nothing is assigned to it
+    WAITING = "waiting"  # what is assigned is not to be begun now
+    REFUSED = "refused"  # what is assigned must not run here
+    RETRY = "retry"  # it could not be had, and trying again may help
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A release that is on the box.
+
+    Attributes:
+        release: its number.
+        version: for people.
+        digest: of its `edge-model.json`, the identity in results.
+        manifest: digest of its OCI manifest, by which it is named in the store.
+    """
+
+    release: int
+    version: str
+    digest: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """One slot.
+
+    Attributes:
+        slot, model, channel: as configured.
+        standing: see `Standing`.
+        reason: stable code of why it has not what it should.
+        message: the same for people.
+        seq: of the rollout that was obeyed.
+        wanted: number of the release that the rollout names.
+        current, staged, previous: what is on the box for it.
+        revoked: what is current was revoked or killed.
+        mended: what is current was damaged and has been fetched anew.
+    """
+
+    slot: str
+    model: str
+    channel: str
+    standing: Standing
+    reason: str | None = None
+    message: str | None = None
+    seq: int | None = None
+    wanted: int | None = None
+    current: Held | None = None
+    staged: Held | None = None
+    previous: Held | None = None
+    revoked: bool = False
+    mended: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether looking again at the same registry would change nothing."""
+        return self.standing not in (Standing.RETRY, Standing.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One look.
+
+    Attributes:
+        contact: see `Contact`.
+        reason: stable code, ``None`` when all is well.
+        message: the same for people.
+        slots: what became of each.
+        fetched_bytes: of blobs.
+    """
+
+    contact: Contact
+    reason: str | None = None
+    message: str | None = None
+    slots: tuple[SlotReport, ...] = ()
+    fetched_bytes: int = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether looking again at the same registry would change nothing."""
+        return self.contact is Contact.OK and all(one.is_settled for one in self.slots)
+
+    def repeated(self) -> Report:
+        """Return the report of a look that found nothing new: what happened once has not happened again."""
+        return replace(self, fetched_bytes=0, slots=tuple(replace(one, mended=False) for one in self.slots))
+
+    def as_fields(self) -> dict[str, object]:
+        """Return JSON values."""
+        fields = asdict(self)
+        fields["contact"] = self.contact.value
+        fields["slots"] = [{**asdict(one), "standing": one.standing.value} for one in self.slots]
+        return fields
+
+
+def parse_report(raw: bytes, where: str) -> Report:
+    """Return the report that `Report.as_fields` was dumped from.
+
+    Raises:
+        DataError: it is something else.
+    """
+    return report_of(load_object(raw, where, limit_bytes=LIMIT_BYTES), where)
+
+
+def report_of(fields: Mapping[str, object], where: str) -> Report:
+    """Return the report in the fields of `Report.as_fields`.
+
+    Raises:
+        DataError: code ``registry.report``.
+    """
+    problems: list[str] = []
+    top = Section(fields, "", problems, [])
+    contact = top.choice("contact", [one.value for one in Contact])
+    slots = [_slot(one) for one in top.sections("slots")] if isinstance(top.get("slots"), list) else []
+    report = Report(
+        Contact(contact) if contact else Contact.FAILED,
+        top.text("reason"),
+        top.text("message"),
+        tuple(slots[:_SLOTS_MAX]),
+        top.integer("fetched_bytes", 0, _WHOLE_MAX) or 0,
+    )
+    if contact is None or problems:
+        raise DataError("registry.report", f"{where}: no report of a look at a registry: {'; '.join(problems)[:500]}")
+    return report
+
+
+def _slot(section: Section) -> SlotReport:
+    standing = section.choice("standing", [one.value for one in Standing])
+    if standing is None:
+        section.wrong("standing", "a word", section.get("standing"))
+    return SlotReport(
+        slot=section.text("slot", required=True) or "",
+        model=section.text("model", required=True) or "",
+        channel=section.text("channel", required=True) or "",
+        standing=Standing(standing) if standing else Standing.EMPTY,
+        reason=section.text("reason"),
+        message=section.text("message"),
+        seq=section.integer("seq", 0, _WHOLE_MAX),
+        wanted=section.integer("wanted", 0, _WHOLE_MAX),
+        current=_held(section, "current"),
+        staged=_held(section, "staged"),
+        previous=_held(section, "previous"),
+        revoked=section.boolean("revoked") or False,
+        mended=section.boolean("mended") or False,
+    )
+
+
+def _held(section: Section, key: str) -> Held | None:
+    if section.get(key) is None:
+        return None
+    inner = section.section(key)
+    number = inner.integer("release", 0, _WHOLE_MAX)
+    texts = [inner.text(name, required=True) or "" for name in ("version", "digest", "manifest")]
+    return None if number is None else Held(number, *texts)

@@ -1,0 +1,77 @@
+"""The releases on a box, as its slots see them; and the switch of a slot from one to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.manifest import MANIFEST_NAME, SIZE_LIMIT_BYTES, parse_manifest
+from edge_runtime.registry.box.report import Held, SlotReport, Standing
+from edge_runtime.system.files import read_limited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_runtime.registry.box.order import Want
+    from edge_runtime.registry.statements import Release
+    from edge_runtime.registry.store.releases import StoredRelease
+    from edge_runtime.registry.store.store import ModelStore
+
+
+def facts_of(release: Release, seq: int) -> dict[str, object]:
+    """Return what is noted beside a release that is stored; `held_as` reads it."""
+    return {"model": release.model, "release": release.release, "version": release.version, "seq": seq}
+
+
+def held_as(stored: StoredRelease | None) -> Held | None:
+    """Return a stored release as slots see it, ``None`` when it is not there or damaged.
+
+    Its identity is the one that its manifest vouches for, whatever lies in the directory.
+    """
+    if stored is None:
+        return None
+    identity = stored.artifact.files[MANIFEST_NAME].digest
+    number, version = stored.facts.get("release"), stored.facts.get("version")
+    if isinstance(number, int) and isinstance(version, str):
+        return Held(number, version, identity, stored.digest)
+    try:  # its notes are lost: the package says it too
+        package = parse_manifest(read_limited(stored.directory / MANIFEST_NAME, SIZE_LIMIT_BYTES))
+    except (FileNotFoundError, EdgeError):
+        return None
+    return Held(package.release or 0, package.version, identity, stored.digest)
+
+
+def on_disk(store: ModelStore, want: Want) -> SlotReport:
+    """Return how a slot is, as far as the disk says it; nothing is hashed."""
+    links = store.slots.links(want.slot)
+    current, previous = (
+        None if one is None else held_as(store.releases.find(one)) for one in (links.current, links.previous)
+    )
+    standing = Standing.EMPTY if current is None else Standing.KEPT
+    return SlotReport(want.slot, want.model, want.channel, standing, current=current, previous=previous)
+
+
+def stored_of(store: ModelStore, model: str) -> Iterator[Held]:
+    """Yield all releases of a model that are on the box, in no order."""
+    for stored in store.releases.all():
+        held = held_as(stored) if stored.facts.get("model") == model else None
+        if held is not None:
+            yield held
+
+
+def find(store: ModelStore, model: str, wanted: str) -> Held:
+    """Return the release of ``model`` that ``wanted`` names: a number, or a digest (of either kind) or its beginning.
+
+    Raises:
+        DataError: code ``release.not_here``: none, or several.
+    """
+    name = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
+    here = sorted(stored_of(store, model), key=lambda held: held.release)
+    found = [one for one in here if str(one.release) == wanted]
+    found = found or [one for one in here if one.manifest.startswith(name) or one.digest.startswith(name)]
+    if len(found) != 1:
+        listed = ", ".join(str(one.release) for one in here) or "none"
+        what = "is not on this box" if not found else "could be several"
+        message = f"release {wanted} of {model} {what}; here are: {listed}"
+        raise DataError("release.not_here", message, help="edge-runtime models pull fetches what is rolled out")
+    return found[0]

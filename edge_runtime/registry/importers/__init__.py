@@ -1,1 +1,0 @@
-"""Model directories of other tools, turned into packages."""
