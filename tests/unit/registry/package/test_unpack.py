@@ -193,7 +193,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_whatever_a_package_says_of_itself_it_is_one_or_refused(data: st.DataObject) -> None:
     document: Any = {
