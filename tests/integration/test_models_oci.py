@@ -146,16 +146,13 @@ def test_skopeo_sees_the_same_digest_and_keeps_it(layout: Path, tmp_path: Path) 
         assert blob_of(back, blob.digest)
 
 
-def test_modelpack_client_pulls_what_we_packed(layout: Path, registry: Registry, tmp_path: Path) -> None:
-    """Its own schema validation passes, and the files are ours."""
+def test_modelpack_client_pulls_what_we_packed(layout: Path, registry: Registry, tmp_path: Path, here: Here) -> None:
+    """Packed into a registry at once; its own schema validation passes, and the files are ours."""
+    code, out, err = here("models", "pack", MODEL, "--oci", f"oci://{registry.address}/plant")
+    assert code == 0, err
     target = f"{registry.address}/plant/surface-defects:1"
-    arguments = (
-        "--preserve-digests",
-        "--dest-tls-verify=false",
-        f"oci:{layout}:surface-defects:1",
-        f"docker://{target}",
-    )
-    skopeo("copy", *arguments)
+    assert f"oci://{registry.address}/plant, named surface-defects:1" in out
+    assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}") == manifest_of(layout)
     config = modelpack_pull(target, tmp_path / "pulled")
     assert config["descriptor"]["name"] == "surface-defects"
     assert config["descriptor"]["licenses"] == ["Apache-2.0"]
