@@ -30,7 +30,7 @@ _HELP: Final = "its publisher has to correct the package and release it again, w
 def described_in(artifact: Artifact, where: str) -> dict[str, Descriptor]:
     """Return the files, by path, whose content `check_contents` wants to see: JSON documents of at most 1 MiB each.
 
-    Golden answers that are larger are left to who tries the package: reading them would hold up the process that serves.
+    Larger golden answers are left to who tries the package: reading them would hold up the process that serves.
 
     Raises:
         DataError: code ``package.contents``, an `edge-model.json` is larger.

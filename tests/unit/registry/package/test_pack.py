@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import pytest
 
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.registry.carriers.open import Access, open_publication
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor, digest_of
 from edge_runtime.registry.package import pack as pack_module
@@ -194,6 +194,11 @@ def no_manifest(root: Path) -> None:
     (root / "edge-model.json").unlink()
 
 
+def answers_from_a_pipe(root: Path) -> None:
+    (root / "golden" / "expected.json").unlink()
+    os.mkfifo(root / "golden" / "expected.json")
+
+
 def card_in_a_folder(root: Path) -> None:
     (root / "model-card.md").mkdir()
 
@@ -209,6 +214,7 @@ def card_in_a_folder(root: Path) -> None:
         (no_picture, "pack.missing", "weld/golden/One.PNG"),
         (large_manifest, "pack.too_large", "1048576"),
         (no_manifest, "pack.missing", "weld/edge-model.json"),
+        (answers_from_a_pipe, "pack.not_a_file", "weld/golden/expected.json"),
         (card_in_a_folder, "pack.not_a_file", "weld/model-card.md"),
     ],
 )
@@ -281,6 +287,20 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     root = write_weld(tmp_path / "weld")
     monkeypatch.setattr(pack_module, "open_beneath", lambda *_: Broken())
     with pytest.raises(StorageError, match="cannot read"):
+        pack(root)
+
+
+def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> BinaryIO:
+        raise PermissionError(13, "Permission denied")
+
+    root = write_weld(tmp_path / "weld")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", denied)
+        with pytest.raises(PermissionDeniedError, match="cannot read"):
+            pack(root)
+    monkeypatch.setattr(pack_module, "open_beneath", denied)
+    with pytest.raises(PermissionDeniedError, match="cannot read"):
         pack(root)
 
 
