@@ -95,7 +95,7 @@ def test_papers_that_are_there_are_taken(tmp_path: Path) -> None:
         "NOTICE": b"of ours",
         "model-card.md": b"# weld",
         "provenance.intoto.json": b"{}",
-        "sbom.cdx.json": json.dumps({"hash": hashlib.sha256(WEIGHTS).hexdigest().upper()}).encode(),
+        "sbom.cdx.json": bill(version="1.2.0", hashes=[hashlib.sha256(WEIGHTS).hexdigest().upper()]),
     }
     for path, content in papers.items():
         (root / path).write_bytes(content)
@@ -107,12 +107,24 @@ def test_papers_that_are_there_are_taken(tmp_path: Path) -> None:
     }
 
 
-def test_a_bill_of_materials_of_other_weights_is_noticed(tmp_path: Path) -> None:
+def bill(**component: object) -> bytes:
+    return json.dumps({"metadata": {"component": component}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (bill(version="1.2.0"), "sbom.cdx.json does not hold the hash of cpu/model.onnx"),
+        (bill(version="1.1.0"), 'sbom.cdx.json is about version "1.1.0", the package is 1.2.0'),
+        (b'{"metadata": []}', "sbom.cdx.json is about version null, the package is 1.2.0"),
+        (b'{"metadata": {"component": 1}}', "sbom.cdx.json is about version null, the package is 1.2.0"),
+        (b"<bom/>", "sbom.cdx.json:1:1: not JSON: Expecting value"),
+    ],
+)
+def test_a_bill_of_materials_of_something_else_is_noticed(tmp_path: Path, content: bytes, what: str) -> None:
     root = write_weld(tmp_path / "weld")
-    (root / "sbom.cdx.json").write_text("{}")
-    assert pack(root).notes == (
-        "sbom.cdx.json does not hold the hash of cpu/model.onnx: without the file a right one is made",
-    )
+    (root / "sbom.cdx.json").write_bytes(content)
+    assert pack(root).notes == (f"{what}: without the file a right one is made",)
 
 
 def test_what_nobody_stated_is_a_note(tmp_path: Path) -> None:
