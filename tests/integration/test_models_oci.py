@@ -238,6 +238,12 @@ def test_a_package_gets_the_number_of_its_release(tmp_path: Path, here: Here) ->
         assert f"colours 1.0.0, release {number}" in out
         assert json.loads((root / "edge-model.json").read_text())["release"] == number
     assert manifest_of(tmp_path / "registry", "colours:1") != manifest_of(tmp_path / "registry", "colours:2")
+    before = manifest_of(tmp_path / "registry", "colours:2")
+    (root / "LICENSE").write_text("another one")
+    code, _, err = here(*words, "--release", 2)
+    assert code == 65
+    assert "a release never changes: count up with --release N" in err
+    assert manifest_of(tmp_path / "registry", "colours:2") == before
     assert hashlib.sha256((root / "edge-model.json").read_bytes()).hexdigest() == open_package(root).ref.digest[7:]
 
 
