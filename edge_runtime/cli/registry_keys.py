@@ -49,7 +49,9 @@ def run_list(args: argparse.Namespace) -> int:
         for keyid in repository.keyids(role):
             key = desk.keyring.find(keyid)
             row = {"role": role, "keyid": keyid, "name": key.name if key else None, "threshold": threshold}
-            rows.append(row | {"here": desk.keyring.holds(keyid), "expires": f"{signed[role].expires:%Y-%m-%dT%H:%M:%SZ}"})
+            rows.append(
+                row | {"here": desk.keyring.holds(keyid), "expires": f"{signed[role].expires:%Y-%m-%dT%H:%M:%SZ}"}
+            )
     used = {row["keyid"] for row in rows}
     unused = [key.name for key in desk.keyring.keys if key.keyid not in used]
     if args.json:
@@ -58,7 +60,9 @@ def run_list(args: argparse.Namespace) -> int:
     for row in rows:
         here = "here" if row["here"] else "elsewhere"
         name = row["name"] or "-"
-        print(f"{row['role']:<20} {name:<20} {str(row['keyid'])[:12]}  {row['threshold']} must sign  {here:<9}  {row['expires']}")
+        print(
+            f"{row['role']:<20} {name:<20} {str(row['keyid'])[:12]}  {row['threshold']} must sign  {here:<9}  {row['expires']}"
+        )
     if unused:
         print(f"without any role: {', '.join(unused)}")
     return os.EX_OK
@@ -70,9 +74,7 @@ def run_rotate(args: argparse.Namespace) -> int:
     desk = _with_key(args, args.new, desk)
     old, new = _keyid(desk, args.old), desk.keyring.named(args.new)
     recover = args.role in (SNAPSHOT, TIMESTAMP)  # whoever has stolen its key may have signed anything with it
-    outcome = desk.carry_out(
-        lambda draft: roots.rotate(draft, args.role, old, new), settings.profile, recover=recover
-    )
+    outcome = desk.carry_out(lambda draft: roots.rotate(draft, args.role, old, new), settings.profile, recover=recover)
     return tell(outcome, args, f"key {args.old} may be destroyed now" if outcome.pending is None else "")
 
 
@@ -80,7 +82,9 @@ def run_grant(args: argparse.Namespace) -> int:
     """Let one more key sign a role."""
     desk, settings = open_desk(args)
     key = desk.keyring.named(args.name)
-    return tell(desk.carry_out(lambda draft: roots.grant(draft, args.role, key, args.threshold), settings.profile), args)
+    return tell(
+        desk.carry_out(lambda draft: roots.grant(draft, args.role, key, args.threshold), settings.profile), args
+    )
 
 
 def run_revoke(args: argparse.Namespace) -> int:
@@ -137,7 +141,11 @@ def _passphrase(args: argparse.Namespace) -> str | None:
 
 def _tell_key(args: argparse.Namespace, key: PublisherKey, words: str) -> int:
     if args.json:
-        print(json.dumps({"name": key.name, "keyid": key.keyid, "file": str(key.file) if key.file else None, "uri": key.uri}))
+        print(
+            json.dumps(
+                {"name": key.name, "keyid": key.keyid, "file": str(key.file) if key.file else None, "uri": key.uri}
+            )
+        )
     else:
         print(words)
     return os.EX_OK

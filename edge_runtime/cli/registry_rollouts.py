@@ -58,7 +58,9 @@ def run_pause(args: argparse.Namespace) -> int:
     """Pause a site, or let it go on."""
     desk, settings = open_desk(args)
     site = _site(args, desk)
-    return tell(desk.carry_out(lambda draft: rollouts.pause(draft, site, paused=not args.resume), settings.profile), args)
+    return tell(
+        desk.carry_out(lambda draft: rollouts.pause(draft, site, paused=not args.resume), settings.profile), args
+    )
 
 
 def run_kill(args: argparse.Namespace) -> int:
@@ -90,7 +92,9 @@ def run_show(args: argparse.Namespace) -> int:
         return os.EX_OK
     for site, rollout in found.items():
         state = "PAUSED: boxes begin nothing new" if rollout.pause else "running"
-        print(f"{site}: rollout {rollout.seq} of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}, {state}")
+        print(
+            f"{site}: rollout {rollout.seq} of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}, {state}"
+        )
         for number, one in enumerate(rollout.assignments, 1):
             print(f"  {number}. {rollouts.describe(one)}")
         if not rollout.assignments:
