@@ -43,6 +43,7 @@ VERBS = {
     "audit": ("audit", "show, verify or export the record of what this box was asked"),
     "cameras": ("cameras", "list, probe or take a picture"),
     "models": ("models", "inspect, validate or pack a model"),
+    "registry": ("registry", "found a registry, sign releases, say which box should run what"),
     "infer": ("infer", "judge image files with a model"),
     "bench": ("bench", "how fast a model runs here, bare and as a whole product"),
     "version": ("version", "versions of the product and of what it stands on"),

@@ -1,4 +1,4 @@
-"""Releases before they are signed: ``models pack --oci`` writes one, ``models inspect LAYOUT`` looks at those there are."""
+"""Releases before they are signed: ``models pack --oci`` writes one, ``models inspect`` looks at those of a layout."""
 
 from __future__ import annotations
 

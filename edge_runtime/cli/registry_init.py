@@ -98,7 +98,9 @@ def _demand_free(home: Home, settings: Settings) -> None:
     if (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
         message = f"{home.path} is the publisher's directory of {before.url}"
         raise ConfigError("publisher.other", message, help="--home DIR names another directory")
-    registry = open_registry(settings)
+    registry, directory = open_registry(settings), tree_of(settings)
+    if directory is not None and not directory.exists():
+        return
     try:
         listing = registry.listing()
     except DataError as error:

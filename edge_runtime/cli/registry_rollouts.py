@@ -92,9 +92,8 @@ def run_show(args: argparse.Namespace) -> int:
         return os.EX_OK
     for site, rollout in found.items():
         state = "PAUSED: boxes begin nothing new" if rollout.pause else "running"
-        print(
-            f"{site}: rollout {rollout.seq} of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}, {state}"
-        )
+        times = f"of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}"
+        print(f"{site}: rollout {rollout.seq} {times}, {state}")
         for number, one in enumerate(rollout.assignments, 1):
             print(f"  {number}. {rollouts.describe(one)}")
         if not rollout.assignments:

@@ -103,6 +103,16 @@ class Repository:
             found[TIMESTAMP] = self.timestamp.signed
         return found
 
+    def signers(self, role: str) -> tuple[str, ...]:
+        """Return the ids of the keys that signed what ``role`` says now."""
+        if role == ROOT:
+            return tuple(self.root.signatures)
+        if role == SNAPSHOT:
+            return tuple(self.snapshot.signatures) if self.snapshot is not None else ()
+        if role == TIMESTAMP:
+            return tuple(self.timestamp.signatures) if self.timestamp is not None else ()
+        return tuple((self.targets if role == TARGETS else self.rollouts[site_of(role) or role]).signatures)
+
     def keyids(self, role: str) -> tuple[str, ...]:
         """Return the keys that may sign ``role``."""
         return keyids_of(self.root.signed, self.targets.signed, role)

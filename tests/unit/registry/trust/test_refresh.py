@@ -12,7 +12,7 @@ import pytest
 from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater
 
-from edge_runtime.core.errors import ConfigError, DataError, EdgeError, UnavailableError
+from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError, UnavailableError
 from edge_runtime.registry.documents import Assignment, FloorsDocument, ModelFloor, release_path, rollout_path, stamp
 from edge_runtime.registry.trust.floors import Floors
 from edge_runtime.registry.trust.refresh import TIMESTAMP_BYTES_MAX, refresh, unchanged
@@ -705,10 +705,9 @@ def test_lost_floors_and_damaged_metadata_are_never_taken_for_a_first_time(
     box.floors = None
     box.kept[name] = box.kept[name][: len(box.kept[name]) // 2]
 
-    outcome = refresh(box.kept, repository.fetch, box.pinned, None, now=START, site=SITE)
-    assert outcome.refusal is not None
-    assert outcome.refusal.code == "trust.state_damaged"
-    assert outcome.kept == box.kept
+    with pytest.raises(StorageError) as caught:
+        box.look(repository)
+    assert caught.value.code == "trust.state_damaged"
 
 
 def test_lost_floors_and_a_damaged_document_are_never_taken_for_a_first_time(
@@ -718,7 +717,9 @@ def test_lost_floors_and_a_damaged_document_are_never_taken_for_a_first_time(
     box.floors = None
     box.kept["targets/floors.json"] = b"{}"
 
-    assert box.refuses(repository).code == "trust.state_damaged"
+    with pytest.raises(StorageError) as caught:
+        box.look(repository)
+    assert caught.value.code == "trust.state_damaged"
 
 
 def test_a_first_refresh_that_was_cut_short_is_continued(repository: TufRepository, box: Box) -> None:
