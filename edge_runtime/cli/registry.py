@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the type has no public name
 
 RELEASE_MAX = 10**9 - 1
+DAYS_MAX = 366
 PROFILES = ("production", "airgap", "dev")
 PACKAGE_HELP = "package directory (with edge-model.json), or an image layout that models pack --oci made"
 
@@ -44,6 +45,7 @@ def add_parser(subparsers: Actions) -> None:
     _add_keys(actions)
     _add_releases(actions)
     _add_rollouts(actions)
+    _add_bundles(actions)
 
 
 def _action(actions: Actions, name: str, module: str, what: str, run: str | None = None) -> argparse.ArgumentParser:
@@ -108,8 +110,14 @@ def _add_pending(actions: Actions) -> None:
 def _add_keys(actions: Actions) -> None:
     parser = actions.add_parser("key", help="make, list, rotate or revoke keys")
     keys = parser.add_subparsers(metavar="ACTION", required=True)
-    new = _action(keys, "new", "keys", "make an Ed25519 key in a file")
+    new = _action(keys, "new", "keys", "make a key in a file")
     new.add_argument("name", metavar="NAME")
+    new.add_argument(
+        "--type",
+        choices=("ed25519", "ecdsa"),
+        default="ed25519",
+        help="ed25519 signs metadata, ecdsa (P-256) Sigstore bundles (ed25519)",
+    )
     new.add_argument("--passphrase-file", metavar="FILE", type=Path, help="first line: passphrase of the key")
     new.add_argument("--no-passphrase", action="store_true", help="for keys of a machine: cron, CI")
     new.add_argument("--json", action="store_true", help="one JSON object")
@@ -144,6 +152,12 @@ def _add_releases(actions: Actions) -> None:
     add.add_argument("--model", help="refuse a package of another model; choose among those of a layout")
     add.add_argument(
         "--release", type=whole(0, RELEASE_MAX), help="refuse another number; choose among those of a layout"
+    )
+    add.add_argument(
+        "--sigstore-key",
+        metavar="FILE",
+        type=Path,
+        help="also sign a Sigstore bundle, for boxes with publisher_keys and for tools like cosign",
     )
     listed = _action(releases, "list", "releases", "all releases, newest last, and which of them are banned")
     listed.add_argument("--json", action="store_true", help="one JSON object")
@@ -198,3 +212,28 @@ def _matching(parser: argparse.ArgumentParser) -> None:
             f"--{part}", action="append", default=[], help=f"only this {part}; repeatable = any of them"
         )
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="only boxes with this label")
+
+
+def _add_bundles(actions: Actions) -> None:
+    parser = actions.add_parser("bundle", help="carry what a site needs through an air gap")
+    bundles = parser.add_subparsers(metavar="ACTION", required=True)
+    export = _signing(bundles, "export", "bundle", "write what one site needs to a stick or into an archive")
+    _of_site(export)
+    export.add_argument(
+        "--out", metavar="DIR|FILE.tar", type=Path, required=True, help="image layout: a directory, or one tar archive"
+    )
+    export.add_argument(
+        "--model",
+        metavar="MODEL[:N]",
+        action="append",
+        default=[],
+        help="this release too (the newest without N), besides those that the rollout names; repeatable",
+    )
+    export.add_argument(
+        "--valid-days", metavar="N", type=whole(1, DAYS_MAX), help="sign it for so long, where the keys are here"
+    )
+    verify = _action(bundles, "verify", "bundle", "read a bundle as a box of its site would, and every byte of it")
+    verify.add_argument("path", metavar="DIR|FILE.tar", type=Path)
+    verify.add_argument("--site", required=True, help="whose boxes it is for")
+    verify.add_argument("--root", metavar="FILE", type=Path, help="root of trust (that of --home)")
+    verify.add_argument("--json", action="store_true", help="one JSON object")

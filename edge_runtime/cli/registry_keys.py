@@ -14,8 +14,10 @@ from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.documents import rollout_role
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
-from edge_runtime.registry.publisher.keys import make_key, make_reference
+from edge_runtime.registry.publisher.keys import checked_name, make_key, make_reference
 from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP
+from edge_runtime.registry.publisher.sigstore import make_bundle_key
+from edge_runtime.system.files import make_directory
 
 if TYPE_CHECKING:
     import argparse
@@ -29,8 +31,24 @@ _ID_MIN = 8  # hex digits that still name one key
 
 def run_new(args: argparse.Namespace) -> int:
     """Make a key."""
+    if args.type == "ecdsa":
+        return _new_bundle_key(args)
     key = make_key(Home(args.home).keys, args.name, _passphrase(args))
     return _tell_key(args, key, f"{key.file}: keep it secret\n{key.name}.pub.json: give it to whoever grants it a role")
+
+
+def _new_bundle_key(args: argparse.Namespace) -> int:
+    folder = Home(args.home).path / "sigstore"
+    make_directory(folder, mode=0o700)
+    path = folder / f"{checked_name(args.name)}.pem"
+    hint = make_bundle_key(path, _passphrase(args)).public.hint
+    public = path.with_suffix(".pub")
+    if args.json:
+        print(json.dumps({"name": args.name, "hint": hint, "file": str(path), "public": str(public)}))
+    else:
+        print(f"{path}: keep it secret; registry release add --sigstore-key signs with it")
+        print(f"{public}: give it to boxes (registry: {{publisher_keys: [...]}}) and to cosign verify --key")
+    return os.EX_OK
 
 
 def run_import(args: argparse.Namespace) -> int:

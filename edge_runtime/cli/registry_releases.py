@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import say
-from edge_runtime.cli.registry_desk import open_desk, tell
+from edge_runtime.cli.registry_desk import open_desk, secrets_of, tell
+from edge_runtime.registry.descriptor import describe, digest_of
 from edge_runtime.registry.documents import Release
 from edge_runtime.registry.publisher import releases
 from edge_runtime.registry.publisher.intake import take_in
+from edge_runtime.registry.publisher.sigstore import attach_bundle, read_bundle_signer
+from edge_runtime.registry.trust.sigstore import BUNDLE
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from edge_runtime.core.manifest import Manifest
     from edge_runtime.registry.publisher.draft import Draft
@@ -30,10 +35,18 @@ def run_add(args: argparse.Namespace) -> int:
     say(f"{package.name} {package.release}, version {package.version}: {size_mib:.1f} MiB in {args.package}\n")
     say("".join(f"note: {note}\n" for note in incoming.notes))
 
-    def edit(draft: Draft) -> None:
-        releases.add_release(draft, _release(package, draft), incoming.manifest)
+    bundle = _bundle(args, incoming.manifest)
 
-    outcome = desk.carry_out(edit, settings.profile, push=lambda: incoming.publish(desk.registry))
+    def edit(draft: Draft) -> None:
+        release = replace(_release(package, draft), bundle=None if bundle is None else describe(bundle, BUNDLE))
+        releases.add_release(draft, release, incoming.manifest)
+
+    def push() -> None:
+        incoming.publish(desk.registry)
+        if bundle is not None:
+            attach_bundle(desk.registry, package.name, incoming.manifest, bundle)
+
+    outcome = desk.carry_out(edit, settings.profile, push=push)
     step = f"Next: edge-runtime registry rollout set --model {package.name} --release {package.release}"
     return tell(outcome, args, step)
 
@@ -81,6 +94,15 @@ def run_floor(args: argparse.Namespace) -> int:
     desk, settings = open_desk(args)
     outcome = desk.carry_out(lambda draft: releases.raise_floor(draft, args.model, args.release), settings.profile)
     return tell(outcome, args)
+
+
+def _bundle(args: argparse.Namespace, manifest: bytes) -> bytes | None:
+    """Return a Sigstore bundle about the manifest, when the arguments name a key for it."""
+    key: Path | None = args.sigstore_key
+    if key is None:
+        return None
+    signer = read_bundle_signer(key, lambda: secrets_of(args)(f"passphrase of {key.name}"))
+    return signer.sign(digest_of(manifest))
 
 
 def _release(package: Manifest, draft: Draft) -> Release:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.request import getproxies_environment, proxy_bypass
+
+from edge_runtime.registry.carriers.addresses import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.system.service import Stop
+
+
+ENVIRONMENT: Final = "environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +53,12 @@ class Access:
     overall_s: float = 60.0
     retry_after_s: float = 10.0
     stop: Stop | None = field(default=None, repr=False, compare=False)
+
+
+def proxy_for(access: Access, scheme: str, host: str) -> str | None:
+    """Return the proxy through which ``host`` is asked, never one for this machine itself."""
+    if access.proxy is None or is_loopback(host):
+        return None
+    if access.proxy != ENVIRONMENT:
+        return access.proxy
+    return None if proxy_bypass(host) else getproxies_environment().get(scheme)

@@ -100,7 +100,10 @@ class Publication(Carrier, Protocol):
         ...
 
     def tag(self, repository: str, tag: str, manifest: bytes) -> None:
-        """Write an OCI image manifest whose blobs are all there, and let ``tag`` name it."""
+        """Write an OCI image manifest or index whose blobs are all there, and let ``tag`` name it.
+
+        With its own digest as ``tag`` it is written without a name, so that others can point at it.
+        """
         ...
 
     def publish(self, files: Mapping[str, bytes], replaces: str | None) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from edge_runtime.core.errors import DataError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_runtime.registry.descriptor import Descriptor
 
 CHUNK_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 64 << 10  # each has its own time to leave
 
 
 def checked_chunks(source: BinaryIO, blob: Descriptor) -> Iterator[bytes]:
@@ -33,6 +34,22 @@ def checked_chunks(source: BinaryIO, blob: Descriptor) -> Iterator[bytes]:
     if left or found != blob.digest:
         message = f"expected {blob.size} bytes with the digest {blob.digest}, found {blob.size - left} with {found}"
         raise DataError("registry.digest", message, help="the file was changed meanwhile: do it again")
+
+
+def part_of(source: BinaryIO, offset: int, size: int) -> Callable[[], Iterator[bytes]]:
+    """Return what yields ``size`` bytes of ``source`` from ``offset`` on, as often as it is called.
+
+    Its iterators raise StorageError when the source cannot be read.
+    """
+
+    def chunks() -> Iterator[bytes]:
+        source.seek(offset)
+        left = size
+        while left and (chunk := _read(source, min(_PIECE_BYTES, left))):
+            left -= len(chunk)
+            yield chunk
+
+    return chunks
 
 
 def _read(source: BinaryIO, limit: int) -> bytes:

@@ -80,8 +80,11 @@ class LayoutPublication(Layout):
     def tag(self, repository: str, tag: str, manifest: bytes) -> None:
         """See `Publication`."""
         with self.lock():
-            blob = describe(manifest, MANIFEST)
+            kind = load_object(manifest, "manifest", limit_bytes=LIMIT_BYTES).get("mediaType")
+            blob = describe(manifest, kind if isinstance(kind, str) else MANIFEST)
             self._write(blob, manifest)
+            if tag == blob.digest:
+                return
             index = with_name(self._index(), f"{repository}:{tag}", blob, self.name)
             write_atomic(self._root / "index.json", index, mode=_FILE_MODE)
 

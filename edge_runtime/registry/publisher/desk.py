@@ -20,7 +20,7 @@ from edge_runtime.registry.publisher.draft import Draft
 from edge_runtime.registry.publisher.explain import explain
 from edge_runtime.registry.publisher.home import Seen
 from edge_runtime.registry.publisher.pending import rebased, write_pending
-from edge_runtime.registry.publisher.repository import Repository, load
+from edge_runtime.registry.publisher.repository import TIMESTAMP, Repository, load
 from edge_runtime.registry.publisher.tree import read_blob, write_tree
 
 if TYPE_CHECKING:
@@ -163,6 +163,37 @@ class Desk:
                 threading.Event().wait(_PAUSE_S)
             else:
                 shown = self._show(draft)  # others have changed what this change does: asked again, without the lock
+
+    def lend(self, profile: Profile, longer: Profile) -> Repository:
+        """Return what is signed with a snapshot and a timestamp of its own, which live as long as ``longer`` says.
+
+        They are for a medium and are not published. The registry goes on with versions above theirs: a box that saw the
+        medium first believes the registry afterwards, and one that has seen the registry refuses the older medium.
+
+        Raises:
+            DataError: the keys of snapshot and timestamp are not here.
+            EdgeError: it could not be done; nothing was changed.
+        """
+        before, _ = self.read()
+        online = Draft(before, self._checked_now(before), profile).online()
+        signers = {role: tuple(map(self.name_of, keyids)) for role, keyids in online}
+        days = f"a snapshot and a timestamp that are good for {longer.days(TIMESTAMP)} days, for a bundle"
+        self._confirm(Preview((days,), signers, {}))
+        for _, keyids in online:
+            for keyid in filter(self.keyring.holds, keyids):
+                self.keyring.signer(keyid)
+        with self.registry.lock():
+            repository, token = self.read()
+            draft = Draft(repository, self._checked_now(repository), longer)
+            lent = self._verified(draft.finish(self.keyring, self.home.seen()), draft)
+            draft = Draft(lent, draft.now, profile)
+            files = draft.finish(self.keyring, self.home.seen())
+            new = self._verified(files, draft)
+            self.registry.publish(files, token)
+            self.home.keep_seen(new.seen())
+            if self._tree is not None:
+                write_tree(self._tree, new, self.registry)
+        return lent
 
     def found(self, draft: Draft, pending: Path | None = None) -> Outcome:
         """Publish the first listing of a registry; called again after a crash it goes on where it was.

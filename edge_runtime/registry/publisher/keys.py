@@ -226,9 +226,19 @@ def _shown(name: str, key: Key, uri: str | None) -> bytes:
     return (json.dumps(fields | ({"uri": uri} if uri else {}), indent=1) + "\n").encode()
 
 
-def _refuse_taken(directory: Path, name: str) -> None:
+def checked_name(name: str) -> str:
+    """Return ``name`` if a key may be called so.
+
+    Raises:
+        DataError: code ``key.name``.
+    """
     if not _NAME.fullmatch(name):
         raise DataError("key.name", f"a key cannot be called {name[:80]!r}", help=_HELP_NAME)
+    return name
+
+
+def _refuse_taken(directory: Path, name: str) -> None:
+    checked_name(name)
     taken = next((path for end in (PRIVATE, PUBLIC) if (path := directory / f"{name}{end}").exists()), None)
     if taken is not None:
         raise DataError("key.exists", f"{taken} exists; a key is never written over", help="choose another name")

@@ -1,0 +1,103 @@
+"""Reads a bundle as a box of its site would that has seen nothing before, and every byte of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from edge_runtime.core.errors import DataError, InvariantError
+from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.carriers.source import checked_chunks
+from edge_runtime.registry.package.modelpack import parse_manifest
+from edge_runtime.registry.publisher.tree import read_blob
+from edge_runtime.registry.trust.refresh import refresh
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import BinaryIO
+
+    from edge_runtime.registry.carriers.carrier import Carrier
+    from edge_runtime.registry.carriers.listing import Listing
+    from edge_runtime.registry.descriptor import Descriptor
+    from edge_runtime.registry.trust.trusted import Trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a bundle holds.
+
+    Attributes:
+        trusted: what a box of the site may believe.
+        releases: those that its rollout names and that are there whole, by model and number.
+        missing: those that are not, and why; none of them when the rollout names nothing that is banned.
+        size_bytes: of all that was read.
+    """
+
+    trusted: Trusted
+    releases: tuple[tuple[str, int], ...]
+    missing: tuple[str, ...]
+    size_bytes: int
+
+
+def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Checked:
+    """Verify all that a box of ``site`` would read.
+
+    Args:
+        carrier: the bundle.
+        root: the root of trust of the boxes.
+        site: theirs.
+        now: UTC.
+
+    Raises:
+        DataError: it is not signed by those who may, or a blob is not what it should be.
+        ExpiredError: it is too old.
+        EdgeError: it cannot be read.
+    """
+    listing = carrier.listing()
+    if listing is None:
+        raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
+    outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)
+    trusted = outcome.believed()
+    if trusted.rollout_problem is not None:
+        raise trusted.rollout_problem
+    if trusted.rollout is None:
+        message = f"{carrier.name} has no rollout of {site}"
+        raise DataError("bundle.site", message, help="--site names the site that it was made for")
+    size = sum(blob.size for blob in listing.files.values())
+    releases, missing = [], []
+    for named in dict.fromkeys((one.model, one.release) for one in trusted.rollout.assignments):
+        try:
+            size += _read_release(carrier, trusted, *named)
+        except DataError as error:
+            if error.code != "registry.missing":
+                raise
+            missing.append(error.message)
+        else:
+            releases.append(named)
+    return Checked(trusted, tuple(releases), tuple(missing), size)
+
+
+def _fetch(carrier: Carrier, listing: Listing, name: str, limit: int) -> bytes | None:
+    blob = listing.files.get(name)
+    if blob is not None and blob.size > limit:
+        raise DataError("registry.size", f"{carrier.name}: {name} has {blob.size} bytes, allowed are {limit}")
+    return None if blob is None else read_blob(carrier, TUF, blob)
+
+
+def _read_release(carrier: Carrier, trusted: Trusted, model: str, number: int) -> int:
+    """Read all blobs of a release and return their size in bytes."""
+    signed = trusted.release(model, number)
+    release = signed.release
+    manifest = read_blob(carrier, release.repository, signed.manifest)
+    blobs = [*parse_manifest(manifest, f"{model} {number}").blobs, *([release.bundle] if release.bundle else [])]
+    for blob in blobs:
+        _read(carrier, release.repository, blob)
+    return len(manifest) + sum(blob.size for blob in blobs)
+
+
+def _read(carrier: Carrier, repository: str, blob: Descriptor) -> None:
+    if blob.size:
+        with contextlib.closing(carrier.open(repository, blob)) as stream:
+            for _ in checked_chunks(cast("BinaryIO", stream), blob):
+                pass
