@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def _action(actions: Actions, name: str, module: str, what: str, run: str | None
 
     def work(args: argparse.Namespace) -> int:
         function = getattr(importlib.import_module(f"edge_runtime.cli.registry_{module}"), run or f"run_{name}")
-        return int(function(args))
+        with contextlib.ExitStack() as args.closing:
+            return int(function(args))
 
     parser = actions.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     parser.add_argument(
