@@ -3,6 +3,8 @@
 - a block ``sh`` is run; a command that fails fails the page;
 - a block whose first line is ``# NAME`` of a file (``# box.yaml``) is written to that file;
 - a block ``text`` after it must be found in what was printed, line by line; ``...`` stands for anything within a line.
+
+The shell has a terminal, at which every question is answered with ``y``.
 """
 
 from __future__ import annotations
@@ -87,11 +89,13 @@ def _run(blocks: list[Block], directory: Path, timeout_s: float) -> tuple[dict[i
             script.append(f"cat > {block.file} <<'END-OF-FILE'\n{block.text}END-OF-FILE")
     log = directory.parent / "page.log"
     environment = {**os.environ, "HOME": str(directory), "PATH": f"{tools}:{os.environ.get('PATH', '')}"}
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"y\n" * 100)
     with log.open("wb") as output:
         shell = subprocess.Popen(
             ["bash", "-c", "\n".join(script)],
             cwd=directory,
-            stdin=subprocess.DEVNULL,
+            stdin=terminal,
             stdout=output,
             env=environment,
             start_new_session=True,
@@ -103,6 +107,8 @@ def _run(blocks: list[Block], directory: Path, timeout_s: float) -> tuple[dict[i
             end = f"not done within {timeout_s} s"
         finally:
             _end(shell)
+            os.close(terminal)
+            os.close(keyboard)
     parts = re.split(r"^@@ block (\d+) @@\n", log.read_text("utf-8", "replace"), flags=re.MULTILINE)
     return {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}, end
 

@@ -13,10 +13,10 @@ from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.result import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_runtime.config.schema import Settings
-    from edge_runtime.core.command import Command, Reply
+    from edge_runtime.core.command import Command, Handler, Reply
     from edge_runtime.publish.mqtt.link import Outgoing
     from edge_runtime.publish.payload import Identity
     from edge_runtime.system.clock import Clock
@@ -59,9 +59,13 @@ def make_desk(
         post=post,
         tell=tell,
     )
-    desk.serve(BOX, {"model.update": _no_registry, "model.rollback": _no_registry})
+    desk.serve(BOX, NO_REGISTRY)
     return desk
 
 
 def _no_registry(command: Command, reply: Reply) -> None:
     reply(Answer(Status.UNAVAILABLE, f"this box has no registry configured for {command.verb}"))
+
+
+NO_REGISTRY: Mapping[str, Handler] = dict.fromkeys(("model.check", "model.update", "model.rollback"), _no_registry)
+"""What is served while the box has no registry."""

@@ -28,6 +28,7 @@ from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
+from edge_runtime.app.releases import Releases
 from edge_runtime.control.health import Health
 from edge_runtime.core.errors import BusyError, ConfigError, EdgeError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
@@ -135,6 +136,20 @@ class Report:
         return self.seqs.get(inspection, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What outlives a line."""
+
+    delivery: Delivery
+    commands: LineCommands
+    controllers: Controllers
+    releases: Releases
+
+    @property
+    def failed(self) -> bool:
+        return any(one.failed for one in (self.delivery, self.commands, self.controllers, self.releases))
+
+
 class Daemon:
     """See the module docstring. ``run`` blocks in the calling thread until ``control`` says stop."""
 
@@ -195,6 +210,7 @@ class Daemon:
             ) as delivery,
             self._line_commands(delivery) as commands,
             Controllers(delivery, self._clock) as controllers,
+            Releases(delivery, self._clock, self._control.restart) as releases,
         ):
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
@@ -203,10 +219,11 @@ class Daemon:
                 if told is not None:
                     delivery.put(told)
             self._stays = None
-            running = self._run_line(delivery, commands, controllers, flight.recorder)
+            parts = _Parts(delivery, commands, controllers, releases)
+            running = self._run_line(parts, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
-                running = self._run_line(delivery, commands, controllers, flight.recorder)
+                running = self._run_line(parts, flight.recorder)
         self._note_delivered(delivery)
         return running
 
@@ -221,12 +238,11 @@ class Daemon:
             mask=self._mask,
         )
 
-    def _run_line(
-        self, delivery: Delivery, commands: LineCommands, controllers: Controllers, flight: FlightRecorder
-    ) -> bool:
+    def _run_line(self, parts: _Parts, flight: FlightRecorder) -> bool:
         """Run one line until a wish ends it; return whether to go on with the (new) settings."""
-        settings = self._settings
-        plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
+        settings, delivery, commands = self._settings, parts.delivery, parts.commands
+        released = parts.releases.attach(settings)
+        plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)), released=released)
         cache_dir = _cache_dir(settings)
         setups = commands.setups(plan)
         for item in plan.inspections:
@@ -242,18 +258,18 @@ class Daemon:
                 setups=setups,
             )
             stack.callback(line.close)
-            overview = Overview(line, delivery)
+            overview = Overview(line, delivery, parts.releases)
             commands.attach(line, settings)
             stack.callback(commands.detach)
-            controllers.attach(line, settings)
-            stack.callback(controllers.detach)
+            parts.controllers.attach(line, settings)
+            stack.callback(parts.controllers.detach)
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:
                 group.start(line)
                 group.start(health)
                 self._notifier.send("READY=1")
-                running = self._wait(group, delivery, (commands, controllers))
+                running = self._wait(group, parts)
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running and not self._control.stopping  # it may have come since
@@ -267,9 +283,9 @@ class Daemon:
     def _count_acked(self, rows: Sequence[Row]) -> None:
         self._acked += sum(1 for row in rows if row.stream.startswith(RESULT_STREAM))
 
-    def _wait(self, group: ServiceGroup, delivery: Delivery, beside: Sequence[LineCommands | Controllers]) -> bool:
+    def _wait(self, group: ServiceGroup, parts: _Parts) -> bool:
         """Wait for a wish; return whether to go on. A failed part ends the wait, its group raises the failure."""
-        while not (group.stop.is_set() or delivery.failed or any(one.failed for one in beside)):
+        while not (group.stop.is_set() or parts.failed):
             wish = self._control.wait(0.2)
             if wish is Wish.STOP:
                 logger.info("stopping")
@@ -278,7 +294,7 @@ class Daemon:
             if wish is Wish.RESTART:
                 logger.info("the line is started anew")
                 return True
-            if wish is Wish.RELOAD and self._reloaded(delivery):
+            if wish is Wish.RELOAD and self._reloaded(parts.delivery):
                 return True
         return False
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
+    from edge_runtime.app.releases import Releases
     from edge_runtime.pipeline.inspection import Figures
     from edge_runtime.pipeline.line import Picture
     from edge_runtime.pipeline.slot import Standing
@@ -25,10 +26,11 @@ NS_PER_S = 1e9
 class Overview:
     """``control.health.Subject`` of the daemon. Reads what other threads show, without stopping them."""
 
-    def __init__(self, line: LineService, delivery: Delivery) -> None:
-        """Look at ``line`` and ``delivery``."""
+    def __init__(self, line: LineService, delivery: Delivery, releases: Releases | None = None) -> None:
+        """Look at ``line``, ``delivery`` and, where there may be a registry, ``releases``."""
         self._line = line
         self._delivery = delivery
+        self._releases = releases
         self._clock = SystemClock()
         self._started_ns = self._clock.mono_ns()
         self._steps = StepWatch(self._clock)
@@ -99,6 +101,7 @@ class Overview:
             "broker": self._delivery.broker(),
             "sparkplug": self._delivery.sparkplug(),
             "commands": self._delivery.desk.figures(),
+            "registry": None if self._releases is None else self._releases.figures(),
         }
 
     def _inspection(self, name: str, figures: Figures) -> dict[str, object]:

@@ -14,7 +14,7 @@ from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.slot import SlotSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
@@ -69,6 +69,14 @@ class InspectionPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """The release that a slot runs: its directory, and the identity that it must have."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinePlan:
     """Everything the line is made of."""
 
@@ -77,11 +85,14 @@ class LinePlan:
     inspections: tuple[InspectionPlan, ...]
 
 
-def plan_line(settings: Settings, *, cpus: int) -> LinePlan:
-    """Translate ``settings`` for a box with ``cpus`` usable processors."""
+def plan_line(settings: Settings, *, cpus: int, released: Mapping[str, Released] | None = None) -> LinePlan:
+    """Translate ``settings`` for a box with ``cpus`` usable processors.
+
+    Slots that have their model from a registry run what ``released`` says, and nothing as long as it does not.
+    """
     return LinePlan(
         cameras=tuple(_camera(name, camera, _in_engine(settings, name)) for name, camera in settings.cameras.items()),
-        slots=_slots(settings, cpus),
+        slots=_slots(settings, cpus, released or {}),
         inspections=tuple(
             plan_inspection(
                 name,
@@ -180,14 +191,16 @@ def _workers(settings: Settings, model: Model) -> int:
     return settings.engine.workers or model.streams + 1
 
 
-def _slots(settings: Settings, cpus: int) -> tuple[SlotSpec, ...]:
+def _slots(settings: Settings, cpus: int, released: Mapping[str, Released]) -> tuple[SlotSpec, ...]:
     """Divide the processors among the models, so that no two of them fight for one core."""
     share = max(1, cpus // len(settings.models))
     hang_ms = max(HANG_MIN_MS, *(HANG_FACTOR * i.deadline_ms for i in settings.inspections.values()))
     return tuple(
         SlotSpec(
             id=name,
-            path=str(model.path),
+            path=_path(name, model, released),
+            digest=released[name].digest if model.release is not None and name in released else None,
+            waits_for="" if model.release is None else f"no release of {model.release} has arrived yet",
             device=model.device_name,
             backend=model.backend_name,
             workers=_workers(settings, model),
@@ -197,6 +210,12 @@ def _slots(settings: Settings, cpus: int) -> tuple[SlotSpec, ...]:
         )
         for name, model in settings.models.items()
     )
+
+
+def _path(name: str, model: Model, released: Mapping[str, Released]) -> str | None:
+    if model.release is None:
+        return str(model.path)
+    return released[name].path if name in released else None
 
 
 def _recipe(settings: RecipeSettings) -> Recipe:

@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     inspect = actions.add_parser(
         "inspect",
         help="verify a model and print how it will be used",
-        description="Reads and verifies the files without running the model. Exit 65 when it cannot be used as it is.",
+        description="Reads and verifies the files without running the model; of an OCI image layout, its releases. "
+        "Exit 65 when it cannot be used as it is.",
     )
     inspect.add_argument("model", metavar="MODEL", type=Path, help=MODEL_HELP)
     inspect.add_argument("--backend", choices=BACKENDS, help="show the form meant for this engine")
@@ -95,8 +96,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DataError: it cannot be used as it is.
     """
-    from edge_runtime.engine.package import open_package  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.cli import models_oci  # noqa: PLC0415 - --help needs none of it
+    from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
+    layout = models_oci.layout_at(args.model)
+    if layout is not None:
+        return models_oci.inspect(layout, as_json=args.json)
     package = open_package(args.model, () if args.backend is None else (args.backend,))
     print(json.dumps(describe(package), indent=1) if args.json else as_text(package))
     return os.EX_OK

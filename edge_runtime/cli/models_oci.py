@@ -1,19 +1,28 @@
-"""``edge-runtime models pack --oci``: a package as a release in a registry, before anybody signed it."""
+"""Releases before they are signed: ``models pack --oci`` writes one, ``models inspect`` looks at those of a layout."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.carriers.directory import Directory
+from edge_runtime.registry.carriers.index import INDEX_BYTES_MAX, parse_index
+from edge_runtime.registry.carriers.layout import Layout
 from edge_runtime.registry.carriers.open import Access, open_publication
 from edge_runtime.registry.package.pack import pack
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.package.pack import Packed
+    from edge_runtime.registry.publisher.intake import Incoming
 
 _LAYOUT = "oci-layout:"
+_CHUNK_BYTES = 1 << 20
 
 
 def publish(root: Path, place: str, *, as_json: bool) -> None:
@@ -37,19 +46,83 @@ def publish(root: Path, place: str, *, as_json: bool) -> None:
         registry.close()
 
 
-def _fields(packed: Packed, registry: str) -> dict[str, object]:
-    package, artifact = packed.package, packed.artifact
+def layout_at(path: Path) -> Path | None:
+    """Return the image-layout directory that ``path`` names, as ``oci-layout:DIR`` or by what lies in it."""
+    text = str(path)
+    if text.startswith(_LAYOUT):
+        return Path(text.removeprefix(_LAYOUT))
+    return path if (path / "oci-layout").is_file() else None
+
+
+def inspect(root: Path, *, as_json: bool) -> int:
+    """Print the releases that the layout ``root`` holds; all their bytes are hashed. Exit 65 when one is not whole.
+
+    Whether anybody signed them is not looked at: boxes do that, and ``registry status``.
+
+    Raises:
+        DataError: it is no image layout, or holds no release.
+        EdgeError: it cannot be read.
+    """
+    directory = Directory(root)
+    names = parse_index(directory.read("index.json", INDEX_BYTES_MAX), directory.name)
+    rows = [_inspected(root, name) for name in sorted(names) if not name.startswith(f"{TUF}:")]
+    if not rows:
+        message = f"{root}: an image layout without releases"
+        raise DataError("model.missing", message, help=f"edge-runtime models pack DIR --release N --oci {root}")
+    print(json.dumps({"releases": rows}, indent=1) if as_json else "\n".join(map(_row, rows)))
+    return DataError.exit_code if any("error" in row for row in rows) else os.EX_OK
+
+
+def _inspected(root: Path, name: str) -> dict[str, object]:
+    from edge_runtime.registry.publisher.intake import take_in  # noqa: PLC0415 - packing needs none of it
+
+    model, _, tag = name.rpartition(":")
+    try:
+        incoming = take_in(root, model, int(tag) if tag.isdecimal() else -1)
+        for blob in incoming.artifact.blobs:
+            _verify(root, blob)
+    except EdgeError as error:
+        return {"name": name, "error": {"code": error.code, "message": error.message}}
+    return {"name": name, **_description(incoming)}
+
+
+def _verify(root: Path, blob: Descriptor) -> None:
+    hasher = hashlib.sha256()
+    stream = Layout(Directory(root)).open("", blob)
+    try:
+        while chunk := stream.read(_CHUNK_BYTES):
+            hasher.update(chunk)
+    finally:
+        stream.close()
+    if hasher.hexdigest() != blob.hex:
+        message = f"{root}: a blob has the digest sha256:{hasher.hexdigest()}, expected {blob.digest}"
+        raise DataError("registry.digest", message, help="copy it again")
+
+
+def _row(row: dict[str, object]) -> str:
+    error = row.get("error")
+    if isinstance(error, dict):
+        return f"{row['name']}  NOT WHOLE: {error['message']}"
+    return f"{row['name']}  {row['size_bytes']} bytes  {row['manifest']}"
+
+
+def _description(release: Packed | Incoming) -> dict[str, object]:
+    package, artifact = release.package, release.artifact
     return {
         "model": {"name": package.name, "version": package.version, "digest": package.digest},
-        "release": packed.release,
-        "manifest": {"digest": artifact.digest, "size_bytes": len(packed.manifest)},
-        "registry": registry,
-        "name": f"{package.name}:{packed.release}",
+        "release": package.release,
+        "manifest": artifact.digest,
         "size_bytes": artifact.size_bytes,
-        "files": [
-            {"path": path, "size_bytes": blob.size, "digest": blob.digest, "made": path in packed.made}
-            for path, blob in artifact.files.items()
-        ],
+        "files": {path: {"size_bytes": blob.size, "digest": blob.digest} for path, blob in artifact.files.items()},
+    }
+
+
+def _fields(packed: Packed, registry: str) -> dict[str, object]:
+    return {
+        "name": f"{packed.package.name}:{packed.release}",
+        "registry": registry,
+        **_description(packed),
+        "made": list(packed.made),
         "left_out": list(packed.left_out),
         "notes": list(packed.notes),
     }
@@ -69,4 +142,5 @@ def _text(packed: Packed, registry: str) -> str:
         lines.append(f"    {path:<{width}}  {blob.size:>11}{made}")
     lines += [f"  left out  {path}" for path in packed.left_out]
     lines += [f"  note: {note}" for note in packed.notes]
-    return "\n".join([*lines, "  boxes take it once it is signed: edge-runtime registry release --help"])
+    place = registry.removeprefix(_LAYOUT)
+    return "\n".join([*lines, f"  boxes take it once it is signed: edge-runtime registry release add {place}"])

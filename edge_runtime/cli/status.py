@@ -82,7 +82,7 @@ def _print(document: dict[str, object]) -> None:
         if isinstance(section, dict):
             for name, facts in section.items():
                 print(f"{title[:-1]:11} {name:24} {_line(facts)}")
-    for title in ("spool", "broker", "sparkplug"):
+    for title in ("spool", "broker", "sparkplug", "registry"):
         if document.get(title) is not None:
             print(f"{title:11} {'':24} {_line(document[title])}")
 

@@ -121,7 +121,7 @@ class TufRepository:
         assert delegations.roles is not None
         delegations.roles[role] = DelegatedRole(role, [], 1, terminating=True, paths=paths or [rollout_paths(site)])
         self.targets.add_key(self.keys[role][0].public_key, role)
-        self.rollouts.setdefault(site, Targets(version=0, expires=self.now + LIFE["rollout"]))
+        self.rollouts.setdefault(site, Targets(expires=self.now + LIFE["rollout"]))
 
     def add_release(self, model: str, number: int, manifest: bytes = b"{}", **custom: Any) -> None:
         release = Release(
@@ -167,7 +167,7 @@ class TufRepository:
 
     def _sign_targets(self, role: str, *, first: bool) -> None:
         signed = self.targets if role == "targets" else self.rollouts[role.removeprefix("rollout-")]
-        signed.version += not (first and role == "targets")
+        signed.version += not first
         signed.expires = self.now + LIFE["targets" if role == "targets" else "rollout"]
         self.sign(role, signed)
 

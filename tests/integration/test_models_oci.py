@@ -7,12 +7,15 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
+from edge_runtime.cli import dispatch
 from edge_runtime.engine.package import open_package
 from edge_runtime.registry.descriptor import digest_of
 from edge_runtime.registry.package.modelpack import (
@@ -41,9 +44,23 @@ pytestmark = pytest.mark.timeout(240)
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of this repository as release 1, packed by the command."""
     folder = tmp_path_factory.mktemp("layout") / "registry"
-    done = edge("models", "pack", MODEL, "--oci", folder)
-    assert done.returncode == 0, done.stderr
+    assert edge("models", "pack", MODEL, "--oci", folder).returncode == 0
     return folder
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process; return its exit code and what it printed."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = dispatch([str(word) for word in words])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+Here = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +98,39 @@ def test_a_release_is_the_package_that_was_packed(layout: Path, tmp_path: Path) 
     assert not (root / "conveyor.mp4").exists()
 
 
-def test_the_command_says_what_was_packed(layout: Path, tmp_path: Path) -> None:
-    done = edge("models", "pack", MODEL, "--oci", f"oci-layout:{tmp_path / 'other'}", "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["manifest"]["digest"] == digest_of(manifest_of(layout))  # packed twice, the same digest
+def test_the_command_says_what_was_packed(layout: Path, tmp_path: Path, here: Here) -> None:
+    code, out, err = here("models", "pack", MODEL, "--oci", f"oci-layout:{tmp_path / 'other'}", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report["manifest"] == digest_of(manifest_of(layout))  # packed twice, the same digest
     assert report["model"]["digest"] == open_package(MODEL).ref.digest
     assert report["name"] == "surface-defects:1"
     assert report["left_out"] == ["conveyor.mp4"]
-    assert [one["path"] for one in report["files"] if one["made"]] == ["provenance.intoto.json"]
+    assert report["made"] == ["provenance.intoto.json"]
     assert manifest_of(tmp_path / "other") == manifest_of(layout)
+
+
+def test_a_layout_is_looked_at(layout: Path, tmp_path: Path, here: Here) -> None:
+    code, out, _ = here("models", "inspect", f"oci-layout:{layout}", "--json")
+    assert code == 0
+    (release,) = json.loads(out)["releases"]
+    assert release["manifest"] == digest_of(manifest_of(layout))
+    assert release["model"]["digest"] == open_package(MODEL).ref.digest
+    copy = shutil.copytree(layout, tmp_path / "stick")
+    assert here("models", "inspect", copy)[1].startswith("surface-defects:1  ")
+    weights = copy / "blobs" / "sha256" / release["files"]["model.onnx"]["digest"].removeprefix("sha256:")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    code, out, _ = here("models", "inspect", copy)
+    assert code == 65
+    assert out.startswith("surface-defects:1  NOT WHOLE: ")
+    weights.unlink()
+    code, out, _ = here("models", "inspect", copy, "--json")
+    assert code == 65
+    assert json.loads(out)["releases"][0]["error"]["code"] == "registry.missing"
+    (copy / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    code, _, err = here("models", "inspect", copy)
+    assert code == 65
+    assert "an image layout without releases" in err
 
 
 def test_skopeo_sees_the_same_digest_and_keeps_it(layout: Path, tmp_path: Path) -> None:
@@ -167,19 +207,19 @@ def test_the_config_passes_the_schema_of_the_specification(layout: Path) -> None
 KNOWN = {"author": "Ultralytics", "task": "classify", "names": "{0: 'red', 1: 'green', 2: 'blue'}", "imgsz": "[32, 32]"}
 
 
-def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path) -> None:
+def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path, here: Here) -> None:
     model = tmp_path / "Colour Model.onnx"
     model.write_bytes(colours(metadata=KNOWN).SerializeToString())
     words = ("models", "pack", model, "--oci", tmp_path / "registry")
-    none = edge(*words)
-    assert none.returncode == 65
-    assert "--release N" in none.stderr
+    code, _, err = here(*words)
+    assert code == 65
+    assert "--release N" in err
     assert not (tmp_path / "registry").exists()
-    done = edge(*words, "--release", "3", "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    code, out, err = here(*words, "--release", "3", "--json")
+    assert code == 0, err
+    report = json.loads(out)
     assert report["name"] == "colour-model:3"
-    assert [one["path"] for one in report["files"]] == [
+    assert list(report["files"]) == [
         *("LICENSE", "edge-model.json", "model-card.md", "model.onnx", "provenance.intoto.json", "sbom.cdx.json")
     ]
     assert any("no licence is stated" in note for note in report["notes"])
@@ -189,30 +229,28 @@ def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path) -> No
     assert sorted(one.name for one in tmp_path.iterdir()) == ["Colour Model.onnx", "registry", "release"]
 
 
-def test_a_package_gets_the_number_of_its_release(tmp_path: Path) -> None:
+def test_a_package_gets_the_number_of_its_release(tmp_path: Path, here: Here) -> None:
     root = write_package(tmp_path, "colours")
     words = ("models", "pack", root, "--oci", tmp_path / "registry")
-    none = edge(*words)
-    assert none.returncode == 65
-    assert "add it with --release N" in none.stderr
-    for number in (1, 2):
-        done = edge(*words, "--release", str(number))
-        assert done.returncode == 0, done.stderr
-        assert f"colours 1.0.0, release {number}" in done.stdout
+    code, _, err = here(*words)
+    assert code == 65
+    assert "add it with --release N" in err
+    for number in (1, 2, 2):
+        code, out, err = here(*words, "--release", number)
+        assert code == 0, err
+        assert f"colours 1.0.0, release {number}" in out
         assert json.loads((root / "edge-model.json").read_text())["release"] == number
     assert manifest_of(tmp_path / "registry", "colours:1") != manifest_of(tmp_path / "registry", "colours:2")
     assert hashlib.sha256((root / "edge-model.json").read_bytes()).hexdigest() == open_package(root).ref.digest[7:]
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    assert edge("models", "pack", MODEL, "--json").returncode == 65
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, here: Here) -> None:
+    assert here("models", "pack", MODEL, "--json")[0] == 65
     (tmp_path / "file").write_text("")
-    done = edge("models", "pack", MODEL, "--oci", tmp_path / "file")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    done = edge("models", "pack", MODEL, "--oci", "ftp://host/place")
-    assert done.returncode == 78
-    assert "is no address of a registry" in done.stderr
+    assert here("models", "pack", MODEL, "--oci", tmp_path / "file")[0] != 0
+    code, _, err = here("models", "pack", MODEL, "--oci", "ftp://host/place")
+    assert code == 78
+    assert "is no address of a registry" in err
 
 
 @pytest.mark.parametrize(
@@ -224,7 +262,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_attack_26_weights_that_would_run_or_reach_out_are_refused_before_an_engine_sees_them(
-    name: str, code: str, tmp_path: Path
+    name: str, code: str, tmp_path: Path, here: Here
 ) -> None:
     """A publisher may have signed them; `models validate` is how a box tries what it fetched."""
     root = write_package(tmp_path, "colours" if name == "pickle" else name, release=1)
@@ -235,6 +273,6 @@ def test_attack_26_weights_that_would_run_or_reach_out_are_refused_before_an_eng
         (root / "edge-model.json").write_text(json.dumps(document))
         (root / "colours.onnx").write_bytes(weights)
     assert pack(root).release == 1  # nothing that is only looked at from outside gives it away
-    done = edge("models", "validate", root, "--json")
-    assert done.returncode == 65, done.stdout
-    assert json.loads(done.stdout)["error"]["code"] == code
+    exit_code, out, _ = here("models", "validate", root, "--json")
+    assert exit_code == 65, out
+    assert json.loads(out)["error"]["code"] == code

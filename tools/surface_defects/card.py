@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from edge_runtime.core.manifest import parse_manifest
+from edge_runtime.registry.package.papers import SBOM_NAME, Subject, make_sbom
 from surface_defects.dataset import INPUT_SIZE
 from surface_defects.engines import INPUT_NAME, OUTPUT_NAME
 from surface_defects.evaluate import IOU_MAX, SCORE_MIN
@@ -76,24 +78,11 @@ def write_manifest(folder: Path, *, seed: int, facts: dict[str, Any]) -> None:
 
 
 def write_bill_of_materials(folder: Path) -> None:
-    """Write `sbom.cdx.json` (CycloneDX 1.6): the weights, and the tools that made them."""
-    model = {
-        "type": "machine-learning-model",
-        "bom-ref": f"{NAME}@{VERSION}",
-        "name": NAME,
-        "version": VERSION,
-        "licenses": [{"license": {"id": "Apache-2.0"}}],
-        "hashes": [{"alg": "SHA-256", "content": _digest(folder / "model.onnx")}],
-    }
-    tools = [{"type": "application", "name": name, "version": number} for name, number in tool_versions().items()]
-    bill = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {"component": model, "tools": {"components": tools}},
-        "components": [],
-    }
-    (folder / "sbom.cdx.json").write_text(json.dumps(bill, indent=2) + "\n", "utf-8")
+    """Write `sbom.cdx.json` (CycloneDX 1.6), as `edge-runtime models pack` would make it."""
+    raw = (folder / "edge-model.json").read_bytes()
+    package = parse_manifest(raw)
+    weights = {file.file: file.sha256 for form in package.weights for file in form.files}
+    (folder / SBOM_NAME).write_bytes(make_sbom(Subject(package, json.loads(raw), weights)))
 
 
 def _accuracy_rows(figures: dict[str, Any]) -> list[str]:

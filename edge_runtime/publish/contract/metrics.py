@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from edge_runtime.publish.contract.info import ModelInfo
+from edge_runtime.publish.contract.model import RegistryState
 from edge_runtime.publish.contract.result import Counters
 from edge_runtime.publish.contract.terms import Box, Count, Term, Timestamp
 
@@ -123,6 +124,24 @@ class SparkplugFigures(TypedDict):
     refused: Count
 
 
+class SlotRelease(TypedDict):
+    """A slot that has its model from the registry; the document of its own says more."""
+
+    state: str
+    reason: str | None
+    wanted: Annotated[int | None, Term("release that the rollout names", minimum=0)]
+    current: Annotated[int | None, Term("release", minimum=0)]
+    staged: Annotated[int | None, Term("release that waits to be activated", minimum=0)]
+    revoked: bool
+
+
+class RegistryFigures(RegistryState):
+    """The registry that models come from."""
+
+    looks: Count
+    slots: Annotated[dict[str, SlotRelease], Term("empty until the first look ended")]
+
+
 class MetricsFields(TypedDict):
     """Figures of the moment."""
 
@@ -141,6 +160,7 @@ class MetricsFields(TypedDict):
     broker: NotRequired[BrokerFigures]
     sparkplug: NotRequired[Annotated[SparkplugFigures | None, Term("null without one")]]
     commands: NotRequired[CommandFigures]
+    registry: NotRequired[Annotated[RegistryFigures | None, Term("null without one")]]
 
 
 class Metrics(Box, MetricsFields):

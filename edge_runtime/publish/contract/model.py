@@ -19,7 +19,10 @@ class RegistryState(TypedDict):
 
     state: Annotated[
         str,
-        Term("ok; unreachable; frozen: what it says is too old to be believed; refused: it must not be believed"),
+        Term(
+            "unknown: not looked at yet; ok; unreachable; frozen: what it says is too old to be believed; refused: it "
+            "must not be believed; failed: our own disk"
+        ),
     ]
     reason: Annotated[str | None, Term("stable code")]
     message: Annotated[str | None, Term("for people")]

@@ -120,7 +120,7 @@ class Pull:
                 with closing(opener()) as carrier:
                     listing = carrier.listing(known)
                     if listing is None and last is not None and last.order:
-                        return last.report
+                        return last.report.repeated()
                     beliefs = beliefs or self._begin()
                     now = self._now()
                     outcome = (

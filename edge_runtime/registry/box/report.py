@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -114,6 +114,10 @@ class Report:
     def is_settled(self) -> bool:
         """Whether looking again at the same registry would change nothing."""
         return self.contact is Contact.OK and all(one.is_settled for one in self.slots)
+
+    def repeated(self) -> Report:
+        """Return the report of a look that found nothing new: what happened once has not happened again."""
+        return replace(self, fetched_bytes=0, slots=tuple(replace(one, mended=False) for one in self.slots))
 
     def as_fields(self) -> dict[str, object]:
         """Return JSON values."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.manifest import MANIFEST_NAME, SIZE_LIMIT_BYTES, parse_manifest
 from edge_runtime.registry.box.report import Held, SlotReport, Standing
+from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,24 +20,25 @@ if TYPE_CHECKING:
 
 def facts_of(release: Release, seq: int) -> dict[str, object]:
     """Return what is noted beside a release that is stored; `held_as` reads it."""
-    return {
-        "model": release.model,
-        "release": release.release,
-        "version": release.version,
-        "digest": release.digest,
-        "seq": seq,
-    }
+    return {"model": release.model, "release": release.release, "version": release.version, "seq": seq}
 
 
 def held_as(stored: StoredRelease | None) -> Held | None:
-    """Return a stored release as slots see it, ``None`` when it is not there or does not say what it is."""
+    """Return a stored release as slots see it, ``None`` when it is not there or damaged.
+
+    Its identity is the one that its manifest vouches for, whatever lies in the directory.
+    """
     if stored is None:
         return None
-    facts = stored.facts
-    number, version, digest = facts.get("release"), facts.get("version"), facts.get("digest")
-    if not isinstance(number, int) or not isinstance(version, str) or not isinstance(digest, str):
+    identity = stored.artifact.files[MANIFEST_NAME].digest
+    number, version = stored.facts.get("release"), stored.facts.get("version")
+    if isinstance(number, int) and isinstance(version, str):
+        return Held(number, version, identity, stored.digest)
+    try:  # its notes are lost: the package says it too
+        package = parse_manifest(read_limited(stored.directory / MANIFEST_NAME, SIZE_LIMIT_BYTES))
+    except (FileNotFoundError, EdgeError):
         return None
-    return Held(number, version, digest, stored.manifest.digest)
+    return Held(package.release or 0, package.version, identity, stored.digest)
 
 
 def on_disk(store: ModelStore, want: Want) -> SlotReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def openers(order: Order) -> Iterator[Callable[[], Carrier]]:
     """Yield what opens each place, in order of preference."""
     for url in order.urls:
-        yield lambda url=url: open_carrier(url, order.access)
+        yield partial(open_carrier, url, order.access)
 
 
 def fetch_from(carrier: Carrier, listing: Listing) -> Fetch:

@@ -119,7 +119,7 @@ class Taking:
 
     def _placed(self, slot: SlotReport, decision: Take, stored: StoredRelease) -> SlotReport:
         """Make it current if there is nothing else to run, else leave that to who activates it."""
-        digest, by_operator = stored.manifest.digest, decision.assignment.approve == OPERATOR
+        digest, by_operator = stored.digest, decision.assignment.approve == OPERATOR
         was, had_one = self._store.slots.links(slot.slot).current, slot.current is not None
         if not had_one and (was == digest or not by_operator):
             self._store.slots.activate(slot.slot, digest)
@@ -137,20 +137,19 @@ class Taking:
             raise _RefusedError(DataError("package.invalid", message))
         blobs = self._store.blobs
         self._download(release.repository, [manifest])
-        raw = blobs.read(manifest, MANIFEST_BYTES_MAX)
+        raw = blobs.read(manifest.digest, MANIFEST_BYTES_MAX)
         with _its_fault():
             artifact = parse_manifest(raw, where, quota_bytes=self._order.quota_bytes)
         self._make_room(artifact, {manifest.digest, *keep})
         self._download(release.repository, artifact.blobs)
         with _its_fault():
             described = described_in(artifact, where)
-        contents = {path: blobs.read(blob, DOCUMENT_BYTES_MAX) for path, blob in described.items()}
+        contents = {path: blobs.read(blob.digest, DOCUMENT_BYTES_MAX) for path, blob in described.items()}
         with _its_fault():
             check_contents(
                 artifact, contents, model=release.model, release=release.release, digest=release.digest, where=where
             )
-        facts = facts_of(release, decision.seq)
-        stored = self._store.releases.stage(manifest, artifact.files, others=[artifact.config], facts=facts)
+        stored = self._store.releases.stage(raw, facts_of(release, decision.seq))
         self._store.write_index()
         self._sound[manifest.digest] = stored
         return stored

@@ -118,11 +118,6 @@ class Auth:
         message = f"{where}: it knows {', '.join(sorted(challenges))[:80]}, we know Basic and Bearer"
         raise PermissionDeniedError("registry.unauthorized", message)
 
-    def forget(self, scope: str) -> None:
-        """Drop the token for ``scope``, which was refused."""
-        with self._lock:
-            self._tokens.pop(scope, None)
-
     def _password(self) -> str | None:
         if self._access.username is None:
             return None

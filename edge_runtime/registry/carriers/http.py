@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _AGENT: Final = f"edge-runtime/{__version__}"
 _CONNECTIONS: Final = 16  # kept for each host
-_DRAIN_BYTES, _DRAIN_S = 8192, 1.0  # of a body that nobody wants, to keep the connection
+_DRAIN_BYTES, _DRAIN_S = 8192, 0.2  # of a body that nobody wants, to keep the connection
 _TLS_CUT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 NOT_TLS: Final = "registry.not_tls"  # the code of an error: the server answered in plain HTTP
 _PLAIN_ANSWER: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
@@ -72,9 +73,10 @@ class Reply:
 
     def close(self) -> None:
         """Give the connection back when the body is over or short, else end it; may be called twice."""
-        left = self._response.length_remaining
+        left, until_s = self._response.length_remaining, time.monotonic() + _DRAIN_S
         with contextlib.suppress(EdgeError):
-            while left and left <= _DRAIN_BYTES and self.read(left, _DRAIN_S):
+            while left and left <= _DRAIN_BYTES and (left_s := until_s - time.monotonic()) > 0:
+                self.read(left, left_s)
                 left = self._response.length_remaining
         if left == 0:
             self._response.drain_conn()  # reads nothing, and tells http.client so
@@ -296,13 +298,13 @@ def translated(error: Exception, url: str) -> EdgeError:
         return PermissionDeniedError("registry.proxy", message, help="correct registry.proxy")
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_CUT):
         return _distrust(cause, where)
-    if isinstance(cause, exceptions.TimeoutError) or isinstance(error, TimeoutError):
-        return UnavailableError("registry.timeout", f"{where}: no answer in time")
     if isinstance(cause, (exceptions.LocationValueError, UnicodeError)):
         return DataError("registry.url", f"{where}: is no address that can be asked")
     if isinstance(cause, exceptions.NewConnectionError):
         text = str(cause).rpartition(": ")[2]
         return UnavailableError("registry.unavailable", f"{where}: no connection: {text}")
+    if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
+        return UnavailableError("registry.timeout", f"{where}: no answer in time")
     text = str(cause.args[-1] if cause.args else cause)
     return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}")
 

@@ -166,18 +166,14 @@ class OciPublication(OciRegistry):
             raise self._session.refusal(reply)
         found = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", reply.header("Range") or "")
         last = int(found[1]) if found is not None else 0
-        where = reply.header("Location")
-        path = path if where is None else self._session.path_of(where, reply)
-        reply.close()
+        path = self._session.location(reply)
         return path, min(last + 1, blob.size) if last else 0  # 0-0 is said for an empty upload, too
 
     def _next(self, reply: Reply) -> str:
         """Return where an upload goes on."""
         if reply.status != _ACCEPTED:
             raise self._session.refusal(reply)
-        path = self._session.path_of(reply.header("Location") or "", reply)
-        reply.close()
-        return path
+        return self._session.location(reply)
 
     def _send(
         self, method: str, repository: str, path: str, size: int, body: Body, more: Mapping[str, str] | None = None

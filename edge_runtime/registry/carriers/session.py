@@ -144,14 +144,16 @@ class Session:
             return DataError("registry.redirect", text, help="the address that the registry sends us to is not asked")
         return DataError("registry.refused", text, help="look at the log of the registry")
 
-    def path_of(self, location: str, reply: Reply) -> str:
-        """Return path and query of a ``Location`` on this server, which an upload goes on at.
+    def location(self, reply: Reply) -> str:
+        """Return path and query of the ``Location`` on this server where an upload goes on, and close ``reply``.
 
         Its scheme and port do not count: behind a proxy a registry may not know them.
 
         Raises:
             DataError: code ``registry.redirect``: it is on another host.
         """
+        reply.close()
+        location = reply.header("Location") or ""
         parts = split(urljoin(reply.url, location)) if _LOCATION.fullmatch(location) else None
         if parts is None or (parts.hostname or "").lower() != self._host:
             message = f"{self.name}: it sends an upload to another host"
@@ -189,8 +191,8 @@ class Session:
             location = reply.header("Location")
             if reply.status not in _REDIRECT or location is None or method not in {"GET", "HEAD"}:
                 return reply
-            target = self._target(reply.url, location)
             reply.close()
+            target = self._target(reply.url, location)
             sent = headers
             if not target.startswith(f"{self.name}/"):
                 sent = {name: value for name, value in headers.items() if name.lower() in _FORWARDED}

@@ -53,7 +53,7 @@ ENDINGS: Final[dict[str, frozenset[str]]] = {
 """The media types a layer may have, and the endings of its files: nothing that anybody could load as a program."""
 
 _PATH = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}(/[0-9A-Za-z_][0-9A-Za-z._-]{0,63}){0,3}")
-_HELP: Final = "only a publisher can mend it: edge-runtime models pack makes releases that boxes take"
+_HELP: Final = "its publisher has to correct the package and pack it again: edge-runtime models pack"
 
 
 @dataclass(frozen=True, slots=True)

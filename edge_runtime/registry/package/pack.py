@@ -22,7 +22,16 @@ from edge_runtime.core.manifest import MANIFEST_NAME, SIZE_LIMIT_BYTES, Manifest
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.descriptor import Descriptor, describe
 from edge_runtime.registry.package import modelpack
-from edge_runtime.registry.package.modelpack import CONFIG, DATASET, DOC, WEIGHT, WEIGHT_CONFIG, Artifact, checked_path
+from edge_runtime.registry.package.modelpack import (
+    CONFIG,
+    DATASET,
+    DOC,
+    LAYERS_MAX,
+    WEIGHT,
+    WEIGHT_CONFIG,
+    Artifact,
+    checked_path,
+)
 from edge_runtime.registry.package.papers import (
     CARD_NAME,
     LICENCE_NAME,
@@ -103,6 +112,7 @@ def pack(root: Path) -> Packed:
             ``pack.*``, ``package.*``, ``manifest.*`` and ``golden.invalid``.
         EdgeError: a file cannot be read.
     """
+    root = root.absolute()  # so that "." has a name
     reader = _Reader(root)
     raw = reader.keep(MANIFEST_NAME, SIZE_LIMIT_BYTES)
     package = parse_manifest(raw, where=f"{root.name}/{MANIFEST_NAME}")
@@ -115,6 +125,9 @@ def pack(root: Path) -> Packed:
     made = dict(_missing(subject, named))
     reader.content |= made
     files |= {path: describe(content, DOC) for path, content in made.items()}
+    if len(files) > LAYERS_MAX:
+        message = f"{root.name}: {len(files)} files, a release holds up to {LAYERS_MAX}"
+        raise DataError("pack.too_many", message, help=f"keep fewer pictures in {FOLDER}, those that tell most")
     config = modelpack.make_config(package, files, [] if subject.licence is None else [subject.licence])
     reader.content[CONFIG] = config
     manifest = modelpack.make_manifest(files, describe(config, CONFIG))

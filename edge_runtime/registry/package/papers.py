@@ -33,6 +33,7 @@ _SPDX: Final = frozenset(
 _BUILD_TYPE: Final = "urn:edge-runtime:build:stated/1"
 _BUILDER: Final = "urn:edge-runtime:builder:unknown"
 _LABELS_SHOWN: Final = 20
+_SEE_CARD: Final = f"not stated in edge-model.json; {CARD_NAME} may say more"
 _UNSTATED: Final = "not stated by the publisher"
 
 
@@ -191,7 +192,7 @@ def _model_card(subject: Subject) -> dict[str, object]:
         parameters["datasets"] = [{"type": "dataset", "name": "training", "description": data}]
     return {
         "modelParameters": parameters,
-        "considerations": {"technicalLimitations": [_UNSTATED], "useCases": [_UNSTATED]},
+        "considerations": {"technicalLimitations": [_SEE_CARD], "useCases": [_SEE_CARD]},
     }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.package.modelpack import Artifact
 
 GOLDEN: Final = f"{FOLDER}/{ANSWERS_NAME}"
-_HELP: Final = "the release was put together wrongly; only its publisher can mend it, with a new release"
+_HELP: Final = "its publisher has to correct the package and release it again, with a higher number"
 
 
 def described_in(artifact: Artifact, where: str) -> dict[str, Descriptor]:

@@ -21,7 +21,7 @@ from tuf.api.metadata import Metadata
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
-from edge_runtime.core.errors import ConfigError, DataError, EdgeError
+from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError
 from edge_runtime.registry.documents import (
     DOCUMENT_BYTES_MAX,
     FLOORS_PATH,
@@ -89,6 +89,7 @@ def refresh(
 
     Raises:
         ConfigError: ``pinned`` is no root of trust.
+        StorageError: code ``trust.state_damaged``: there are no floors, and what was kept cannot replace them.
     """
     if floors is None:
         floors = Floors()
@@ -98,7 +99,7 @@ def refresh(
             if memory.damaged or (problem is not None and problem.code not in ("trust.missing", "trust.expired")):
                 what = ", ".join(memory.damaged) or str(problem)
                 message = f"floors are lost, and the kept metadata that could replace them is damaged: {what}"
-                return Outcome(kept, floors, None, DataError("trust.state_damaged", message, help=RESET_HELP))
+                raise StorageError("trust.state_damaged", message, help=RESET_HELP)
             floors = memory.floors
     return _Workflow(kept, fetch, pinned, floors, site).run(now)
 
@@ -137,6 +138,7 @@ class _Workflow:
         self._snapshot()
         self._targets()
         rollout, problem = self._rollout()
+        roles = (*sorted(TOP_LEVEL), rollout_role(self._site))
         return Trusted(
             targets={path: _target(info) for path, info in self._set.targets.targets.items()},
             floors=self.floors,
@@ -145,20 +147,19 @@ class _Workflow:
             rollout_problem=problem,
             checked=self._set.reference_time,
             expires=self._set.timestamp.expires,
-            versions={r: self._set[r].version for r in (*TOP_LEVEL, rollout_role(self._site)) if r in self._set},
+            versions={role: self._set[role].version for role in roles if role in self._set},
         )
 
     def _roots(self) -> None:
         """Follow the chain of roots from the pinned one to the newest (5.3.3 to 5.3.9)."""
-        first = self._set.root.version + 1
-        for version in range(first, first + ROOTS_MAX):
-            name = f"{version}.root.json"
+        first, fetched = self._set.root.version + 1, 0
+        while fetched < ROOTS_MAX:
+            name = f"{self._set.root.version + 1}.root.json"
             if self._kept_is_good(name, self._set.update_root):
                 continue
-            raw = self._fetched(name, ROOT_BYTES_MAX)
+            raw, fetched = self._fetched(name, ROOT_BYTES_MAX), fetched + 1
             if raw is None and name in self.damaged:
-                message = f"{name} was kept and cannot be read any more, and the registry does not have it"
-                raise DataError("trust.missing", message, help=ATTACK_HELP)
+                raise DataError("trust.missing", f"{name} is damaged here, and the registry has none", help=ATTACK_HELP)
             if raw is None:
                 break
             with _guard(name):

@@ -8,7 +8,7 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.manifest import parse_manifest
-from edge_runtime.engine.authoring import fill_hashes, make_manifest
+from edge_runtime.engine.authoring import fill_hashes, make_manifest, set_release
 from edge_runtime.engine.package import open_package
 from tests.assets.make_models import colours, write_package
 from tests.unit.engine.test_package import BARE_METADATA
@@ -82,3 +82,23 @@ def test_a_directory_without_a_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no edge-model\.json in it") as caught:
         fill_hashes(tmp_path)
     assert "--out DIR" in (caught.value.help or "")
+
+
+@pytest.mark.parametrize("before", [None, 3])
+def test_the_number_of_the_release_is_written_behind_the_version(before: int | None, tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours", release=before)
+    assert set_release(root, 4)
+    document = json.loads((root / "edge-model.json").read_text())
+    assert list(document)[2:4] == ["version", "release"]
+    assert document["release"] == 4
+    raw = (root / "edge-model.json").read_bytes()
+    assert not set_release(root, 4)
+    assert (root / "edge-model.json").read_bytes() == raw
+
+
+def test_what_is_no_manifest_gets_no_number(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours", version=None)
+    raw = (root / "edge-model.json").read_bytes()
+    with pytest.raises(DataError, match="version"):
+        set_release(root, 4)
+    assert (root / "edge-model.json").read_bytes() == raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -382,6 +383,18 @@ def test_a_manifest_with_anything_anywhere_is_read_or_refused(data: st.DataObjec
         place = place[key]
     place[key] = data.draw(JSON)
     read_or_refuse(json.dumps(document).encode())
+
+
+@given(st.lists(st.text("aA.-_/\\\0é", max_size=12).map(lambda text: f"{text}.md"), max_size=4))
+def test_any_path_that_is_taken_stays_a_file_of_its_own_below_the_directory(paths: list[str]) -> None:
+    try:
+        artifact = mp.parse_manifest(layers(*map(at, paths)), "weld 7")
+    except DataError:
+        return
+    found = [os.path.normpath(f"/releases/1/{path}") for path in artifact.files]
+    assert found == [f"/releases/1/{path}" for path in artifact.files]
+    folders = {os.path.dirname(path).lower() for path in artifact.files}  # noqa: PTH120 - of texts
+    assert len({path.lower() for path in artifact.files} - folders) == len(FILES) + len(paths)
 
 
 def read_or_refuse(raw: bytes) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 import pytest
@@ -22,9 +23,8 @@ from tests.fakes.packages import WEIGHTS, write_chain, write_weld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-ALWAYS = "sha256:c0fd86107e65f0a2a3bf5fbe295e94095bbc23315a5d2288cda487c5076cea73"
+ALWAYS = "sha256:3b56f40d3c3bb062268ad413938e12d3752fda4f3163d2db1164a71a256789dc"
 PAPERS = ("LICENSE", "model-card.md", "provenance.intoto.json", "sbom.cdx.json")
 
 
@@ -236,6 +236,27 @@ def test_a_directory_that_is_no_whole_package_is_refused(
 )
 def test_a_package_that_cannot_be_released_is_refused(tmp_path: Path, changes: dict[str, object], code: str) -> None:
     assert refused(write_weld(tmp_path / "weld", **changes)).code == code
+
+
+def test_more_pictures_than_a_release_holds_are_refused(tmp_path: Path) -> None:
+    root = write_weld(tmp_path / "weld")
+    frames = [{"file": f"{number}.png", "predictions": []} for number in range(121)]
+    for frame in frames:
+        (root / "golden" / str(frame["file"])).write_bytes(b"")
+    (root / "golden" / "expected.json").write_text(json.dumps({"schema": "golden/1", "frames": frames}))
+    assert len(pack(root).artifact.files) == 128
+    (root / "NOTICE").write_text("one too many")
+    error = refused(root)
+    assert error.code == "pack.too_many"
+    assert "129 files" in error.message
+
+
+def test_a_package_is_packed_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_weld(tmp_path / "weld")
+    monkeypatch.chdir(root)
+    assert pack(Path()).artifact.digest == ALWAYS
+    no_weights(root)
+    assert refused(Path()).message.startswith("weld/cpu/model.onnx")
 
 
 def test_weights_that_could_be_a_program_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from edge_runtime.registry.package.papers import (
     make_provenance,
     make_sbom,
 )
+from tests.daemons import MODEL
 from tests.fakes.packages import write_weld
 from tests.required import needs
 
@@ -58,6 +59,15 @@ def test_the_bill_of_materials_is_valid_cyclonedx(one: Subject) -> None:
     assert [error.message for error in validator.iter_errors(document)] == []
     document["metadata"]["component"]["modelCard"]["surprise"] = 1
     assert list(validator.iter_errors(document))  # the schema does look into the model card
+
+
+def test_the_model_of_this_repository_has_the_bill_that_would_be_made() -> None:
+    raw = (MODEL / "edge-model.json").read_bytes()
+    package = parse_manifest(raw)
+    weights = {file.file: file.sha256 for form in package.weights for file in form.files}
+    bill = make_sbom(Subject(package, json.loads(raw), weights))
+    assert bill == (MODEL / "sbom.cdx.json").read_bytes()
+    assert list(cyclonedx().iter_errors(json.loads(bill))) == []
 
 
 def test_the_bill_of_materials_says_what_is_stated(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.descriptor import Descriptor, describe
@@ -181,3 +184,27 @@ def test_only_small_documents_are_asked_for(tmp_path: Path) -> None:
     wanted = described_in(packed.artifact, "weld 7")
     assert wanted.keys() == {"edge-model.json", "golden/expected.json"}
     assert all(isinstance(blob, Descriptor) for blob in wanted.values())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=5), one, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_whatever_a_package_says_of_itself_it_is_one_or_refused(data: st.DataObject) -> None:
+    document: Any = {
+        "schema": "edge-model/1",
+        "name": "weld",
+        "version": "1",
+        "release": 7,
+        "weights": {"file": "m.onnx", "format": "onnx", "sha256": describe(b"", "").hex},
+    }
+    key = data.draw(st.sampled_from([*document, "steps", "task", "golden"]))
+    document[key] = data.draw(ANYTHING)
+    files = {"edge-model.json": (json.dumps(document).encode(), WEIGHT_CONFIG), "m.onnx": (b"", WEIGHT)}
+    with contextlib.suppress(DataError):
+        checked(files)

@@ -1,0 +1,84 @@
+"""Whatever interrupts an install, the slot runs the old release or the new one, whole (`install_cuts`, `store_fuzz`).
+
+Every day a sample; ``-m soak`` does all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fault.power import missing
+from tests.required import needs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def found(module: str, *options: str, timeout_s: float = 50) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.fault.{module}", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    print(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def cut(kind: str, *options: str, timeout_s: float = 50) -> None:
+    needs(shutil.which("strace"), "strace: apt-get install strace")
+    result = found("install_cuts", "--kinds", kind, *options, timeout_s=timeout_s)[kind]
+    assert result["wrong"] == {}
+    assert set(result["ran"]) == {"A", "B"}
+    assert result["missed"] == 0
+
+
+def cut_power(*options: str, timeout_s: float = 50) -> None:
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    cut("power", *options, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("kind", ["kill", "errors"])
+def test_an_install_that_is_interrupted_at_a_system_call_leaves_old_or_new(kind: str) -> None:
+    cut(kind, "--every", "60")
+
+
+def test_an_install_that_loses_its_power_leaves_old_or_new() -> None:
+    cut_power("--every", "60")
+
+
+def test_kills_and_cut_files_leave_no_bad_state() -> None:
+    assert found("store_fuzz", "--runs", "14")["wrong"] == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["kill", "errors"])
+def test_no_interrupted_system_call_of_an_install_leaves_half_of_it(kind: str) -> None:
+    cut(kind, timeout_s=1700)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_no_power_cut_at_any_system_call_of_an_install_leaves_half_of_it() -> None:
+    cut_power(timeout_s=1700)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_thousand_kills_and_cut_files_leave_no_bad_state() -> None:
+    result = found("store_fuzz", "--runs", "1000", timeout_s=1700)
+    assert result["wrong"] == []
+    assert result["installed"] > 0

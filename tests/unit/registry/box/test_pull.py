@@ -1,0 +1,267 @@
+"""One look at a registry: real metadata, a real store, a registry in a directory; only the clock stands still."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_runtime.core.errors import BusyError
+from edge_runtime.registry.box.order import Want
+from edge_runtime.registry.box.pull import Pull
+from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
+from edge_runtime.registry.documents import Assignment, ModelFloor
+from edge_runtime.registry.store.store import ModelStore
+from tests.fakes.published import Published, make_files
+from tests.fakes.tuf_repository import START
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StillClock:
+    """Stands at a moment."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
+
+    def mono_ns(self) -> int:
+        return 0
+
+    def utc_ns(self) -> int:
+        return int(self.now.timestamp() * 1e9)
+
+    def followed(self) -> Any:
+        return "ntp"
+
+
+class Box:
+    """A box that looks at a registry."""
+
+    def __init__(self, root: Path, registry: Published) -> None:
+        self.root = root
+        self.registry = registry
+        self.clock = StillClock()
+        self.store = ModelStore(root)
+        self.changed: dict[str, Any] = {}
+        self.wants: tuple[Want, ...] = ()
+
+    def look(self, **options: Any) -> Report:
+        order = self.registry.order(self.root, *self.wants, **self.changed)
+        return Pull(order, clock=self.clock).run(**options)
+
+    def slot(self, **options: Any) -> SlotReport:
+        report = self.look(**options)
+        assert report.contact is Contact.OK, report
+        return report.slots[0]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Published:
+    return Published(tmp_path / "publisher")
+
+
+@pytest.fixture
+def box(tmp_path: Path, registry: Published) -> Box:
+    return Box(tmp_path / "models", registry)
+
+
+def test_the_first_release_of_a_slot_is_fetched_verified_and_made_current(box: Box, registry: Published) -> None:
+    manifest = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    slot = box.slot()
+    assert slot.standing is Standing.CURRENT
+    assert slot.current is not None
+    assert (slot.current.release, slot.current.manifest, slot.wanted, slot.seq) == (1, manifest.digest, 1, 1)
+    here = box.root / "slots" / "defects" / "current"
+    assert (here / "model.onnx").read_bytes() == b"weights of weld 1"
+
+
+def test_a_newer_release_is_staged_and_waits(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    slot = box.slot()
+    assert (slot.standing, slot.wanted, slot.reason) == (Standing.STAGED, 2, None)
+    assert slot.current is not None
+    assert slot.staged is not None
+    assert (slot.current.release, slot.staged.release) == (1, 2)
+    assert box.slot() == slot
+
+
+def test_nothing_changed_is_one_question_and_the_same_report(
+    box: Box, registry: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    first = box.look()
+    judged: list[object] = []
+    monkeypatch.setattr(Pull, "_begin", judged.append)
+    assert box.look() == first.repeated()
+    assert judged == []
+
+
+def test_without_a_rollout_or_an_assignment_a_slot_keeps_what_it_has(box: Box, registry: Published) -> None:
+    registry.publish()
+    assert (box.slot().standing, box.slot().reason) == (Standing.EMPTY, "rollout.none")
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.roll_out()
+    slot = box.slot()
+    assert (slot.standing, slot.reason, slot.wanted) == (Standing.KEPT, "rollout.no_match", None)
+    assert slot.current is not None
+
+
+def test_what_needs_an_operator_is_staged_even_if_the_slot_is_empty(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1, approve="operator"))
+    slot = box.slot()
+    assert (slot.standing, slot.reason, slot.current) == (Standing.STAGED, "rollout.approval", None)
+
+
+def test_a_paused_rollout_begins_nothing(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1), pause=True)
+    assert (box.slot().standing, box.slot().reason) == (Standing.EMPTY, "rollout.paused")
+    registry.roll_out(Assignment("weld", 1))
+    assert box.slot().standing is Standing.CURRENT
+
+
+def test_a_release_for_other_hardware_is_refused_before_a_byte_of_it(box: Box, registry: Published) -> None:
+    manifest = registry.release("weld", 1, hardware=("npu",))
+    registry.roll_out(Assignment("weld", 1))
+    slot = box.slot()
+    assert (slot.standing, slot.reason) == (Standing.REFUSED, "release.hardware")
+    assert not box.store.blobs.path(manifest.digest).exists()
+
+
+def test_a_package_that_is_not_what_was_signed_for_is_refused_and_not_tried_again(
+    box: Box, registry: Published
+) -> None:
+    registry.release("weld", 1, make_files("weld", 7))
+    registry.roll_out(Assignment("weld", 1))
+    assert (box.slot().standing, box.slot().reason) == (Standing.REFUSED, "package.contents")
+    again = box.slot(fresh=True)
+    assert again.reason == "release.quarantined"
+    assert "expected the package of weld 1, found weld 7" in (again.message or "")
+    registry.roll_out(Assignment("weld", 1))  # the operators want it still: once more
+    assert box.slot().reason == "package.contents"
+
+
+def test_what_the_registry_does_not_have_is_asked_for_again(box: Box, registry: Published) -> None:
+    manifest = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    hidden = registry.blob_path(manifest).with_suffix(".hidden")
+    registry.blob_path(manifest).rename(hidden)
+    slot = box.slot()
+    assert (slot.standing, slot.reason) == (Standing.RETRY, "registry.missing")
+    hidden.rename(registry.blob_path(manifest))
+    assert box.slot().standing is Standing.CURRENT
+
+
+def test_a_mirror_has_what_the_registry_has_not(box: Box, registry: Published, tmp_path: Path) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.changed["urls"] = (f"oci-layout:{tmp_path}/nowhere", registry.url)
+    assert box.slot().standing is Standing.CURRENT
+
+
+def test_a_registry_that_is_away_changes_nothing(box: Box, registry: Published, tmp_path: Path) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    current = box.slot().current
+    box.changed["urls"] = (f"oci-layout:{tmp_path}/nowhere",)
+    report = box.look()
+    assert report.contact in (Contact.UNREACHABLE, Contact.REFUSED)
+    assert report.slots[0].current == current
+    assert report.slots[0].standing is Standing.CURRENT
+
+
+def test_attack_11_a_registry_that_is_held_back_is_frozen_after_its_time(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    current = box.slot().current
+    box.clock.now += timedelta(days=8)
+    report = box.look()
+    assert (report.contact, report.reason) == (Contact.FROZEN, "trust.frozen")
+    assert report.slots[0].current == current
+    registry.tuf.now += timedelta(days=8)
+    registry.publish()
+    assert box.look().contact is Contact.OK
+
+
+def test_attack_09_metadata_of_yesterday_is_refused_and_what_runs_goes_on(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    old = dict(registry.tuf.files)
+    box.slot()
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.put(old)
+    report = box.look()
+    assert (report.contact, report.reason) == (Contact.REFUSED, "trust.rollback")
+    assert report.slots[0].standing is Standing.CURRENT
+
+
+def test_a_revoked_release_that_runs_is_told(box: Box, registry: Published) -> None:
+    manifest = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    assert not box.slot().revoked
+    registry.tuf.set_floors(weld=ModelFloor(0, frozenset({manifest.digest})))
+    registry.publish()
+    slot = box.slot()
+    assert (slot.standing, slot.reason, slot.revoked) == (Standing.REFUSED, "release.revoked", True)
+    assert slot.current is not None
+
+
+def test_a_kill_is_not_taken_back_by_a_rollout_that_is_not_believed(box: Box, registry: Published) -> None:
+    manifest = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.roll_out(kill=(manifest.digest,))
+    assert box.slot().revoked
+    box.clock.now += timedelta(days=8)
+    report = box.look()
+    assert report.contact is Contact.FROZEN
+    assert report.slots[0].revoked
+
+
+def test_attack_40_what_changed_on_the_disk_is_fetched_anew(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    weights = (box.root / "slots" / "defects" / "current").resolve() / "model.onnx"
+    weights.chmod(0o640)
+    weights.write_bytes(b"weights of weld X")
+    slot = box.slot(fresh=True)
+    assert (slot.standing, slot.mended) == (Standing.CURRENT, True)
+    assert (box.root / "slots" / "defects" / "current" / "model.onnx").read_bytes() == b"weights of weld 1"
+
+
+def test_a_model_that_is_larger_than_the_quota_is_refused_before_the_first_byte(box: Box, registry: Published) -> None:
+    registry.release("weld", 1, make_files("weld", 1, b"x" * 100_000))
+    registry.roll_out(Assignment("weld", 1))
+    box.changed["quota_bytes"] = 50_000
+    slot = box.slot()
+    assert (slot.standing, slot.reason) == (Standing.REFUSED, "package.quota")
+    box.changed.clear()
+    assert box.slot().standing is Standing.CURRENT  # it was not its fault
+
+
+def test_several_slots_do_not_keep_each_other(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.release("caps", 3, make_files("caps", 9))
+    registry.roll_out(Assignment("caps", 3), Assignment("weld", 1))
+    box.wants = (Want("caps", "caps"), Want("defects", "weld"))
+    report = box.look()
+    assert [one.standing for one in report.slots] == [Standing.REFUSED, Standing.CURRENT]
+
+
+def test_attack_39_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
+    registry.publish()
+    with box.store.updating(), pytest.raises(BusyError):
+        box.look()
