@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import (
     ConfigError,
     EdgeError,
+    PermissionDeniedError,
     StorageError,
     UnavailableError,
 )
@@ -216,4 +217,6 @@ def _contact(error: EdgeError | None) -> Contact:
         return Contact.FROZEN
     if isinstance(error, UnavailableError):
         return Contact.UNREACHABLE
+    if isinstance(error, PermissionDeniedError):
+        return Contact.DENIED
     return Contact.REFUSED
