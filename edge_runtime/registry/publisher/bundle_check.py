@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
+
+from tuf.api.metadata import Metadata
 
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.registry.carriers.carrier import TUF
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.trust.trusted import Trusted
 
+_ROLLOUT: Final = re.compile(r"[0-9]+\.rollout-(.+)\.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -30,13 +35,15 @@ class Checked:
     Attributes:
         trusted: what a box of the site may believe.
         releases: those that its rollout names and that are there whole, by model and number.
-        missing: those that are not, and why; none of them when the rollout names nothing that is banned.
+        missing: those that are not, and why.
+        expires: when the first of the signatures does, UTC.
         size_bytes: of all that was read.
     """
 
     trusted: Trusted
     releases: tuple[tuple[str, int], ...]
     missing: tuple[str, ...]
+    expires: datetime
     size_bytes: int
 
 
@@ -59,11 +66,12 @@ def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Che
         raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
     outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)
     trusted = outcome.believed()
-    if trusted.rollout_problem is not None:
-        raise trusted.rollout_problem
-    if trusted.rollout is None:
-        message = f"{carrier.name} has no rollout of {site}"
-        raise DataError("bundle.site", message, help="--site names the site that it was made for")
+    sites = sorted(found[1] for name in listing.files if (found := _ROLLOUT.fullmatch(name)))
+    if site not in sites:
+        message = f"{carrier.name} is not for {site[:80]!r}, it was made for {', '.join(sites) or 'no site'}"
+        raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
+    if trusted.rollout_problem is not None or trusted.rollout is None:
+        raise trusted.rollout_problem or DataError("bundle.site", f"{carrier.name} has no rollout of {site}")
     size = sum(blob.size for blob in listing.files.values())
     releases, missing = [], []
     for named in dict.fromkeys((one.model, one.release) for one in trusted.rollout.assignments):
@@ -75,7 +83,13 @@ def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Che
             missing.append(error.message)
         else:
             releases.append(named)
-    return Checked(trusted, tuple(releases), tuple(missing), size)
+    ends = [_expiry(raw) for name, raw in outcome.kept.items() if "/" not in name and not name.endswith(".root.json")]
+    return Checked(trusted, tuple(releases), tuple(missing), min(trusted.rollout.expires, *ends), size)
+
+
+def _expiry(raw: bytes) -> datetime:
+    expires: datetime = Metadata.from_bytes(raw).signed.expires
+    return expires
 
 
 def _fetch(carrier: Carrier, listing: Listing, name: str, limit: int) -> bytes | None:
