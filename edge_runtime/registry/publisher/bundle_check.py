@@ -47,13 +47,13 @@ class Checked:
     size_bytes: int
 
 
-def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Checked:
-    """Verify all that a box of ``site`` would read.
+def check_bundle(carrier: Carrier, root: bytes, site: str | None, now: datetime) -> Checked:
+    """Verify all that a box of a site would read.
 
     Args:
         carrier: the bundle.
         root: the root of trust of the boxes.
-        site: theirs.
+        site: theirs; ``None`` = the only one that the bundle was made for.
         now: UTC.
 
     Raises:
@@ -64,12 +64,15 @@ def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Che
     listing = carrier.listing()
     if listing is None:
         raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
+    sites = sorted(found[1] for name in listing.files if (found := _ROLLOUT.fullmatch(name)))
+    if site not in sites and (site is not None or len(sites) != 1):
+        message = (
+            f"{carrier.name} is not for {(site or 'one site')[:80]!r}, it was made for {', '.join(sites) or 'none'}"
+        )
+        raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
+    site = site or sites[0]
     outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)
     trusted = outcome.believed()
-    sites = sorted(found[1] for name in listing.files if (found := _ROLLOUT.fullmatch(name)))
-    if site not in sites:
-        message = f"{carrier.name} is not for {site[:80]!r}, it was made for {', '.join(sites) or 'no site'}"
-        raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
     if trusted.rollout_problem is not None or trusted.rollout is None:
         raise trusted.rollout_problem or DataError("bundle.site", f"{carrier.name} has no rollout of {site}")
     size = sum(blob.size for blob in listing.files.values())

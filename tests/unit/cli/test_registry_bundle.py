@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.cli import dispatch
+from edge_runtime.engine.package import open_package
+from edge_runtime.registry.box.order import Order, Want
+from edge_runtime.registry.box.pull import Pull
+from edge_runtime.registry.box.report import Contact, Standing
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.open import open_carrier
@@ -26,6 +30,7 @@ from tests.registries import skopeo
 from tests.required import needs
 
 if TYPE_CHECKING:
+    from edge_runtime.registry.box.report import Report
     from edge_runtime.registry.trust.trusted import Outcome, Trusted
 
 SITE, OTHER = "plant-a", "plant-b"
@@ -160,7 +165,47 @@ def test_an_archive_is_the_same_twice_and_the_same_as_the_directory(
     assert len(members) == len([one for one in (place / "stick").rglob("*") if one.is_file()])
     trusted = seen("oci-archive:one.tar").believed()
     assert list(held("oci-archive:one.tar", trusted)) == [("colours", 7)]
-    assert do("bundle", "verify", "one.tar", "--site", SITE) == 0
+    assert do("bundle", "verify", "one.tar") == 0
+
+
+class _Clock:
+    def mono_ns(self) -> int:
+        return 0
+
+    def utc_ns(self) -> int:
+        return int((datetime.now(UTC) + timedelta(seconds=2)).timestamp() * 1e9)
+
+    def followed(self) -> Any:
+        return "ntp"
+
+
+def test_a_box_takes_its_release_from_a_bundle_and_refuses_an_older_bundle(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(capsys, "--out", "old", "--valid-days", "60", "--yes")
+    exported(capsys, "--out", "new.tar", "--valid-days", "60", "--yes")
+
+    def look(url: str) -> Report:
+        order = Order(
+            root=place / "models",
+            anchor=place / "registry" / "root.json",
+            urls=(url,),
+            access=Access(),
+            site=SITE,
+            line="line-3",
+            edge="box-17",
+            wants=(Want("defects", "colours"),),
+            publisher_keys=(place / "registry" / "sigstore" / "board.pub",),
+        )
+        return Pull(order, clock=_Clock()).run()
+
+    (slot,) = look(f"oci-archive:{place}/new.tar").slots
+    assert slot.standing is Standing.CURRENT
+    package = open_package(place / "models" / "slots" / "defects" / "current")
+    assert (package.ref.name, package.manifest and package.manifest.release) == ("colours", 7)
+    report = look(f"oci-layout:{place}/old")
+    assert report.contact is not Contact.OK
+    assert report.slots[0].standing is Standing.CURRENT  # what runs goes on
 
 
 def test_skopeo_reads_both_forms(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
