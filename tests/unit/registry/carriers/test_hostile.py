@@ -295,6 +295,7 @@ INSIDE = [
     "https:///nowhere",
     "https://host:port/",
     "https://ho st/",
+    "https://[::1",
     "file:///etc/passwd",
     "ftp://93.184.216.34/",
     "http://93.184.216.34/",
