@@ -57,8 +57,10 @@ class Subject:
 
     @property
     def licence(self) -> str | None:
-        """What is stated as its licence, best an SPDX identifier."""
-        return _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
+        """What is stated as its licence, as an SPDX identifier where it is one ("AGPL-3.0 License (https://...)")."""
+        text = _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
+        word, _, rest = (text or "").partition(" ")
+        return word if word in _SPDX and rest.lower().startswith(("license", "licence")) else text
 
     @property
     def title(self) -> str:
@@ -189,8 +191,9 @@ def make_licence(subject: Subject) -> bytes:
             "Without one nobody but its owner may use, copy or pass it on. Ask whoever made it.\n"
         )
     else:
+        first = f"SPDX-License-Identifier: {licence}" if licence in _SPDX else f"Licence: {licence}"
         text = (
-            f"SPDX-License-Identifier: {licence}\n\n"
+            f"{first}\n\n"
             f"This is what edge-model.json states as the licence of {subject.title}; its text is not in the package.\n"
         )
     return text.encode()
