@@ -72,12 +72,13 @@ def make_manifest(package: Package, file: str, *, version: str, release: int | N
 
 
 def _said_of_itself(package: Package, file: str) -> dict[str, str]:
-    """Return what exporters, such as Ultralytics', write into a model for people: its licence and what it is."""
-    if package.format != "onnx":
-        return {}
-    metadata = inspect_onnx(package.model, file).metadata
-    found = {key: metadata.get(key, "").strip() for key in ("license", "description")}
-    return {key: text for key, text in found.items() if 0 < len(text) <= _TEXT_MAX}
+    """Return what exporters, such as Ultralytics', write for people: the licence of the model and what it is."""
+    metadata = inspect_onnx(package.model, file).metadata if package.format == "onnx" else {}
+    found = {
+        "license": metadata.get("license") or str(package.origin.get("license", "")),
+        "description": metadata.get("description", ""),
+    }
+    return {key: text.strip() for key, text in found.items() if 0 < len(text.strip()) <= _TEXT_MAX}
 
 
 def fill_hashes(root: Path) -> bool:

@@ -34,6 +34,7 @@ _SPDX: Final = frozenset(
     }
 )
 """Identifiers of the SPDX list that models have; what is not among them is given as a name."""
+_BY_LOWER: Final = {one.lower(): one for one in _SPDX}
 _BUILD_TYPE: Final = "urn:edge-runtime:build:stated/1"
 _BUILDER: Final = "urn:edge-runtime:builder:unknown"
 _LABELS_SHOWN: Final = 20
@@ -57,10 +58,11 @@ class Subject:
 
     @property
     def licence(self) -> str | None:
-        """What is stated as its licence, as an SPDX identifier where it is one ("AGPL-3.0 License (https://...)")."""
+        """What is stated as its licence, an SPDX identifier where it is one (`apache-2.0`, `AGPL-3.0 License (URL)`)."""
         text = _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
         word, _, rest = (text or "").partition(" ")
-        return word if word in _SPDX and rest.lower().startswith(("license", "licence")) else text
+        is_one_word = not rest or rest.lower().startswith(("license", "licence"))
+        return _BY_LOWER.get(word.lower(), text) if is_one_word else text
 
     @property
     def title(self) -> str:
