@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def licence(self) -> str | None:
-        """What is stated as its licence, an SPDX identifier where it is one (`apache-2.0`, `AGPL-3.0 License (URL)`)."""
+        """The stated licence, as an SPDX identifier where it is one (`apache-2.0`, `AGPL-3.0 License (URL)`)."""
         text = _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
         word, _, rest = (text or "").partition(" ")
         is_one_word = not rest or rest.lower().startswith(("license", "licence"))
