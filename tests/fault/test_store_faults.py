@@ -43,11 +43,11 @@ def cut(*options: str, timeout_s: float = 50) -> None:
 
 
 def test_an_install_that_is_killed_or_refused_or_loses_its_power_leaves_old_or_new() -> None:
-    cut("--every", "67")
+    cut("--every", "101")
 
 
 def test_kills_and_cut_files_leave_no_bad_state() -> None:
-    assert found("store_fuzz", "--runs", "14")["wrong"] == []
+    assert found("store_fuzz", "--runs", "8")["wrong"] == []
 
 
 @pytest.mark.soak

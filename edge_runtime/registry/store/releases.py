@@ -162,8 +162,8 @@ class Releases:
         it again mends it. One that the disk cannot read stays, and is mended in the same way.
 
         Raises:
-            DataError: code ``store.damaged``: a file is missing or unreadable, another one than was verified, or one too
-                many.
+            DataError: code ``store.damaged``: a file is missing or cannot be read, is another one than was verified, or
+                is one too many.
             PermissionDeniedError, StorageError: it cannot be told.
         """
         files = release.artifact.files
