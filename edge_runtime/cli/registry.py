@@ -236,6 +236,6 @@ def _add_bundles(actions: Actions) -> None:
     )
     verify = _action(bundles, "verify", "bundle", "read a bundle as a box of its site would, and every byte of it")
     verify.add_argument("path", metavar="DIR|FILE.tar", type=Path)
-    verify.add_argument("--site", required=True, help="whose boxes it is for")
+    verify.add_argument("--site", help="whose boxes it is for (the one that it was made for)")
     verify.add_argument("--root", metavar="FILE", type=Path, help="root of trust (that of --home)")
     verify.add_argument("--json", action="store_true", help="one JSON object")

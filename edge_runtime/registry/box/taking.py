@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.registry.box.countersign import NOT_COUNTERSIGNED, bundle_of, read_publisher_keys
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Standing
 from edge_runtime.registry.box.shelf import facts_of, held_as, on_disk
@@ -16,6 +17,7 @@ from edge_runtime.registry.download import Downloader, Limits
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, parse_manifest
 from edge_runtime.registry.package.unpack import check_contents, described_in
 from edge_runtime.registry.store.garbage import Room, collect
+from edge_runtime.registry.trust.sigstore import BUNDLE_BYTES_MAX, verify_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.store.releases import StoredRelease
     from edge_runtime.registry.store.store import ModelStore
     from edge_runtime.registry.trust.decide import Take
+    from edge_runtime.registry.trust.trusted import SignedRelease
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
 
@@ -34,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 DOCUMENT_BYTES_MAX: Final = 8 << 20
 OPERATOR: Final = "operator"  # of an assignment: somebody at the box says when
-_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota"})  # a setting here may lift it
+_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota", NOT_COUNTERSIGNED})  # a setting here may lift it
 
 
 class _RefusedError(Exception):
@@ -102,6 +105,7 @@ class Taking:
             refusal = self._store.quarantine.refusal(digest, decision.seq)
             if refusal is not None:
                 return replace(slot, standing=Standing.REFUSED, reason="release.quarantined", message=refusal.reason)
+            self._demand_countersignature(decision.release, _name(decision))
             stored = self.sound(digest) or self._fetched(decision, keep)
             return self._placed(slot, decision, stored)
         except _RefusedError as refused:
@@ -153,6 +157,18 @@ class Taking:
         self._store.write_index()
         self._sound[manifest.digest] = stored
         return stored
+
+    def _demand_countersignature(self, signed: SignedRelease, where: str) -> None:
+        """Refuse what the configured publishers have not signed as well; see `countersign`."""
+        if not self._order.publisher_keys:
+            return
+        keys = read_publisher_keys(self._order.publisher_keys)
+        with _its_fault():
+            bundle = bundle_of(signed, where)
+        self._download(signed.release.repository, [bundle])
+        raw = self._store.blobs.read(bundle.digest, BUNDLE_BYTES_MAX)
+        with _its_fault():
+            verify_bundle(raw, signed.manifest.digest, keys, where)
 
     def _make_room(self, artifact: Artifact, keep: set[str]) -> None:
         need = sum(blob.size for blob in artifact.blobs if not self._store.blobs.has(blob))
