@@ -79,6 +79,8 @@ def read_pending(path: Path, trusted_root: bytes | None, now: datetime) -> Draft
             raise _broken(path, f"{name[:80]!r} names no release")
         draft.manifests[model, int(number)] = raw
     _check(draft, path)
+    if draft.base is None and trusted_root is not None and Metadata[Root].from_bytes(trusted_root).signed != draft.root:
+        raise _broken(path, "it founds a registry, but the root.json here is that of another one")
     return draft
 
 

@@ -114,7 +114,11 @@ def test_a_registry_can_be_founded_by_people_who_never_give_their_keys_away(tmp_
     outcome = one.desk().found(draft, file)
     assert outcome.lacking == {"root": 1, "targets": 1}
     _signed(two, file)
+    stranger = founded(tmp_path / "stranger")
+    with pytest.raises(DataError, match="is that of another one"):
+        read_pending(file, stranger.home.root(), NOW)
     assert one.desk().publish_pending(read_pending(file, None, NOW)).versions["root"] == 1
+    read_pending(file, one.home.root(), NOW)
     assert one.state().root.signed.version == 1
     assert len(one.state().root.signatures) == 2
 
