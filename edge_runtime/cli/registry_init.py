@@ -228,3 +228,4 @@ def _print_keys(
         for key in keys:
             print(f"  {key}")
         print()
+    print("All signatures end some day; edge-runtime registry status says which, a quarter of their life before.\n")
