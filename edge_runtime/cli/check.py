@@ -92,6 +92,8 @@ def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
     from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
     for name, model in loaded.settings.models.items():
+        if model.path is None:
+            continue  # its releases are judged when they are fetched
         inspect = f"edge-runtime models inspect {model.path}"
         try:
             package = open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import ConfigError, DataError, EdgeError
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Standing
 from edge_runtime.registry.box.shelf import facts_of, held_as, on_disk
@@ -16,14 +16,18 @@ from edge_runtime.registry.download import Downloader, Limits
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, parse_manifest
 from edge_runtime.registry.package.unpack import check_contents, described_in
 from edge_runtime.registry.store.garbage import Room, collect
+from edge_runtime.registry.trust.sigstore import BUNDLE_BYTES_MAX, read_bundle_key, verify_bundle
+from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from pathlib import Path
 
     from edge_runtime.registry.box.order import Order
     from edge_runtime.registry.box.report import SlotReport
     from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.package.modelpack import Artifact
+    from edge_runtime.registry.statements import Release
     from edge_runtime.registry.store.releases import StoredRelease
     from edge_runtime.registry.store.store import ModelStore
     from edge_runtime.registry.trust.decide import Take
@@ -33,8 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DOCUMENT_BYTES_MAX: Final = 8 << 20
+KEY_BYTES_MAX: Final = 16 << 10
 OPERATOR: Final = "operator"  # of an assignment: somebody at the box says when
-_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota"})  # a setting here may lift it
+_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota", "registry.bundle"})  # a setting here may lift it
 
 
 class _RefusedError(Exception):
@@ -140,6 +145,7 @@ class Taking:
         raw = blobs.read(manifest.digest, MANIFEST_BYTES_MAX)
         with _its_fault():
             artifact = parse_manifest(raw, where, quota_bytes=self._order.quota_bytes)
+        self._check_bundle(release, manifest.digest, where)
         self._make_room(artifact, {manifest.digest, *keep})
         self._download(release.repository, artifact.blobs)
         with _its_fault():
@@ -153,6 +159,21 @@ class Taking:
         self._store.write_index()
         self._sound[manifest.digest] = stored
         return stored
+
+    def _check_bundle(self, release: Release, manifest: str, where: str) -> None:
+        """The second lock: with publisher keys configured, a signature by one of them as well."""
+        if not self._order.publisher_keys:
+            return
+        with _its_fault():
+            if release.bundle is None or release.bundle.size > BUNDLE_BYTES_MAX:
+                message = f"{where}: has no Sigstore bundle of at most {BUNDLE_BYTES_MAX} bytes"
+                raise DataError("registry.bundle", message, help="publish it with a key of registry.publisher_keys")
+        keys = [read_bundle_key(_key_bytes(path), path.name) for path in self._order.publisher_keys]
+        self._download(release.repository, [release.bundle])
+        raw = self._store.blobs.read(release.bundle.digest, BUNDLE_BYTES_MAX)
+        with _its_fault():
+            key = verify_bundle(raw, manifest, keys, where)
+        logger.info("%s: its Sigstore bundle is signed by %s", where, key.name)
 
     def _make_room(self, artifact: Artifact, keep: set[str]) -> None:
         need = sum(blob.size for blob in artifact.blobs if not self._store.blobs.has(blob))
@@ -170,6 +191,14 @@ def _its_fault() -> Iterator[None]:
         yield
     except DataError as error:
         raise _RefusedError(error) from error
+
+
+def _key_bytes(path: Path) -> bytes:
+    try:
+        return read_limited(path, KEY_BYTES_MAX)
+    except FileNotFoundError as error:
+        message = f"{path} does not exist"
+        raise ConfigError("config.no_file", message, help="it is one of registry.publisher_keys") from error
 
 
 def _name(decision: Take) -> str:
