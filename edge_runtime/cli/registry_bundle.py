@@ -6,7 +6,6 @@ import json
 import os
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED, say
@@ -62,7 +61,7 @@ def run_verify(args: argparse.Namespace) -> int:
     fields = {
         "site": trusted.site,
         "seq": seq,
-        "expires": f"{trusted.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": f"{checked.expires:%Y-%m-%dT%H:%M:%SZ}",
         "releases": [{"model": model, "release": number} for model, number in checked.releases],
         "missing": list(checked.missing),
         "size_bytes": checked.size_bytes,
@@ -142,4 +141,4 @@ def _tell_export(args: argparse.Namespace, bundle: Bundle) -> None:
     kind = "oci-archive" if args.out.name.endswith(ARCHIVE) else "oci-layout"
     print(f"wrote {args.out}: {named} for {bundle.site}, {bundle.size_bytes / _MIB:.1f} MiB")
     print(f"good until {expires}, when {bundle.limit} expires")
-    print(f"on a box: edge-runtime models pull from  registry: {{url: {kind}:{Path(args.out).absolute()}}}")
+    print(f"on a box of {bundle.site}:  registry: {{url: '{kind}:{args.out.absolute()}', root: root.json}}")

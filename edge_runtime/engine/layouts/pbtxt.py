@@ -32,10 +32,7 @@ def parse_pbtxt(text: str) -> Message:
     Raises:
         NotTextFormatError: it is no message, or nested deeper than 16.
     """
-    reader = _Reader(text)
-    message = reader.fields(None, 0)
-    reader.demand_end()
-    return message
+    return _Reader(text).fields(None, 0)
 
 
 def only_text(message: Message, name: str) -> str | None:
@@ -74,11 +71,6 @@ class _Reader:
         if closing is not None and not self._skip(closing):
             self._refuse(f"expected {closing}")
         return found
-
-    def demand_end(self) -> None:
-        """Raise when something is left."""
-        if self._next is not None:
-            self._refuse("expected a field")
 
     def _list(self, depth: int) -> list[str | Message]:
         values: list[str | Message] = []

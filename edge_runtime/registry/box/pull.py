@@ -127,6 +127,9 @@ class Pull:
                     outcome = (
                         beliefs.again(now) if listing is None else beliefs.refresh(fetch_from(carrier, listing), now)
                     )
+                    # the same listing, but what was kept of it is not whole any more: all of it anew
+                    if listing is None and outcome.damaged and (listing := carrier.listing()) is not None:
+                        outcome = beliefs.refresh(fetch_from(carrier, listing), now)
                     trusted = outcome.believed()
             except (ConfigError, StorageError):
                 raise

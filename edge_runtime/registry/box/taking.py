@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import ConfigError, DataError, EdgeError
+from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.registry.box.countersign import NOT_COUNTERSIGNED, bundle_of, read_publisher_keys
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Standing
 from edge_runtime.registry.box.shelf import facts_of, held_as, on_disk
@@ -16,30 +17,27 @@ from edge_runtime.registry.download import Downloader, Limits
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, parse_manifest
 from edge_runtime.registry.package.unpack import check_contents, described_in
 from edge_runtime.registry.store.garbage import Room, collect
-from edge_runtime.registry.trust.sigstore import BUNDLE_BYTES_MAX, read_bundle_key, verify_bundle
-from edge_runtime.system.files import read_limited
+from edge_runtime.registry.trust.sigstore import BUNDLE_BYTES_MAX, verify_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from pathlib import Path
 
     from edge_runtime.registry.box.order import Order
     from edge_runtime.registry.box.report import SlotReport
     from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.package.modelpack import Artifact
-    from edge_runtime.registry.statements import Release
     from edge_runtime.registry.store.releases import StoredRelease
     from edge_runtime.registry.store.store import ModelStore
     from edge_runtime.registry.trust.decide import Take
+    from edge_runtime.registry.trust.trusted import SignedRelease
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
 
 logger = logging.getLogger(__name__)
 
 DOCUMENT_BYTES_MAX: Final = 8 << 20
-KEY_BYTES_MAX: Final = 16 << 10
 OPERATOR: Final = "operator"  # of an assignment: somebody at the box says when
-_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota", "registry.bundle"})  # a setting here may lift it
+_OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota", NOT_COUNTERSIGNED})  # a setting here may lift it
 
 
 class _RefusedError(Exception):
@@ -107,6 +105,7 @@ class Taking:
             refusal = self._store.quarantine.refusal(digest, decision.seq)
             if refusal is not None:
                 return replace(slot, standing=Standing.REFUSED, reason="release.quarantined", message=refusal.reason)
+            self._demand_countersignature(decision.release, _name(decision))
             stored = self.sound(digest) or self._fetched(decision, keep)
             return self._placed(slot, decision, stored)
         except _RefusedError as refused:
@@ -145,7 +144,6 @@ class Taking:
         raw = blobs.read(manifest.digest, MANIFEST_BYTES_MAX)
         with _its_fault():
             artifact = parse_manifest(raw, where, quota_bytes=self._order.quota_bytes)
-        self._check_bundle(release, manifest.digest, where)
         self._make_room(artifact, {manifest.digest, *keep})
         self._download(release.repository, artifact.blobs)
         with _its_fault():
@@ -160,20 +158,17 @@ class Taking:
         self._sound[manifest.digest] = stored
         return stored
 
-    def _check_bundle(self, release: Release, manifest: str, where: str) -> None:
-        """The second lock: with publisher keys configured, a signature by one of them as well."""
+    def _demand_countersignature(self, signed: SignedRelease, where: str) -> None:
+        """Refuse what the configured publishers have not signed as well; see `countersign`."""
         if not self._order.publisher_keys:
             return
+        keys = read_publisher_keys(self._order.publisher_keys)
         with _its_fault():
-            if release.bundle is None or release.bundle.size > BUNDLE_BYTES_MAX:
-                message = f"{where}: has no Sigstore bundle of at most {BUNDLE_BYTES_MAX} bytes"
-                raise DataError("registry.bundle", message, help="publish it with a key of registry.publisher_keys")
-        keys = [read_bundle_key(_key_bytes(path), path.name) for path in self._order.publisher_keys]
-        self._download(release.repository, [release.bundle])
-        raw = self._store.blobs.read(release.bundle.digest, BUNDLE_BYTES_MAX)
+            bundle = bundle_of(signed, where)
+        self._download(signed.release.repository, [bundle])
+        raw = self._store.blobs.read(bundle.digest, BUNDLE_BYTES_MAX)
         with _its_fault():
-            key = verify_bundle(raw, manifest, keys, where)
-        logger.info("%s: its Sigstore bundle is signed by %s", where, key.name)
+            verify_bundle(raw, signed.manifest.digest, keys, where)
 
     def _make_room(self, artifact: Artifact, keep: set[str]) -> None:
         need = sum(blob.size for blob in artifact.blobs if not self._store.blobs.has(blob))
@@ -191,14 +186,6 @@ def _its_fault() -> Iterator[None]:
         yield
     except DataError as error:
         raise _RefusedError(error) from error
-
-
-def _key_bytes(path: Path) -> bytes:
-    try:
-        return read_limited(path, KEY_BYTES_MAX)
-    except FileNotFoundError as error:
-        message = f"{path} does not exist"
-        raise ConfigError("config.no_file", message, help="it is one of registry.publisher_keys") from error
 
 
 def _name(decision: Take) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
+
+from tuf.api.metadata import Metadata
 
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.registry.carriers.carrier import TUF
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.trust.trusted import Trusted
 
+_ROLLOUT: Final = re.compile(r"[0-9]+\.rollout-(.+)\.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -30,23 +35,25 @@ class Checked:
     Attributes:
         trusted: what a box of the site may believe.
         releases: those that its rollout names and that are there whole, by model and number.
-        missing: those that are not, and why; none of them when the rollout names nothing that is banned.
+        missing: those that are not, and why.
+        expires: when the first of the signatures does, UTC.
         size_bytes: of all that was read.
     """
 
     trusted: Trusted
     releases: tuple[tuple[str, int], ...]
     missing: tuple[str, ...]
+    expires: datetime
     size_bytes: int
 
 
-def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Checked:
-    """Verify all that a box of ``site`` would read.
+def check_bundle(carrier: Carrier, root: bytes, site: str | None, now: datetime) -> Checked:
+    """Verify all that a box of a site would read.
 
     Args:
         carrier: the bundle.
         root: the root of trust of the boxes.
-        site: theirs.
+        site: theirs; ``None`` = the only one that the bundle was made for.
         now: UTC.
 
     Raises:
@@ -57,13 +64,17 @@ def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Che
     listing = carrier.listing()
     if listing is None:
         raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
+    sites = sorted(found[1] for name in listing.files if (found := _ROLLOUT.fullmatch(name)))
+    if site not in sites and (site is not None or len(sites) != 1):
+        message = (
+            f"{carrier.name} is not for {(site or 'one site')[:80]!r}, it was made for {', '.join(sites) or 'none'}"
+        )
+        raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
+    site = site or sites[0]
     outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)
     trusted = outcome.believed()
-    if trusted.rollout_problem is not None:
-        raise trusted.rollout_problem
-    if trusted.rollout is None:
-        message = f"{carrier.name} has no rollout of {site}"
-        raise DataError("bundle.site", message, help="--site names the site that it was made for")
+    if trusted.rollout_problem is not None or trusted.rollout is None:
+        raise trusted.rollout_problem or DataError("bundle.site", f"{carrier.name} has no rollout of {site}")
     size = sum(blob.size for blob in listing.files.values())
     releases, missing = [], []
     for named in dict.fromkeys((one.model, one.release) for one in trusted.rollout.assignments):
@@ -75,7 +86,13 @@ def check_bundle(carrier: Carrier, root: bytes, site: str, now: datetime) -> Che
             missing.append(error.message)
         else:
             releases.append(named)
-    return Checked(trusted, tuple(releases), tuple(missing), size)
+    ends = [_expiry(raw) for name, raw in outcome.kept.items() if "/" not in name and not name.endswith(".root.json")]
+    return Checked(trusted, tuple(releases), tuple(missing), min(trusted.rollout.expires, *ends), size)
+
+
+def _expiry(raw: bytes) -> datetime:
+    expires: datetime = Metadata.from_bytes(raw).signed.expires
+    return expires
 
 
 def _fetch(carrier: Carrier, listing: Listing, name: str, limit: int) -> bytes | None:

@@ -14,7 +14,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.open import open_publication
-from edge_runtime.registry.descriptor import MANIFEST, describe, digest_of
+from edge_runtime.registry.descriptor import EMPTY, MANIFEST, describe, digest_of
 from edge_runtime.registry.publisher.sigstore import (
     BundleSigner,
     attach_bundle,
@@ -27,7 +27,11 @@ from tests.sparkplug.hosts import assets
 
 MODULES = assets() / "sigstore-verify" / "node_modules"
 PROGRAM = Path(__file__).parent.parent / "verify_bundle.mjs"
-MODEL = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []}).encode()
+NOTHING = b"{}"
+CONFIG = describe(NOTHING, EMPTY)
+MODEL = json.dumps(
+    {"schemaVersion": 2, "mediaType": MANIFEST, "config": CONFIG.as_fields(), "layers": [CONFIG.as_fields()]}
+).encode()
 DIGEST = digest_of(MODEL)
 
 
