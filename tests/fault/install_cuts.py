@@ -105,6 +105,8 @@ def main(place: Path, life: Any, kind: str, every: int, offset: int) -> dict[str
             missed += not ran.fired
             if any("crash" in line for line in ran.diary):
                 found.wrong.append(str(ran.diary))
+            if found.runs != "B" and any("activated" in line for line in ran.diary):
+                found.wrong.append("it was activated, and is not any more")
             if found.wrong:
                 wrong[str(fault)] = found.wrong
     changing = {call: counts[call] for call in CALLS if call in counts}
