@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_runtime.registry.carriers.open import Access, open_publication
+from edge_runtime.registry.carriers.push import OciPublication
 from edge_runtime.registry.documents import Assignment, Match, Release
 from edge_runtime.registry.package.pack import pack
 from edge_runtime.registry.publisher import releases, rollouts
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge_runtime.registry.carriers.carrier import Publication
     from edge_runtime.registry.publisher.desk import Outcome
 
 SITE = "plant-a"
+SETTLE_S = 0.05  # how long a lock waits for a rival's write; on loopback nothing takes longer
 
 
 class ReleaseDesk:
@@ -50,7 +53,7 @@ class ReleaseDesk:
         for name in (*TOP, *sites):
             make_key(home.keys, name, None)
         keyring = Keyring(home.keys, lambda what: what)
-        self.registry = open_publication(url, access or Access())
+        self.registry = _publication(url, access or Access())
         self._desk = Desk(home, self.registry, keyring, now=now, confirm=lambda _: None)
         draft = Draft(None, now(), self._profile)
         keys = {name: [keyring.named(name)] for name in TOP}
@@ -113,3 +116,7 @@ class ReleaseDesk:
 
     def _release(self, model: str, number: int, digest: str) -> Release:
         return Release(model, number, f"1.0.{number}", digest, model, self._now().replace(microsecond=0))
+
+
+def _publication(url: str, access: Access) -> Publication:
+    return OciPublication(url, access, settle_s=SETTLE_S) if url.startswith("oci://") else open_publication(url, access)

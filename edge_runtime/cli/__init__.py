@@ -42,7 +42,7 @@ VERBS = {
     "command": ("command", "ask a box for something over its broker, or make a key to sign with"),
     "audit": ("audit", "show, verify or export the record of what this box was asked"),
     "cameras": ("cameras", "list, probe or take a picture"),
-    "models": ("models", "inspect, validate or pack a model"),
+    "models": ("models", "inspect, validate, pack, push, pull, list or activate models"),
     "registry": ("registry", "found a registry, sign releases, say which box should run what"),
     "infer": ("infer", "judge image files with a model"),
     "bench": ("bench", "how fast a model runs here, bare and as a whole product"),

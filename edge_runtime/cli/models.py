@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.models_box import add_actions
 from edge_runtime.cli.values import MODEL_HELP, seconds, whole
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ BACKENDS = ("openvino", "onnxruntime")
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    parser = subparsers.add_parser("models", help="inspect, validate or pack a model")
+    parser = subparsers.add_parser("models", help="inspect, validate, pack, push, pull, list or activate models")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     inspect = actions.add_parser(
         "inspect",
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     inspect.set_defaults(run=run)
     _add_validate(actions)
     _add_pack(actions)
+    add_actions(actions)
 
 
 def _add_validate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -34,16 +34,32 @@ def publish(root: Path, place: str, *, as_json: bool) -> None:
         as_json: one JSON object instead of lines.
 
     Raises:
-        EdgeError: the package is not fit to be released, or the registry cannot be written.
+        EdgeError: the package is not fit to be released, the registry cannot be written, or a directory holds the
+            release with another content.
     """
     packed = pack(root)
     is_address = place.startswith((_LAYOUT, "oci-archive:")) or "://" in place
-    registry = open_publication(place if is_address else f"{_LAYOUT}{place}", Access())
+    address = place if is_address else f"{_LAYOUT}{place}"
+    registry = open_publication(address, Access())
     try:
+        if address.startswith(_LAYOUT):
+            _refuse_to_change(Path(address.removeprefix(_LAYOUT)), packed)
         packed.publish(registry)
         print(json.dumps(_fields(packed, registry.name), indent=1) if as_json else _text(packed, registry.name))
     finally:
         registry.close()
+
+
+def _refuse_to_change(root: Path, packed: Packed) -> None:
+    """Refuse to give another content to a release that may have been signed."""
+    if not (root / "index.json").exists():
+        return
+    directory = Directory(root)
+    name = f"{packed.package.name}:{packed.release}"
+    there = parse_index(directory.read("index.json", INDEX_BYTES_MAX), directory.name).get(name)
+    if there is not None and there.digest != packed.artifact.digest:
+        message = f"{root} holds {name} with another content: {there.digest}, this one is {packed.artifact.digest}"
+        raise DataError("pack.taken", message, help="a release never changes: count up with --release N")
 
 
 def layout_at(path: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def _action(actions: Actions, name: str, module: str, what: str, run: str | None
 
     def work(args: argparse.Namespace) -> int:
         function = getattr(importlib.import_module(f"edge_runtime.cli.registry_{module}"), run or f"run_{name}")
-        return int(function(args))
+        with contextlib.ExitStack() as args.closing:
+            return int(function(args))
 
     parser = actions.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     parser.add_argument(
@@ -129,9 +131,13 @@ def _add_keys(actions: Actions) -> None:
     listed = _action(keys, "list", "keys", "which key may sign what, until when, and which are here")
     listed.add_argument("--json", action="store_true", help="one JSON object")
     rotate = _signing(keys, "rotate", "keys", "replace a key of a role by another: it was lost, stolen, or is old")
-    rotate.add_argument("role", metavar="ROLE", help="root, targets, snapshot, timestamp or rollout-SITE")
-    rotate.add_argument("old", metavar="OLD", help="name of the key, or the beginning of its id")
-    rotate.add_argument("new", metavar="NEW", help="name of the key that takes its place; made if there is none")
+    rotate.add_argument(
+        "what",
+        metavar="ROLE OLD NEW",
+        nargs="+",
+        help="ROLE: root, targets, snapshot, timestamp or rollout-SITE. OLD: name of the key, or the beginning of its "
+        "id. NEW: name of the key that takes its place; made if there is none. Several at once: ROLE OLD NEW ROLE ...",
+    )
     grant = _signing(keys, "grant", "keys", "let one more key sign a role")
     grant.add_argument("role", metavar="ROLE", help="root, targets, snapshot, timestamp or rollout-SITE")
     grant.add_argument("name", metavar="KEY", help="name of the key")

@@ -32,7 +32,7 @@ _SECRET_BYTES_MAX = 4096
 
 
 def open_desk(args: argparse.Namespace) -> tuple[Desk, Settings]:
-    """Return the desk of the home that the arguments name.
+    """Return the desk of the home that the arguments name; its connections are closed when the action ends.
 
     Raises:
         ConfigError: it is no publisher's directory.
@@ -42,6 +42,7 @@ def open_desk(args: argparse.Namespace) -> tuple[Desk, Settings]:
     settings = home.settings()
     keyring = Keyring(home.keys, secrets_of(args), getattr(args, "key", ()))
     registry = open_registry(settings)
+    args.closing.callback(registry.close)
     desk = Desk(home, registry, keyring, now=utc_now, confirm=confirmer(args), tree=tree_of(settings))
     return desk, settings
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from edge_runtime.registry.carriers.carrier import Publication
     from edge_runtime.registry.publisher.desk import Outcome
     from edge_runtime.registry.publisher.home import Profile
     from edge_runtime.registry.publisher.keys import PublisherKey
@@ -54,7 +55,9 @@ def run_init(args: argparse.Namespace) -> int:
             f"expected --site SITE, lower-case letters, digits, '.', '_', '-'; found {', '.join(args.sites) or 'none'}"
         )
         raise ConfigError("registry.site", message, help="use the name of `site:` in the configuration of the boxes")
-    _demand_free(home, settings)
+    registry = open_registry(settings)
+    args.closing.callback(registry.close)
+    _demand_free(home, settings, registry)
     names = _names(args, settings.profile)
     keyring = Keyring(home.keys, secrets_of(args), args.key)
     there = {key.name for key in keyring.keys}
@@ -71,7 +74,7 @@ def run_init(args: argparse.Namespace) -> int:
     draft = _draft(
         home, settings.profile, {role: [keyring.named(one) for one in names[role]] for role in names}, args.sites
     )
-    desk = Desk(home, open_registry(settings), keyring, now=utc_now, confirm=lambda _: None, tree=tree_of(settings))
+    desk = Desk(home, registry, keyring, now=utc_now, confirm=lambda _: None, tree=tree_of(settings))
     outcome = desk.found(draft)
     return _tell(args, home, settings, names, outcome)
 
@@ -89,7 +92,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(url, PROFILES[args.profile], access)
 
 
-def _demand_free(home: Home, settings: Settings) -> None:
+def _demand_free(home: Home, settings: Settings, registry: Publication) -> None:
     """Refuse to found what exists.
 
     Raises:
@@ -98,7 +101,7 @@ def _demand_free(home: Home, settings: Settings) -> None:
     if (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
         message = f"{home.path} is the publisher's directory of {before.url}"
         raise ConfigError("publisher.other", message, help="--home DIR names another directory")
-    registry, directory = open_registry(settings), tree_of(settings)
+    directory = tree_of(settings)
     if directory is not None and not directory.exists():
         return
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import say
 from edge_runtime.cli.registry_desk import open_desk, read_secret, secrets_of, tell
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.documents import rollout_role
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from edge_runtime.registry.publisher.desk import Desk
+    from edge_runtime.registry.publisher.draft import Draft
     from edge_runtime.registry.publisher.keys import PublisherKey
 
 _ID_MIN = 8  # hex digits that still name one key
@@ -85,13 +86,25 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_rotate(args: argparse.Namespace) -> int:
-    """Replace a key of a role."""
+    """Replace keys of roles, all in one change."""
+    if len(args.what) % 3:
+        message = f"expected ROLE OLD NEW, once or more often; found {' '.join(args.what)}"
+        raise ConfigError("key.rotate", message, help="edge-runtime registry key list")
+    wishes = [tuple(args.what[at : at + 3]) for at in range(0, len(args.what), 3)]
     desk, settings = open_desk(args)
-    desk = _with_key(args, args.new, desk)
-    old, new = _keyid(desk, args.old), desk.keyring.named(args.new)
-    recover = args.role in (SNAPSHOT, TIMESTAMP)  # whoever has stolen its key may have signed anything with it
-    outcome = desk.carry_out(lambda draft: roots.rotate(draft, args.role, old, new), settings.profile, recover=recover)
-    return tell(outcome, args, f"key {args.old} may be destroyed now" if outcome.pending is None else "")
+    for _, _, new in wishes:
+        desk = _with_key(args, new, desk)
+    moves = [(role, _keyid(desk, old), desk.keyring.named(new)) for role, old, new in wishes]
+
+    def edit(draft: Draft) -> None:
+        for role, old, new in moves:
+            roots.rotate(draft, role, old, new)
+
+    recover = any(
+        role in (SNAPSHOT, TIMESTAMP) for role, _, _ in moves
+    )  # who has stolen these may have signed anything
+    outcome = desk.carry_out(edit, settings.profile, recover=recover)
+    return tell(outcome, args, *(f"key {old} may be destroyed now" for _, old, _ in wishes))
 
 
 def run_grant(args: argparse.Namespace) -> int:

@@ -1,15 +1,17 @@
 """kill -9, a power cut or an error at every system call of one install that changes something on the disk.
 
-python -m tests.fault.install_cuts [--kinds kill,power,errors] [--every K]
+python -m tests.fault.install_cuts [--life install|trust] [--kinds kill,power,errors] [--every K]
 
 Prints one JSON object: for each kind how often the old (A) and the new release (B) ran afterwards, and what the judge
-found wrong (see ``install_life``); exit code 1 when that is anything. A power cut needs root and loop devices.
+found wrong (see ``install_life``; ``trust_life`` is a refresh of what is trusted, with the floors of A or of B
+afterwards); exit code 1 when that is anything. A power cut needs root and loop devices.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import json
 import logging
 import os
@@ -22,7 +24,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.fault.install_life import judge, live, reset
 from tests.fault.nth_call import Diary, Fault, count, run
 from tests.fault.power import PoweredDisk, missing
 
@@ -74,16 +75,16 @@ def sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def main(place: Path, kind: str, every: int, offset: int) -> dict[str, Any]:
+def main(place: Path, life: Any, kind: str, every: int, offset: int) -> dict[str, Any]:
     """Run all faults of a kind; return what was found."""
     log, started = place / "strace.txt", time.monotonic()
     with ExitStack() as stack:
         disk = stack.enter_context(PoweredDisk(place, size_mb=16)) if kind == "power" else None
         root = (place if disk is None else disk.path) / "models"
-        reset(root)
+        life.reset(root)
 
         def work(diary: Diary) -> None:
-            live(root, diary)
+            life.live(root, diary)
 
         counts = count(work, log)
         runs: Counter[str] = Counter()
@@ -93,13 +94,13 @@ def main(place: Path, kind: str, every: int, offset: int) -> dict[str, Any]:
             if number % every:
                 continue
             shutil.rmtree(root, ignore_errors=True)
-            reset(root)
+            life.reset(root)
             sync(root)
             ran = run(work, fault, log, when_stopped=None if disk is None else _cutting(disk))
             if disk is not None:
                 disk.off()
                 disk.on()
-            found = judge(root, whole=disk is None)
+            found = life.judge(root, whole=disk is None)
             runs[found.runs] += 1
             missed += not ran.fired
             if any("crash" in line for line in ran.diary):
@@ -117,17 +118,19 @@ def _cutting(disk: PoweredDisk) -> Callable[[], None]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--life", choices=("install", "trust"), default="install")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--every", type=int, default=1, help="run only every K-th fault")
     parser.add_argument("--offset", type=int, default=0, help="and begin with another one")
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)  # a line of a log is a write, too
+    lived = importlib.import_module(f"tests.fault.{chosen.life}_life")
     summary: dict[str, Any] = {}
     for one in chosen.kinds.split(","):
         if one == "power" and (reason := missing()):
             summary[one] = {"skipped": reason, "wrong": {}}
             continue
         with tempfile.TemporaryDirectory(prefix="install-cuts-", dir=MEMORY) as directory:
-            summary[one] = main(Path(directory), one, chosen.every, chosen.offset)
+            summary[one] = main(Path(directory), lived, one, chosen.every, chosen.offset)
     print(json.dumps(summary))
     sys.exit(1 if any(one["wrong"] for one in summary.values()) else 0)

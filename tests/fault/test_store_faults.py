@@ -1,5 +1,7 @@
 """Whatever interrupts an install, the slot runs the old release or the new one, whole (`install_cuts`, `store_fuzz`).
 
+And whatever interrupts a refresh of what is trusted, no older registry is believed afterwards.
+
 Every day a sample; ``-m soak`` does all of it.
 """
 
@@ -59,6 +61,10 @@ def test_an_install_that_loses_its_power_leaves_old_or_new() -> None:
     cut_power("--every", "60")
 
 
+def test_a_refresh_of_what_is_trusted_that_is_killed_lets_no_rollback_through() -> None:
+    cut("kill", "--life", "trust", "--every", "9")
+
+
 def test_kills_and_cut_files_leave_no_bad_state() -> None:
     assert found("store_fuzz", "--runs", "14")["wrong"] == []
 
@@ -74,6 +80,19 @@ def test_no_interrupted_system_call_of_an_install_leaves_half_of_it(kind: str) -
 @pytest.mark.timeout(1800)
 def test_no_power_cut_at_any_system_call_of_an_install_leaves_half_of_it() -> None:
     cut_power(timeout_s=1700)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["kill", "errors"])
+def test_no_interrupted_system_call_of_a_refresh_lets_a_rollback_through(kind: str) -> None:
+    cut(kind, "--life", "trust", timeout_s=280)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_no_power_cut_at_any_system_call_of_a_refresh_lets_a_rollback_through() -> None:
+    cut_power("--life", "trust", timeout_s=280)
 
 
 @pytest.mark.soak

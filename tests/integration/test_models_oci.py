@@ -146,16 +146,13 @@ def test_skopeo_sees_the_same_digest_and_keeps_it(layout: Path, tmp_path: Path) 
         assert blob_of(back, blob.digest)
 
 
-def test_modelpack_client_pulls_what_we_packed(layout: Path, registry: Registry, tmp_path: Path) -> None:
-    """Its own schema validation passes, and the files are ours."""
+def test_modelpack_client_pulls_what_we_packed(layout: Path, registry: Registry, tmp_path: Path, here: Here) -> None:
+    """Packed into a registry at once; its own schema validation passes, and the files are ours."""
+    code, out, err = here("models", "pack", MODEL, "--oci", f"oci://{registry.address}/plant")
+    assert code == 0, err
     target = f"{registry.address}/plant/surface-defects:1"
-    arguments = (
-        "--preserve-digests",
-        "--dest-tls-verify=false",
-        f"oci:{layout}:surface-defects:1",
-        f"docker://{target}",
-    )
-    skopeo("copy", *arguments)
+    assert f"oci://{registry.address}/plant, named surface-defects:1" in out
+    assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{target}") == manifest_of(layout)
     config = modelpack_pull(target, tmp_path / "pulled")
     assert config["descriptor"]["name"] == "surface-defects"
     assert config["descriptor"]["licenses"] == ["Apache-2.0"]
@@ -241,6 +238,12 @@ def test_a_package_gets_the_number_of_its_release(tmp_path: Path, here: Here) ->
         assert f"colours 1.0.0, release {number}" in out
         assert json.loads((root / "edge-model.json").read_text())["release"] == number
     assert manifest_of(tmp_path / "registry", "colours:1") != manifest_of(tmp_path / "registry", "colours:2")
+    before = manifest_of(tmp_path / "registry", "colours:2")
+    (root / "LICENSE").write_text("another one")
+    code, _, err = here(*words, "--release", 2)
+    assert code == 65
+    assert "a release never changes: count up with --release N" in err
+    assert manifest_of(tmp_path / "registry", "colours:2") == before
     assert hashlib.sha256((root / "edge-model.json").read_bytes()).hexdigest() == open_package(root).ref.digest[7:]
 
 

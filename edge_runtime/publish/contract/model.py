@@ -21,7 +21,7 @@ class RegistryState(TypedDict):
         str,
         Term(
             "unknown: not looked at yet; ok; unreachable; frozen: what it says is too old to be believed; refused: it "
-            "must not be believed; failed: our own disk"
+            "must not be believed; denied: it refuses our credentials; failed: our own disk"
         ),
     ]
     reason: Annotated[str | None, Term("stable code")]

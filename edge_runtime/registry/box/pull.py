@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import (
     ConfigError,
     EdgeError,
+    PermissionDeniedError,
     StorageError,
     UnavailableError,
 )
@@ -126,6 +127,9 @@ class Pull:
                     outcome = (
                         beliefs.again(now) if listing is None else beliefs.refresh(fetch_from(carrier, listing), now)
                     )
+                    # the same listing, but what was kept of it is not whole any more: all of it anew
+                    if listing is None and outcome.damaged and (listing := carrier.listing()) is not None:
+                        outcome = beliefs.refresh(fetch_from(carrier, listing), now)
                     trusted = outcome.believed()
             except (ConfigError, StorageError):
                 raise
@@ -216,4 +220,6 @@ def _contact(error: EdgeError | None) -> Contact:
         return Contact.FROZEN
     if isinstance(error, UnavailableError):
         return Contact.UNREACHABLE
+    if isinstance(error, PermissionDeniedError):
+        return Contact.DENIED
     return Contact.REFUSED

@@ -23,7 +23,8 @@ class Contact(Enum):
     OK = "ok"
     UNREACHABLE = "unreachable"  # no place answered; trying again may help
     FROZEN = "frozen"  # the newest that can be had is too old to be believed
-    REFUSED = "refused"  # what there is must not be believed, or we may not read it
+    REFUSED = "refused"  # what there is must not be believed
+    DENIED = "denied"  # it does not let us in
     FAILED = "failed"  # our own disk
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.manifest import MANIFEST_NAME, SIZE_LIMIT_BYTES, parse_manifest
+from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Held, SlotReport, Standing
 from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from edge_runtime.registry.box.order import Want
+    from edge_runtime.registry.box.memory import Look
     from edge_runtime.registry.statements import Release
     from edge_runtime.registry.store.releases import StoredRelease
     from edge_runtime.registry.store.store import ModelStore
@@ -49,6 +51,26 @@ def on_disk(store: ModelStore, want: Want) -> SlotReport:
     )
     standing = Standing.EMPTY if current is None else Standing.KEPT
     return SlotReport(want.slot, want.model, want.channel, standing, current=current, previous=previous)
+
+
+def survey(store: ModelStore, wants: Iterable[Want], last: Look | None) -> list[SlotReport]:
+    """Return all slots: those that are wanted, as the last look left them, and those that only the disk knows."""
+    before = {} if last is None else {one.slot: one for one in last.report.slots}
+    known = [*wants]
+    known += [
+        Want(name, before[name].model if name in before else "", "")
+        for name in store.slots.names()
+        if name not in [one.slot for one in known]
+    ]
+    found = []
+    for want in known:
+        now, then = on_disk(store, want), before.get(want.slot)
+        if then is not None and then.current == now.current and then.model == want.model:
+            now = replace(then, previous=now.previous)
+        elif now.current is not None and then is not None and now.current == then.staged:
+            now = replace(now, standing=Standing.CURRENT, seq=then.seq, wanted=then.wanted)
+        found.append(now)
+    return found
 
 
 def stored_of(store: ModelStore, model: str) -> Iterator[Held]:

@@ -25,9 +25,8 @@ _MEMBERS_MAX: Final = 20_000
 _EXTENDED_BYTES_MAX: Final = 64 << 10
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 _EXTENDED: Final = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE})
-_HARMLESS: Final = re.compile(
-    rb"(?:[0-9]+ (?:mtime|atime|ctime|uname|gname|uid|gid|comment|SCHILY\.xattr\.[^=\n]*)=[^\n]*\n)*"
-)
+_LABELS: Final = rb"mtime|atime|ctime|uname|gname|uid|gid|comment|LIBARCHIVE\.creationtime"
+_HARMLESS: Final = re.compile(rb"(?:\d+ (?:" + _LABELS + rb"|(?:SCHILY|LIBARCHIVE)\.xattr\.[^=\n]*)=[^\n]*\n)*")
 _PLAIN: Final = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[0-9A-Za-z._-]+(?:/[0-9A-Za-z._-]+)*")
 
 

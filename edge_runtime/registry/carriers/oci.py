@@ -25,6 +25,7 @@ _NO_HEAD: Final = frozenset({400, 405, 501})  # what servers without it answer
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_CHARS_MAX: Final = 200
+LOOK_S: Final = 5.0  # limit for an answer about a tag: a cache before a frozen registry is silent, a mirror may not be
 
 
 class OciRegistry:
@@ -41,6 +42,7 @@ class OciRegistry:
         host = urlsplit(f"//{authority}").hostname or ""
         self._session = Session(_schemes(host, access), authority, access)
         self._bodies = Bodies(self._session)
+        self._look_s = min(access.answer_s, LOOK_S)
 
     def listing(self, known: str | None = None) -> Listing | None:
         """See `Carrier`."""
@@ -48,7 +50,7 @@ class OciRegistry:
         if reference == known:
             return None
         path, scope = self._path(TUF, "manifests", reference), self._scope(TUF)
-        reply = self._session.ask("GET", path, scope=scope, headers=ACCEPT)
+        reply = self._session.ask("GET", path, scope=scope, headers=ACCEPT, answer_s=self._look_s)
         if reply.status != _OK:
             raise self._session.refusal(reply)
         raw = self._session.document(reply, LIMIT_BYTES)
@@ -72,7 +74,8 @@ class OciRegistry:
 
     def _tagged(self) -> str:
         """Return the digest of what is tagged now, or the tag itself when the registry does not say."""
-        reply = self._session.ask("HEAD", self._path(TUF, "manifests", LATEST), scope=self._scope(TUF), headers=ACCEPT)
+        path, scope = self._path(TUF, "manifests", LATEST), self._scope(TUF)
+        reply = self._session.ask("HEAD", path, scope=scope, headers=ACCEPT, answer_s=self._look_s)
         if reply.status in _NO_HEAD:
             reply.close()
             return LATEST

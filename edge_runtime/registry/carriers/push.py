@@ -161,7 +161,14 @@ class OciPublication(OciRegistry):
         return path
 
     def _progress(self, repository: str, path: str, blob: Descriptor) -> tuple[str, int]:
+        """Return where and at which offset an upload goes on; from the beginning when the registry cannot resume.
+
+        Docker's registry cannot when it got a part of a piece: its address of an upload holds an offset.
+        """
         reply = self._session.ask("GET", path, scope=self._scope(repository, "pull,push"))
+        if reply.status == _MISSING:
+            reply.close()
+            return self._begin(repository), 0
         if reply.status != _NO_CONTENT:
             raise self._session.refusal(reply)
         found = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", reply.header("Range") or "")

@@ -36,8 +36,10 @@ from edge_runtime.registry.package.papers import (
     CARD_NAME,
     LICENCE_NAME,
     PROVENANCE_NAME,
+    SBOM_BYTES_MAX,
     SBOM_NAME,
     Subject,
+    doubt_sbom,
     make_card,
     make_licence,
     make_provenance,
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from edge_runtime.registry.carriers.carrier import Publication
 
 _CHUNK_BYTES: Final = 1 << 20
-_SBOM_BYTES_MAX: Final = 16 << 20
 _LICENCE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?")
 _PAPER: Final = re.compile(rf"{_LICENCE.pattern}|NOTICE(\.(md|txt))?")
 _REPOSITORY: Final = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
@@ -258,11 +259,10 @@ def _notes(reader: _Reader, subject: Subject, files: dict[str, Descriptor]) -> I
         yield f'no licence is stated: add "license" to {MANIFEST_NAME}, for example "Apache-2.0"'
     if GOLDEN not in files:
         yield "no golden answers: boxes cannot check that they see the same"
-    if SBOM_NAME not in reader.content and files[SBOM_NAME].size <= _SBOM_BYTES_MAX:
-        text = reader.keep(SBOM_NAME, _SBOM_BYTES_MAX).decode("utf-8", "replace").lower()
-        lacking = sorted(path for path, sha256 in subject.weights.items() if sha256 not in text)
-        if lacking:
-            yield f"{SBOM_NAME} does not hold the hash of {lacking[0]}: without the file a right one is made"
+    if SBOM_NAME not in reader.content and files[SBOM_NAME].size <= SBOM_BYTES_MAX:
+        doubt = doubt_sbom(reader.keep(SBOM_NAME, SBOM_BYTES_MAX), subject)
+        if doubt is not None:
+            yield f"{doubt}: without the file a right one is made"
 
 
 def _left_out(root: Path, packed: Collection[str], prefix: str = "") -> Iterator[str]:

@@ -11,6 +11,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.errors import DataError
+from edge_runtime.core.jsonfields import load_object
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 SBOM_NAME: Final = "sbom.cdx.json"
 PROVENANCE_NAME: Final = "provenance.intoto.json"
 CARD_NAME: Final = "model-card.md"
+SBOM_BYTES_MAX: Final = 16 << 20
 LICENCE_NAME: Final = "LICENSE"
 
 _SPDX: Final = frozenset(
@@ -101,6 +105,22 @@ def make_sbom(subject: Subject) -> bytes:
             "metadata": metadata,
         }
     )
+
+
+def doubt_sbom(raw: bytes, subject: Subject) -> str | None:
+    """Return why a bill of materials that came with the package is not about it, ``None`` when nothing says so."""
+    try:
+        document = load_object(raw, SBOM_NAME, limit_bytes=SBOM_BYTES_MAX)
+    except DataError as error:
+        return error.message
+    metadata = document.get("metadata")
+    component = metadata.get("component") if isinstance(metadata, dict) else None
+    version = component.get("version") if isinstance(component, dict) else None
+    if version != subject.package.version:
+        return f"{SBOM_NAME} is about version {json.dumps(version)[:80]}, the package is {subject.package.version}"
+    text = raw.decode().lower()
+    lacking = sorted(path for path, sha256 in subject.weights.items() if sha256 not in text)
+    return f"{SBOM_NAME} does not hold the hash of {lacking[0]}" if lacking else None
 
 
 def make_provenance(subject: Subject) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from edge_runtime.core.description import CHAIN
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.golden import ANSWERS_LIMIT_BYTES, ANSWERS_NAME, FOLDER, parse_golden
+from edge_runtime.core.golden import ANSWERS_NAME, FOLDER, parse_golden
 from edge_runtime.core.manifest import MANIFEST_NAME, SIZE_LIMIT_BYTES, Manifest, parse_manifest
 from edge_runtime.registry.descriptor import digest_of
 from edge_runtime.registry.package.modelpack import DATASET, WEIGHT, WEIGHT_CONFIG
@@ -28,18 +28,19 @@ _HELP: Final = "its publisher has to correct the package and release it again, w
 
 
 def described_in(artifact: Artifact, where: str) -> dict[str, Descriptor]:
-    """Return the files, by path, whose content `check_contents` wants to see: a few small JSON documents.
+    """Return the files, by path, whose content `check_contents` wants to see: JSON documents of at most 1 MiB each.
+
+    Larger golden answers are left to who tries the package: reading them would hold up the process that serves.
 
     Raises:
-        DataError: code ``package.contents``, one of them is larger than such a document may be.
+        DataError: code ``package.contents``, an `edge-model.json` is larger.
     """
     found = {path: blob for path, blob in artifact.files.items() if path.rpartition("/")[2] == MANIFEST_NAME}
-    if GOLDEN in artifact.files:
-        found[GOLDEN] = artifact.files[GOLDEN]
     for path, blob in found.items():
-        limit = ANSWERS_LIMIT_BYTES if path == GOLDEN else SIZE_LIMIT_BYTES
-        if blob.size > limit:
-            _refuse(f"{where}: {path} has {blob.size} bytes, allowed are {limit}")
+        if blob.size > SIZE_LIMIT_BYTES:
+            _refuse(f"{where}: {path} has {blob.size} bytes, allowed are {SIZE_LIMIT_BYTES}")
+    if GOLDEN in artifact.files and artifact.files[GOLDEN].size <= SIZE_LIMIT_BYTES:
+        found[GOLDEN] = artifact.files[GOLDEN]
     return found
 
 

@@ -11,7 +11,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_runtime.core.errors import BusyError, DataError, InvariantError
 from edge_runtime.registry.carriers.carrier import TUF
@@ -38,6 +39,7 @@ _CLOCK_SLACK: Final = timedelta(minutes=5)
 _CLOCK_AHEAD: Final = timedelta(days=400)
 _PAUSE_S: Final = 0.2
 PATIENCE_S: Final = 60.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +148,15 @@ class Desk:
         if not drafted.roles and not renew:
             return Outcome()
         shown = self._show(drafted)
-        if push is not None:
-            push()
         deadline_s = time.monotonic() + self._patience_s
+        if push is not None:
+            self._patiently(push, deadline_s)
         while True:
-            try:
-                with self.registry.lock():
-                    draft, token = self._drafted(edit, profile, recover=recover)
-                    if not draft.roles and not renew:
-                        return Outcome()
-                    if tuple(explain(draft, self.name_of)) == shown:
-                        return self._settle(draft, token, pending)
-            except BusyError:
-                if time.monotonic() > deadline_s:
-                    raise
-                threading.Event().wait(_PAUSE_S)
-            else:
-                shown = self._show(draft)  # others have changed what this change does: asked again, without the lock
+            attempt = partial(self._attempt, edit, profile, shown, pending, recover=recover, renew=renew)
+            found = self._patiently(attempt, deadline_s)
+            if isinstance(found, Outcome):
+                return found
+            shown = self._show(found)  # others have changed what this change does: asked again, without the lock
 
     def lend(self, profile: Profile, longer: Profile) -> Repository:
         """Return what is signed with a snapshot and a timestamp of its own, which live as long as ``longer`` says.
@@ -229,6 +223,28 @@ class Desk:
         """Return what to call a key."""
         key = self.keyring.find(keyid)
         return f"{key.name} ({keyid[:12]})" if key is not None else f"key {keyid[:12]}"
+
+    def _attempt(
+        self, edit: Edit, profile: Profile, shown: tuple[str, ...], pending: Path | None, *, recover: bool, renew: bool
+    ) -> Outcome | Draft:
+        """Return what became of the change, or the change itself when it is not any more what was ``shown``."""
+        with self.registry.lock():
+            draft, token = self._drafted(edit, profile, recover=recover)
+            if not draft.roles and not renew:
+                return Outcome()
+            if tuple(explain(draft, self.name_of)) != shown:
+                return draft
+            return self._settle(draft, token, pending)
+
+    def _patiently(self, work: Callable[[], T], deadline_s: float) -> T:
+        """Return what ``work`` does, which is tried again while other publishers are at it, until the deadline."""
+        while True:
+            try:
+                return work()
+            except BusyError:
+                if time.monotonic() > deadline_s:
+                    raise
+                threading.Event().wait(_PAUSE_S)
 
     def _drafted(self, edit: Edit, profile: Profile, *, recover: bool) -> tuple[Draft, str]:
         repository, token = self.read(recover=recover)

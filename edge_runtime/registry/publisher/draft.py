@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.publisher.keys import Keyring
 
 VERSION_MAX: Final = 1 << 30  # above it somebody did not count: a fast-forward attack (TUF 1.0.34, 2.1.3)
+_ONLINE: Final = (SNAPSHOT, TIMESTAMP)
 R = TypeVar("R", Root, Targets)
 
 
@@ -137,7 +138,7 @@ class Draft:
 
     def online(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return the two roles that each change renews, with their keys."""
-        return [(role, tuple(self.root.roles[role].keyids)) for role in (SNAPSHOT, TIMESTAMP)]
+        return [(role, tuple(self.root.roles[role].keyids)) for role in _ONLINE]
 
     def finish(self, keyring: Keyring, seen: Seen) -> dict[str, bytes]:
         """Sign snapshot and timestamp and return all files, when nothing is `missing`.
@@ -195,7 +196,8 @@ class Draft:
         if self.base is not None and self._replaced(role, self.base):
             return 1
         message = f"{role} is at version {version}: somebody who has its key has made it run ahead"
-        raise DataError("registry.fast_forward", message, help=f"edge-runtime registry key rotate {role} OLD NEW")
+        help_ = "replace the keys in one change: registry key rotate snapshot OLD NEW timestamp OLD NEW"
+        raise DataError("registry.fast_forward", message, help=help_ + ("" if role in _ONLINE else f" {role} OLD NEW"))
 
     def _replaced(self, role: str, base: Repository) -> bool:
         """Tell whether the keys that sign ``role`` now could not sign it any more after this change."""
@@ -232,7 +234,7 @@ class Draft:
         kept = {name: raw for name, raw in self.base.files.items() if name.endswith(f".{ROOT}.json")}
         for role, one in self.base.roles().items():
             name = f"{one.version}.{role}.json"
-            if role not in {SNAPSHOT, TIMESTAMP, *self.roles} and name in self.base.files:
+            if role not in {*_ONLINE, *self.roles} and name in self.base.files:
                 kept[name] = self.base.files[name]
         return kept
 

@@ -14,13 +14,16 @@ metadata beside them cannot meet; what is kept there raises them again.
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.carriers.listing import FILE_BYTES_MAX
+from edge_runtime.registry.store.blobs import entries
 from edge_runtime.registry.store.floors import FloorsFiles
-from edge_runtime.system.files import make_directory, read_limited, storage_error, sync_directory, write_atomic
+from edge_runtime.system.files import make_directory, read_limited, write_atomic
+from edge_runtime.system.names import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 DIRECTORY: Final = "tuf"
 ROOTS: Final = "root_history"
 
-_PLACES: Final = ("*.json", f"{ROOTS}/*.root.json", "targets/floors.json", "targets/rollout/*/desired.json")
+_PLACE = re.compile(
+    rf"({ROOTS}/[0-9]{{1,9}}\.root|[a-z0-9._-]+|targets/floors|targets/rollout/[a-z0-9._-]+/desired)\.json"
+)
 _ROOT = re.compile(r"[0-9]{1,9}\.root\.json")
 _ORDER: Final = ("timestamp.json", "snapshot.json", "targets.json")  # then delegated roles, then documents
 
@@ -71,7 +76,6 @@ class TrustStore:
         """
         damaged: list[str] = []
         self._files = dict(self._read(damaged))
-        self._leftovers = [*self._directory.glob("**/.*.tmp"), *self._directory.parent.glob(".floors.*.tmp")]
         try:
             floors = self._floors.read()
         except StorageError:
@@ -88,7 +92,7 @@ class TrustStore:
             StorageError, PermissionDeniedError: the disk refuses; what is stored is older, never wrong.
         """
         while self._leftovers:  # of a process that was killed while it wrote
-            _remove(self._leftovers.pop())
+            remove(self._leftovers.pop())
         for name in sorted(files, key=_rank):
             if self._files.get(name) != files[name]:
                 path = self._path(name)
@@ -96,23 +100,29 @@ class TrustStore:
                 write_atomic(path, files[name])
                 self._files[name] = files[name]
         for name in [name for name in self._files if name not in files]:
-            _remove(self._path(name))
+            remove(self._path(name))
             del self._files[name]
         make_directory(self._directory)
         self._floors.write(floors)
 
     def _read(self, damaged: list[str]) -> Iterator[tuple[str, bytes]]:
-        for place in _PLACES:
-            for path in sorted(self._directory.glob(place)):
-                name = path.relative_to(self._directory).as_posix().removeprefix(f"{ROOTS}/")
+        self._leftovers.clear()
+        for path in _walk(self._directory):
+            place = path.relative_to(self._directory).as_posix()
+            name = place.removeprefix(f"{ROOTS}/")
+            if place.endswith(".tmp"):
+                self._leftovers.append(path)
+            elif _PLACE.fullmatch(place):
                 try:
-                    yield name, read_limited(path, FILE_BYTES_MAX)
-                except FileNotFoundError:  # a link to nowhere
+                    raw = read_limited(path, FILE_BYTES_MAX)
+                except (
+                    FileNotFoundError,
+                    DataError,
+                    StorageError,
+                ):  # a link to nowhere, too large, no file, a bad disk
                     damaged.append(name)
-                    yield name, b""
-                except (DataError, StorageError):  # too large, no file, or the disk cannot read it
-                    damaged.append(name)
-                    yield name, b""
+                    raw = b""
+                yield name, raw
 
     def _path(self, name: str) -> Path:
         return self._directory / ROOTS / name if _ROOT.fullmatch(name) else self._directory / name
@@ -124,9 +134,10 @@ def _rank(name: str) -> tuple[int, int, str]:
     return 1, _ORDER.index(name) if name in _ORDER else len(_ORDER), name
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise storage_error(error, path, "remove") from error
+def _walk(directory: Path) -> Iterator[Path]:
+    for name, status in sorted(entries(directory), key=lambda entry: entry[0]):
+        path = directory / name
+        if stat.S_ISDIR(status.st_mode) and not name.endswith(".json"):
+            yield from _walk(path)
+        else:
+            yield path

@@ -15,20 +15,19 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from edge_runtime.core.errors import EdgeError, PermissionDeniedError
+from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.jsonfields import load_object
 from edge_runtime.registry.descriptor import MANIFEST, checked_digest, describe
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, VERIFIED_NAME, Artifact, parse_manifest
-from edge_runtime.registry.store.blobs import damaged, entries, hash_file
+from edge_runtime.registry.store.blobs import damaged, entries, is_itself
 from edge_runtime.system.files import make_directory, read_limited, storage_error, sync_directory, write_atomic
 from edge_runtime.system.names import link, move, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.store.blobs import Blobs
 
 logger = logging.getLogger(__name__)
@@ -124,17 +123,15 @@ class Releases:
         """Return a release by the digest of its manifest, or ``None``: it is not there, or its manifest is damaged.
 
         Raises:
-            PermissionDeniedError: it may not be read.
+            PermissionDeniedError, StorageError: it cannot be told.
         """
         directory = self.path(digest)
-        if not directory.is_dir():
+        if not _is_directory(directory):
             return None
         try:
             raw = self._blobs.read(digest, MANIFEST_BYTES_MAX)
             artifact = parse_manifest(raw, f"release {digest}", quota_bytes=_ANY_SIZE)
-        except PermissionDeniedError:
-            raise
-        except EdgeError as error:
+        except DataError as error:
             logger.error("release %s cannot be used: %s", digest, error)  # noqa: TRY400 - no bug of ours
             return None
         return StoredRelease(directory, artifact, len(raw), _facts(directory))
@@ -169,7 +166,7 @@ class Releases:
             PermissionDeniedError, StorageError: a file cannot be read.
         """
         files = release.artifact.files
-        wrong = [path for path, blob in files.items() if not _is_itself(release.directory / path, blob)]
+        wrong = [path for path, blob in files.items() if not is_itself(release.directory / path, blob)]
         for path in wrong:
             self._blobs.is_sound(files[path])  # sets it aside unless only the link is damaged
         unknown = _found(release.directory) - {*files, VERIFIED_NAME}
@@ -195,10 +192,13 @@ class Releases:
     def _is_whole(self, release: StoredRelease) -> bool:
         """Tell whether nothing is missing, and each file is the blob of the store, which may be a new one by now."""
         files = release.artifact.files
-        return _found(release.directory) == {*files, VERIFIED_NAME} and all(
-            self._blobs.has(blob) and (release.directory / path).samefile(self._blobs.path(blob.digest))
-            for path, blob in files.items()
-        )
+        try:
+            return _found(release.directory) == {*files, VERIFIED_NAME} and all(
+                self._blobs.has(blob) and (release.directory / path).samefile(self._blobs.path(blob.digest))
+                for path, blob in files.items()
+            )
+        except OSError:  # a link to nowhere
+            return False
 
     def _fill(self, half: Path, release: StoredRelease) -> None:
         make_directory(half)
@@ -218,21 +218,29 @@ class Releases:
             raise storage_error(error, half, "write") from error
 
 
-def _is_itself(path: Path, blob: Descriptor) -> bool:
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == blob.size and hash_file(path) == blob.digest
-
-
 def _found(directory: Path) -> set[str]:
     """Return everything below ``directory`` that is no directory, by relative path."""
     found: set[str] = set()
-    for top, directories, names in os.walk(directory):
-        linked = [name for name in directories if (Path(top) / name).is_symlink()]
-        found.update((Path(top) / name).relative_to(directory).as_posix() for name in (*names, *linked))
+    try:
+        for top, directories, names in os.walk(directory, onerror=_raise):
+            linked = [name for name in directories if (Path(top) / name).is_symlink()]
+            found.update((Path(top) / name).relative_to(directory).as_posix() for name in (*names, *linked))
+    except OSError as error:
+        raise storage_error(error, directory, "read") from error
     return found
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(error, path, "look at") from error
 
 
 def _facts(directory: Path) -> dict[str, object]:

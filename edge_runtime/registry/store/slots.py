@@ -9,6 +9,7 @@ or be something else altogether; then the slot has no such release, and what can
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Slots:
 
         Raises:
             DataError: code ``store.slot``: not a name.
+            PermissionDeniedError, StorageError: it cannot be told.
         """
         directory = self._path(slot)
         return SlotLinks(*(_read(directory / role) for role in ROLES))
@@ -166,8 +168,10 @@ class Slots:
 def _read(path: Path) -> str | None:
     try:
         target = os.readlink(path)  # noqa: PTH115 - Path would normalise what has to be exact
-    except OSError:
-        return None  # no link, or something else in its place
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOTDIR):
+            return None  # no link, or something else in its place
+        raise storage_error(error, path, "read") from error
     found = _TARGET.fullmatch(target)
     return None if found is None else f"sha256:{found[1]}"
 

@@ -104,6 +104,21 @@ def test_nothing_changed_is_one_question_and_the_same_report(
     assert judged == []
 
 
+@pytest.mark.parametrize("name", ["timestamp", "snapshot", "targets", "rollout-plant-a"])
+def test_metadata_that_is_damaged_on_the_disk_is_fetched_again_though_the_listing_is_the_same(
+    box: Box, registry: Published, name: str
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    first = box.slot()
+    path = box.root / "tuf" / f"{name}.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    assert box.slot(fresh=True) == first
+    assert path.read_bytes() == whole
+
+
 def test_without_a_rollout_or_an_assignment_a_slot_keeps_what_it_has(box: Box, registry: Published) -> None:
     registry.publish()
     assert (box.slot().standing, box.slot().reason) == (Standing.EMPTY, "rollout.none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -103,7 +104,7 @@ def test_a_token_is_not_used_at_the_end_of_its_life(
 
 def _lives(life_s: object, good_s: float, over_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
     auth = make(Realm({"access_token": "t", "expires_in": life_s}))
     auth.learn(bearer("https://registry.example/token"), SCOPE, HTTPS)
     now_s = 1000 + good_s

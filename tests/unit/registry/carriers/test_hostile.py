@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,13 @@ from edge_runtime.registry.carriers.listing import make_listing
 from edge_runtime.registry.carriers.oci import OciRegistry
 from edge_runtime.registry.carriers.open import Access, open_carrier
 from edge_runtime.registry.carriers.tls import tls_context
-from edge_runtime.registry.descriptor import MANIFEST, Descriptor, digest_of
+from edge_runtime.registry.descriptor import Descriptor, digest_of
 from edge_runtime.system.service import Stop
 from tests import hostile_registry as hostile
 from tests.fakes.certificates import Authority
 from tests.hostile_registry import Call, HostileRegistry, Thief
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -518,11 +518,7 @@ def test_attack_31_an_expired_certificate_is_refused(authority: Authority) -> No
     assert (error.code, "expired" in error.message) == ("registry.tls", True)
 
 
-def test_attack_31_an_old_tls_is_refused(
-    tls_server: HostileRegistry, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ssl
-
+def test_attack_31_an_old_tls_is_refused(tls_server: HostileRegistry, authority: Authority) -> None:
     context = tls_context(replace(QUICK, ca_file=authority.ca))
     assert (context.minimum_version, context.check_hostname, context.verify_mode) == (
         ssl.TLSVersion.TLSv1_2, True, ssl.CERT_REQUIRED,

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.core.errors import DataError
@@ -362,16 +362,19 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_json_is_read_or_refused(value: object) -> None:
     read_or_refuse(json.dumps(value).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     read_or_refuse(raw)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_manifest_with_anything_anywhere_is_read_or_refused(data: st.DataObject) -> None:
     document = json.loads(written())
@@ -385,6 +388,7 @@ def test_a_manifest_with_anything_anywhere_is_read_or_refused(data: st.DataObjec
     read_or_refuse(json.dumps(document).encode())
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("aA.-_/\\\0é", max_size=12).map(lambda text: f"{text}.md"), max_size=4))
 def test_any_path_that_is_taken_stays_a_file_of_its_own_below_the_directory(paths: list[str]) -> None:
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import pytest
 
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.registry.carriers.open import Access, open_publication
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor, digest_of
 from edge_runtime.registry.package import pack as pack_module
@@ -95,7 +95,7 @@ def test_papers_that_are_there_are_taken(tmp_path: Path) -> None:
         "NOTICE": b"of ours",
         "model-card.md": b"# weld",
         "provenance.intoto.json": b"{}",
-        "sbom.cdx.json": json.dumps({"hash": hashlib.sha256(WEIGHTS).hexdigest().upper()}).encode(),
+        "sbom.cdx.json": bill(version="1.2.0", hashes=[hashlib.sha256(WEIGHTS).hexdigest().upper()]),
     }
     for path, content in papers.items():
         (root / path).write_bytes(content)
@@ -107,12 +107,24 @@ def test_papers_that_are_there_are_taken(tmp_path: Path) -> None:
     }
 
 
-def test_a_bill_of_materials_of_other_weights_is_noticed(tmp_path: Path) -> None:
+def bill(**component: object) -> bytes:
+    return json.dumps({"metadata": {"component": component}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (bill(version="1.2.0"), "sbom.cdx.json does not hold the hash of cpu/model.onnx"),
+        (bill(version="1.1.0"), 'sbom.cdx.json is about version "1.1.0", the package is 1.2.0'),
+        (b'{"metadata": []}', "sbom.cdx.json is about version null, the package is 1.2.0"),
+        (b'{"metadata": {"component": 1}}', "sbom.cdx.json is about version null, the package is 1.2.0"),
+        (b"<bom/>", "sbom.cdx.json:1:1: not JSON: Expecting value"),
+    ],
+)
+def test_a_bill_of_materials_of_something_else_is_noticed(tmp_path: Path, content: bytes, what: str) -> None:
     root = write_weld(tmp_path / "weld")
-    (root / "sbom.cdx.json").write_text("{}")
-    assert pack(root).notes == (
-        "sbom.cdx.json does not hold the hash of cpu/model.onnx: without the file a right one is made",
-    )
+    (root / "sbom.cdx.json").write_bytes(content)
+    assert pack(root).notes == (f"{what}: without the file a right one is made",)
 
 
 def test_what_nobody_stated_is_a_note(tmp_path: Path) -> None:
@@ -194,6 +206,11 @@ def no_manifest(root: Path) -> None:
     (root / "edge-model.json").unlink()
 
 
+def answers_from_a_pipe(root: Path) -> None:
+    (root / "golden" / "expected.json").unlink()
+    os.mkfifo(root / "golden" / "expected.json")
+
+
 def card_in_a_folder(root: Path) -> None:
     (root / "model-card.md").mkdir()
 
@@ -209,6 +226,7 @@ def card_in_a_folder(root: Path) -> None:
         (no_picture, "pack.missing", "weld/golden/One.PNG"),
         (large_manifest, "pack.too_large", "1048576"),
         (no_manifest, "pack.missing", "weld/edge-model.json"),
+        (answers_from_a_pipe, "pack.not_a_file", "weld/golden/expected.json"),
         (card_in_a_folder, "pack.not_a_file", "weld/model-card.md"),
     ],
 )
@@ -281,6 +299,20 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     root = write_weld(tmp_path / "weld")
     monkeypatch.setattr(pack_module, "open_beneath", lambda *_: Broken())
     with pytest.raises(StorageError, match="cannot read"):
+        pack(root)
+
+
+def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> BinaryIO:
+        raise PermissionError(13, "Permission denied")
+
+    root = write_weld(tmp_path / "weld")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", denied)
+        with pytest.raises(PermissionDeniedError, match="cannot read"):
+            pack(root)
+    monkeypatch.setattr(pack_module, "open_beneath", denied)
+    with pytest.raises(PermissionDeniedError, match="cannot read"):
         pack(root)
 
 

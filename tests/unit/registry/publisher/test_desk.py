@@ -71,11 +71,12 @@ def test_the_same_again_does_nothing(tmp_path: Path) -> None:
     assert _everything(publisher) == before
 
 
-def test_a_stop_between_any_two_writes_leaves_the_old_state_or_the_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_stop_between_any_two_writes_leaves_the_old_state_or_the_new_one(tmp_path: Path, stride: int) -> None:
     """Each write of a change is the last one in turn, as a kill would have it, until the change gets through."""
     origin = founded(tmp_path / "origin")
     box = foreign_box(origin, tmp_path / "box")
-    for step in itertools.count():
+    for step in itertools.count(0, stride):
         publisher = _copy(origin, tmp_path / f"try-{step}")
         box = replace(box, state=tmp_path / f"box-{step}", tree=publisher.directory)
         done = stops_at_write(step, lambda one=publisher: one.do(lambda draft: (add(draft, 1), _set(draft))))  # type: ignore[misc]

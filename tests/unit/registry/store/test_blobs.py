@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import pytest
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.descriptor import describe
 from edge_runtime.registry.store.blobs import Blobs
+from tests.unit.system.test_files import Faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,3 +180,62 @@ def test_a_store_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> N
         nowhere.free_bytes()
     with pytest.raises(StorageError, match="No such file"):
         nowhere.put(BLOB, RAW)
+
+
+@pytest.mark.parametrize("how", ["read", "is_sound"])
+@pytest.mark.parametrize(("number", "stays"), [(errno.EIO, False), (errno.EMFILE, True)])
+def test_what_the_disk_cannot_read_any_more_is_set_aside_and_what_cannot_be_opened_now_is_not(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch, how: str, number: int, *, stays: bool
+) -> None:
+    blobs.put(BLOB, RAW)
+    faults = Faults(monkeypatch, ["open"], number)
+    faults.fail_at = 1
+    if stays:
+        with pytest.raises(StorageError):
+            blobs.read(BLOB.digest, 10_000) if how == "read" else blobs.is_sound(BLOB)
+    elif how == "read":
+        with pytest.raises(DataError):
+            blobs.read(BLOB.digest, 10_000)
+    else:
+        assert not blobs.is_sound(BLOB)
+    monkeypatch.undo()
+    assert blobs.has(BLOB) is stays
+
+
+def test_a_file_whose_status_cannot_be_told_is_an_error(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs.put(BLOB, RAW)
+    for names, call in ((["stat", "lstat"], lambda: blobs.has(BLOB)), (["statvfs"], blobs.free_bytes)):
+        faults = Faults(monkeypatch, names, errno.EIO)
+        faults.fail_at = 1
+        with pytest.raises(StorageError):
+            call()
+        monkeypatch.undo()
+
+
+def test_a_large_blob_is_flushed_on_the_way_also_where_nobody_takes_advice(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def advise(_descriptor: int, offset: int, length: int, _advice: int) -> None:
+        told.append((offset, length))
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    raw = bytes(18 << 20)
+    blob = describe(raw, "")
+    with blobs.part(blob) as part:
+        part.resume()
+        for at in range(0, len(raw), 1 << 20):
+            part.write(raw[at : at + (1 << 20)])
+        part.commit()
+    assert told == [(0, 8 << 20), (8 << 20, 8 << 20)]
+    assert blobs.is_sound(blob)
+
+
+def test_a_pipe_in_the_place_of_a_blob_is_not_waited_for(blobs: Blobs) -> None:
+    os.mkfifo(blobs.path(BLOB.digest))
+    with pytest.raises(StorageError, match="not a file"):
+        blobs.read(BLOB.digest, 10_000)
+    blobs.put(BLOB, RAW)
+    assert blobs.is_sound(BLOB)

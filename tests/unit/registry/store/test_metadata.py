@@ -151,12 +151,12 @@ def test_a_file_that_cannot_be_read_is_there_all_the_same(tmp_path: Path, reposi
 
 def test_leftovers_of_a_killed_writer_go(tmp_path: Path, repository: TufRepository) -> None:
     _look(tmp_path, repository)
-    for name in ("tuf/.snapshot.json.1.ab.tmp", "tuf/root_history/.3.root.json.1.ab.tmp", ".floors.a.1.ab.tmp"):
-        (tmp_path / name).write_bytes(b"half")
-    (tmp_path / ".other.tmp").write_bytes(b"not ours")
+    for name in (".snapshot.json.1.ab.tmp", "root_history/.3.root.json.1.ab.tmp", "targets/.floors.json.1.ab.tmp"):
+        (tmp_path / "tuf" / name).write_bytes(b"half")
+    (tmp_path / "tuf/strange.txt").write_bytes(b"not ours")
     _look(tmp_path, repository)
 
-    assert [path.name for path in _paths(tmp_path) if path.suffix == ".tmp"] == [".other.tmp"]
+    assert [path.name for path in _paths(tmp_path) if path.suffix not in (".json", ".a", ".b")] == ["strange.txt"]
 
 
 @pytest.mark.parametrize("call", range(9))

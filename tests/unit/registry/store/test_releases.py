@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, PermissionDeniedError, StorageError
 from edge_runtime.registry.descriptor import describe
 from edge_runtime.registry.store.store import ModelStore
 from tests.fakes.releases import install, make_release, store_blobs
+from tests.unit.system.test_files import Faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +84,7 @@ def test_what_a_killed_process_left_half_is_removed_at_the_start(store: ModelSto
     assert [path.name for path in store.releases.directory.iterdir()] == [A.digest.removeprefix("sha256:")]
 
 
-@pytest.mark.parametrize("change", ["flip", "shorten", "remove", "link", "add", "unlinked"])
+@pytest.mark.parametrize("change", ["flip", "shorten", "remove", "link", "dangling", "add", "unlinked"])
 def test_attack_40_a_file_changed_after_it_was_verified_is_never_loaded_and_mended_by_the_next_fetch(
     store: ModelStore, tmp_path: Path, change: str
 ) -> None:
@@ -102,6 +105,9 @@ def test_attack_40_a_file_changed_after_it_was_verified_is_never_loaded_and_mend
             (tmp_path / "elsewhere").write_bytes(A.files["model.onnx"])
             weights.unlink()
             weights.symlink_to(tmp_path / "elsewhere")
+        case "dangling":
+            weights.unlink()
+            weights.symlink_to(tmp_path / "nowhere")
         case "unlinked":
             weights.unlink()
             weights.write_bytes(b"!" + A.files["model.onnx"][1:])
@@ -172,3 +178,46 @@ def test_dropping_leaves_the_blobs_and_the_other_releases(store: ModelStore) -> 
     assert other is not None
     store.releases.verify(other)
     store.releases.verify(store.releases.stage(A.manifest))
+
+
+def test_a_link_to_nowhere_in_a_release_is_replaced_when_it_is_staged_again(store: ModelStore) -> None:
+    install(store, A)
+    weights = store.releases.path(A.digest) / "model.onnx"
+    weights.parent.chmod(0o750)
+    weights.unlink()
+    weights.symlink_to("nowhere")
+    install(store, A)
+    assert weights.read_bytes() == A.files["model.onnx"]
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, StorageError), (errno.EACCES, PermissionDeniedError)])
+def test_a_directory_that_cannot_be_read_is_an_error_and_no_damage(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    install(store, A)
+    staged = store.releases.find(A.digest)
+    assert staged is not None
+    for names in (["scandir"], ["stat", "lstat"]):  # `Path.lstat` is one or the other, by version
+        faults = Faults(monkeypatch, names, number)
+        faults.fail_at = 1
+        with pytest.raises(kind):
+            store.releases.verify(staged)
+        faults.calls = 0
+        with pytest.raises(kind):
+            list(store.releases.all()) if names == ["scandir"] else store.releases.find(A.digest)
+        monkeypatch.undo()
+    store.releases.verify(staged)
+
+
+def test_a_disk_that_refuses_everything_is_told_by_its_first_refusal(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_blobs(store, A)
+    for name in ("link", "rmdir"):
+
+        def refuse(*_: object, name: str = name, **__: object) -> None:
+            raise OSError(errno.EIO, f"the disk refuses {name}")
+
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(StorageError, match="refuses link"):
+        store.releases.stage(A.manifest)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.store.slots import SlotLinks, Slots
+from tests.unit.system.test_files import Faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +114,16 @@ def test_a_slot_can_be_forgotten(slots: Slots) -> None:
     slots.forget("top")
     slots.forget("top")
     assert slots.names() == []
+
+
+@pytest.mark.parametrize("name", ["readlink", "open"])
+def test_a_link_that_cannot_be_read_now_is_not_a_slot_without_a_release(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    slots.activate("top", A)
+    faults = Faults(monkeypatch, [name], errno.EIO)
+    faults.fail_at = 1
+    with pytest.raises(StorageError):
+        slots.links("top") if name == "readlink" else slots.prepare()
+    monkeypatch.undo()
+    assert slots.links("top") == SlotLinks(A)

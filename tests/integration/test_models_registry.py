@@ -1,0 +1,188 @@
+"""``models pull``, ``list``, ``activate``, ``rollback``, ``push`` as they are called; the registry is a directory."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_runtime.cli import dispatch
+from edge_runtime.registry.documents import Assignment, ModelFloor
+from edge_runtime.registry.store.store import ModelStore
+from tests.fakes.published import Published, make_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = """\
+version: 1
+site: plant-a
+line: line-3
+edge: box-17
+cameras: {{top: {{source: "sim:conveyor"}}}}
+models: {{defects: {{release: weld@line-3}}, fixed: {{path: nowhere.onnx}}}}
+inspections: {{top: {{camera: top, model: defects}}}}
+registry: {{url: "{url}", root: "{root}"}}
+state_dir: state
+"""
+
+
+class Desk:
+    """Somebody at a box."""
+
+    def __init__(self, directory: Path, registry: Published, capsys: pytest.CaptureFixture[str]) -> None:
+        self.directory = directory
+        self.config = directory / "edge.yaml"
+        self.config.write_text(CONFIG.format(url=registry.url, root=registry.anchor))
+        self._capsys = capsys
+
+    def say(self, *words: str) -> tuple[int, str, str]:
+        """Return exit code, standard output and standard error of ``models ...``."""
+        config = () if "--root" in words or words[0] == "push" else ("--config", str(self.config))
+        code = dispatch(["models", *words, *config])
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def ask(self, *words: str) -> Any:
+        code, out, err = self.say(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Published:
+    return Published(tmp_path / "publisher", now=datetime.now(UTC).replace(microsecond=0))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, registry: Published, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(tmp_path, registry, capsys)
+
+
+def test_a_release_is_pulled_listed_taken_and_taken_back(desk: Desk, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    code, out, _ = desk.say("pull")
+    assert (code, out.splitlines()[0]) == (0, "defects: current")
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    code, out, _ = desk.say("pull", "defects")
+    assert (code, out.splitlines()[0]) == (0, "defects: staged")
+    assert "take it:  edge-runtime models activate defects" in out
+    assert desk.ask("pull")["slots"][0]["staged"]["release"] == 2
+
+    (slot,) = desk.ask("list")["slots"]
+    assert (slot["current"]["release"], slot["staged"]["release"], slot["standing"]) == (1, 2, "staged")
+    switched = desk.ask("activate", "defects")
+    assert (switched["before"]["release"], switched["now"]["release"]) == (1, 2)
+    listed = desk.ask("list")
+    assert (listed["slots"][0]["standing"], listed["slots"][0]["previous"]["release"]) == ("current", 1)
+    assert sorted(one["release"] for one in listed["releases"]) == [1, 2]
+    assert listed["floors"]["seq"] == {"plant-a": 2}
+    code, out, _ = desk.say("rollback", "defects")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        "defects: release 1 (1.0.0) is current, before it was release 2",
+    )
+    assert desk.ask("pull")["slots"][0]["standing"] == "staged"
+    assert desk.ask("activate", "defects", "--release", "2")["now"]["release"] == 2
+
+
+def test_a_box_without_a_configuration_says_all_of_it_on_the_command_line(
+    desk: Desk, registry: Published, tmp_path: Path
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    place = ("--root", str(registry.anchor), "--site", "plant-a", "--state-dir", str(tmp_path / "here"))
+    code, out, err = desk.say("pull", registry.url, "weld@line-3", *place)
+    assert (code, err) == (0, "")
+    assert out.startswith("weld: current\n")
+    assert (tmp_path / "here" / "models" / "slots" / "weld" / "current" / "model.onnx").exists()
+    code, out, err = desk.say("pull", registry.url, "--root", str(registry.anchor), "--site", "plant-a")
+    assert code == 78
+    assert "needed too: --state-dir, MODEL" in err
+
+
+def test_a_stick_is_another_place_of_the_same_registry(desk: Desk, registry: Published, tmp_path: Path) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    stick = tmp_path / "usb"
+    (registry.directory / "registry").rename(stick)
+    code, out, _ = desk.say("pull")
+    assert code != 0
+    code, out, _ = desk.say("pull", f"oci-layout:{stick}")
+    assert (code, out.splitlines()[0]) == (0, "defects: current")
+
+
+def test_what_must_not_run_is_not_activated(desk: Desk, registry: Published) -> None:
+    first = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    desk.say("pull")
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    desk.say("pull")
+    desk.say("activate", "defects")
+    registry.tuf.set_floors(weld=ModelFloor(0, frozenset({first.digest})))
+    registry.publish()
+    desk.say("pull")
+    code, _, err = desk.say("rollback", "defects")
+    assert code == 65
+    assert "revoked by its publisher" in err
+    code, _, err = desk.say("activate", "defects", "--release", "1")
+    assert code == 65
+    code, _, err = desk.say("activate", "defects", "--release", "7")
+    assert (code, "here are: 1, 2" in err) == (65, True)
+    code, _, err = desk.say("activate", "fixed")
+    assert (code, "those that have: defects" in err) == (65, True)
+
+
+def test_attack_41_a_previous_release_that_was_tampered_with_is_not_gone_back_to(
+    desk: Desk, registry: Published, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        desk.say("pull")
+    desk.say("activate", "defects")
+    weights = (tmp_path / "state" / "models" / "slots" / "defects" / "previous").resolve() / "model.onnx"
+    weights.chmod(0o640)
+    weights.write_bytes(b"weights of weld X")
+    code, _, err = desk.say("rollback", "defects")
+    assert (code, "does not hold" in err) == (65, True)
+    store = ModelStore(tmp_path / "state" / "models")
+    assert store.slots.links("defects").current == registry.manifests["weld", 2].digest
+
+
+def test_exit_codes_say_what_kind_of_trouble_it_is(desk: Desk, registry: Published, tmp_path: Path) -> None:
+    registry.release("weld", 1, make_files("weld", 3))
+    registry.roll_out(Assignment("weld", 1))
+    assert desk.say("pull")[0] == 65
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    blob = registry.blob_path(registry.manifests["weld", 2])
+    blob.rename(blob.with_suffix(".away"))
+    assert desk.say("pull")[0] == 75
+    with ModelStore(tmp_path / "state" / "models").updating():
+        assert desk.say("pull")[0] == 75
+    registry.tuf.now -= timedelta(days=8)
+    registry.publish()
+    code, out, _ = desk.say("pull")
+    assert (code, out.startswith("registry: FROZEN: timestamp.json expired")) == (69, True)
+
+
+def test_a_packed_release_is_pushed_and_not_taken_before_it_is_signed(
+    desk: Desk, registry: Published, tmp_path: Path
+) -> None:
+    registry.publish()
+    package = tmp_path / "package"
+    package.mkdir()
+    for name, raw in make_files("weld", 5).items():
+        (package / name).write_bytes(raw)
+    pushed = desk.ask("push", str(package), registry.url)
+    assert (pushed["model"], pushed["release"]) == ("weld", 5)
+    assert desk.ask("push", str(package), registry.url) == pushed
+    registry.roll_out(Assignment("weld", 5))
+    code, out, _ = desk.say("pull")
+    assert (code, "has not signed releases/weld/5.json" in out) == (65, True)
