@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def test_a_refresh_of_what_is_trusted_that_is_killed_lets_no_rollback_through() 
     cut("kill", "--life", "trust", "--every", "9")
 
 
+def test_a_registry_that_is_published_to_is_old_or_new_when_the_publisher_is_killed() -> None:
+    cut("kill", "--life", "publish", "--every", "17")
+
+
 def test_kills_and_cut_files_leave_no_bad_state() -> None:
     assert found("store_fuzz", "--runs", "14")["wrong"] == []
 
@@ -93,6 +98,13 @@ def test_no_interrupted_system_call_of_a_refresh_lets_a_rollback_through(kind: s
 @pytest.mark.timeout(300)
 def test_no_power_cut_at_any_system_call_of_a_refresh_lets_a_rollback_through() -> None:
     cut_power("--life", "trust", timeout_s=280)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["kill", "errors", "power"])
+def test_no_interrupted_system_call_of_a_publisher_leaves_half_a_registry(kind: str) -> None:
+    (cut_power if kind == "power" else partial(cut, kind))("--life", "publish", timeout_s=580)
 
 
 @pytest.mark.soak
