@@ -173,6 +173,15 @@ def test_a_part_is_asked_for_on_condition_that_it_is_of_the_same_object(server: 
     carrier.close()
 
 
+def test_what_is_remembered_of_blobs_is_bounded(server: HostileRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.registry.carriers.body._ETAGS_MAX", 2)
+    carrier = OciRegistry(f"oci://{server.address}", PATIENT)
+    for n in range(5):
+        carrier.open("model", server.put("model", b"blob %d" % n)).close()
+    assert len(carrier._bodies._etags) <= 2
+    carrier.close()
+
+
 @pytest.mark.parametrize("attack", [hostile.range_ignored, hostile.range_refused])
 def test_a_server_that_cannot_do_ranges_is_read_from_the_beginning(
     server: HostileRegistry, attack: Callable[[Call], None]
