@@ -23,12 +23,12 @@ from edge_runtime.core.layouts import (
     reader_files,
     version_number,
 )
-from edge_runtime.core.publickey import public_key_bytes
+from edge_runtime.core.publickey import demand_p256, public_key_bytes
 from edge_runtime.core.source import SIM_SCENES, parse_source
 from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edge_runtime.config.checks import Loc
@@ -41,6 +41,8 @@ ROOT_BYTES: Final = 1 << 20
 ANY_LABEL: Final = "*"
 BARE_MODELS: Final = (".onnx", ".xml")
 _LOOK: Final = "it must be a path that the user of the daemon can reach"
+_ED25519: Final = "edge-runtime command keygen FILE makes a pair; here belongs FILE.pub"
+_ECDSA: Final = "edge-runtime registry key new NAME --type ecdsa makes a pair; here belongs NAME.pub"
 PATH_SHOWN: Final = 200  # characters of a path that are repeated
 
 
@@ -53,7 +55,7 @@ def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
         for name in ("ca_file", "cert_file", "key_file"):
             yield from _readable((connection, "tls", name), tls.get(name), base)
     for name, path in section(section(data, "commands"), "keys").items():
-        yield from _public_key(("commands", "keys", str(name)), path, base)
+        yield from _public_key(("commands", "keys", str(name)), path, base, public_key_bytes, _ED25519)
     yield from _registry(section(data, "registry"), base)
     for name, camera in entries(data, "cameras"):
         yield from _source(("cameras", name, "source"), camera.get("source"), base)
@@ -190,15 +192,17 @@ def _readable(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
         yield Mistake(loc, "config.unreadable", f"{_clip(text)} may not be read by this user", f"chmod or chown {path}")
 
 
-def _public_key(loc: Loc, value: object, base: Path) -> Iterator[Mistake]:
+def _public_key(
+    loc: Loc, value: object, base: Path, accept: Callable[[str, str], object], way_out: str
+) -> Iterator[Mistake]:
+    """Check the file of a public key; ``accept`` raises for PEM of another kind than is wanted."""
     mistakes = list(_readable(loc, value, base))
     yield from mistakes
     text = _usable(value)
     if text is not None and not mistakes:
         try:
-            public_key_bytes(read_limited(base / text, PUBLIC_KEY_BYTES).decode("ascii", "replace"), _clip(text))
+            accept(read_limited(base / text, PUBLIC_KEY_BYTES).decode("ascii", "replace"), _clip(text))
         except (EdgeError, FileNotFoundError) as error:
-            way_out = "edge-runtime command keygen FILE makes a pair; here belongs FILE.pub"
             message = error.message if isinstance(error, EdgeError) else f"{_clip(text)} is gone"
             yield Mistake(loc, "config.no_key", message, way_out)
 
@@ -210,7 +214,7 @@ def _registry(registry: Mapping[str, object], base: Path) -> Iterator[Mistake]:
         yield from _readable(("registry", name), registry.get(name), base)
     keys = registry.get("publisher_keys")
     for index, path in enumerate(keys if isinstance(keys, list | tuple) else ()):
-        yield from _readable(("registry", "publisher_keys", index), path, base)
+        yield from _public_key(("registry", "publisher_keys", index), path, base, demand_p256, _ECDSA)
     mirrors = registry.get("mirrors")
     places: list[tuple[Loc, object]] = [(("registry", "url"), registry.get("url"))]
     places += [

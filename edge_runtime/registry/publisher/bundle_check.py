@@ -66,9 +66,8 @@ def check_bundle(carrier: Carrier, root: bytes, site: str | None, now: datetime)
         raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
     sites = sorted(found[1] for name in listing.files if (found := _ROLLOUT.fullmatch(name)))
     if site not in sites and (site is not None or len(sites) != 1):
-        message = (
-            f"{carrier.name} is not for {(site or 'one site')[:80]!r}, it was made for {', '.join(sites) or 'none'}"
-        )
+        made_for = ", ".join(sites) or "none"
+        message = f"{carrier.name} is not for {(site or 'one site')[:80]!r}, it was made for {made_for}"
         raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
     site = site or sites[0]
     outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)

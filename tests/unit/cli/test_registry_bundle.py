@@ -237,7 +237,9 @@ def test_a_bundle_that_lives_longer_does_not_go_before_the_registry(
     assert place.exists()
 
 
-def test_attack_9_an_older_bundle_after_a_newer_one_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attack_09_an_older_bundle_after_a_newer_one_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert place.exists()
     exported(capsys, "--out", "old", "--valid-days", "90", "--yes")
     exported(capsys, "--out", "new", "--valid-days", "90", "--yes")

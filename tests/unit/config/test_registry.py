@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError
 from edge_runtime.config.schema import Model, Settings
+from edge_runtime.control.commands.ed25519 import generate
+from edge_runtime.registry.publisher.sigstore import make_bundle_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,4 +114,14 @@ def test_http_without_tls_may_be_allowed(config: Path) -> None:
 def test_a_root_that_is_none_is_refused(config: Path, text: str) -> None:
     (config.parent / "root.json").write_text(text)
     with pytest.raises(InvalidConfigError, match="is no root of trust"):
+        load(config, environ={})
+
+
+def test_a_key_of_a_publisher_is_of_the_kind_that_signs_bundles(config: Path) -> None:
+    ed25519, ecdsa = generate()[1], config.parent / "board.pub"
+    make_bundle_key(config.parent / "board.pem", None)
+    config.write_text(GOOD + "  publisher_keys: [board.pub]\n")
+    assert load(config, environ={}).settings.registry is not None
+    ecdsa.write_bytes(ed25519)
+    with pytest.raises(InvalidConfigError, match=r"board\.pub is no public ECDSA key on P-256"):
         load(config, environ={})
