@@ -108,6 +108,18 @@ def test_killing_twice_is_killing_once(tmp_path: Path) -> None:
     assert publisher.do(lambda draft: rollouts.kill(draft, SITE, "sha256:" + "1" * 64)).versions == {}
 
 
+def test_a_snapshot_that_the_registry_lost_is_said(tmp_path: Path) -> None:
+    publisher = founded(tmp_path)
+    files = {name: raw for name, raw in publisher.state().files.items() if "snapshot" not in name}
+    registry = publisher.desk().registry
+    listing = registry.listing()
+    assert listing is not None
+    registry.publish(files, listing.token)
+    with pytest.raises(DataError, match="what the registry has as snapshot is not signed"):
+        publisher.state()
+    assert publisher.state(recover=True).snapshot is None
+
+
 def test_a_role_that_the_registry_lost_is_said(tmp_path: Path) -> None:
     publisher = founded(tmp_path)
     files = {name: raw for name, raw in publisher.state().files.items() if "targets.json" not in name}
