@@ -88,10 +88,10 @@ COMPLETE = (
     "edge_runtime/publish/spool/trouble.py",
     "edge_runtime/publish/spool/writer.py",
     "edge_runtime/registry/documents.py",
+    "edge_runtime/registry/download.py",
     "edge_runtime/registry/package/*.py",
     "edge_runtime/registry/statements.py",
-    "edge_runtime/registry/store/floors.py",
-    "edge_runtime/registry/store/metadata.py",
+    "edge_runtime/registry/store/*.py",
     "edge_runtime/registry/trust/decide.py",
     "edge_runtime/registry/trust/floors.py",
     "edge_runtime/registry/trust/refresh.py",
@@ -99,6 +99,7 @@ COMPLETE = (
     "edge_runtime/registry/trust/sigstore.py",
     "edge_runtime/registry/trust/trusted.py",
     "edge_runtime/system/clock.py",
+    "edge_runtime/system/names.py",
     "edge_runtime/system/timex.py",
 )
 

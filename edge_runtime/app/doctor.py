@@ -20,9 +20,10 @@ from edge_runtime.app.sparkplug import connections
 from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
-from edge_runtime.core.errors import UnavailableError
+from edge_runtime.core.errors import EdgeError, UnavailableError
 from edge_runtime.publish.mqtt.client import Address, MqttDial
 from edge_runtime.publish.mqtt.knock import knock
+from edge_runtime.system.redact import redact
 from edge_runtime.system.sandbox import landlock_abi
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from _state_dir(part.state_dir)
     listening = list(_broker(part.mqtt.host, part.mqtt.port))
     yield from listening
+    if settings is not None:
+        yield from ask_registry(settings)
     if settings is not None and (settings.mqtt.fallback or all(one.level == "ok" for one in listening)):
         yield from ask_brokers(settings)
 
@@ -102,6 +105,28 @@ def _ask(mqtt: MqttSettings, use: str) -> Finding:
     except UnavailableError as error:
         return Finding("fail", error.message, error.help or "")
     return Finding("ok", f"the broker at {Address(mqtt.host, mqtt.port)} takes this box in{use}, {name}")
+
+
+def ask_registry(settings: Settings) -> Iterator[Finding]:
+    """Read and verify what each place of the registry says, without keeping it: a daemon that runs is left alone."""
+    if settings.registry is None:
+        return
+    from edge_runtime.app.registry_order import order_of_settings  # noqa: PLC0415 - not without a registry
+    from edge_runtime.registry.box.probe import probe  # noqa: PLC0415
+
+    order = order_of_settings(settings)
+    if order is None:
+        yield Finding(
+            "warn", "a registry is configured, and no model has its releases from it", "models.SLOT.release: MODEL"
+        )
+        return
+    for url in order.urls:
+        try:
+            said = probe(order, url)
+        except EdgeError as error:
+            yield Finding("fail", f"registry {redact(url)}: {error.message}", error.help or "mend registry.url")
+            continue
+        yield Finding("ok", f"registry {redact(url)}: {said}")
 
 
 def _python() -> Iterator[Finding]:

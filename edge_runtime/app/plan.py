@@ -200,7 +200,7 @@ def _slots(settings: Settings, cpus: int, released: Mapping[str, Released]) -> t
             id=name,
             path=_path(name, model, released),
             digest=released[name].digest if model.release is not None and name in released else None,
-            waits_for="" if model.release is None else f"no release of {model.release} has arrived yet",
+            waits_for="" if model.release is None or name in released else f"no release of {model.release} is here yet",
             device=model.device_name,
             backend=model.backend_name,
             workers=_workers(settings, model),

@@ -62,7 +62,8 @@ def _slot(before: SlotReport | None, now: SlotReport) -> Iterator[News]:
     ):
         kind, what = _TOLD[now.standing]
         because = f": {now.message}" if now.message else ""
-        text = f"slot {now.slot}: release {now.wanted} of {now.model} {what}{because}"
+        name = "what is rolled out" if now.wanted is None else f"release {now.wanted} of {now.model}"
+        text = f"slot {now.slot}: {name} {what}{because}"
         yield News(kind, text, fields | {"reason": now.reason})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
     from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
     for name, model in loaded.settings.models.items():
+        if model.path is None:
+            continue  # its releases are judged when they are fetched
         inspect = f"edge-runtime models inspect {model.path}"
         try:
             package = open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
@@ -118,13 +121,15 @@ def _rules_in_vain(inspection: Inspection, package: Package) -> Iterator[str]:
 
 def _online(loaded: Loaded) -> Iterator[Finding]:
     """Ask the broker, then every camera once."""
-    from edge_runtime.app.doctor import ask_brokers  # noqa: PLC0415 - only --online needs any of it
+    from edge_runtime.app.doctor import ask_brokers, ask_registry  # noqa: PLC0415 - only --online needs any of it
     from edge_runtime.app.finding import Finding  # noqa: PLC0415
     from edge_runtime.cli.cameras import look_at  # noqa: PLC0415
     from edge_runtime.core.errors import EdgeError  # noqa: PLC0415
     from edge_runtime.system.redact import redact  # noqa: PLC0415
 
     yield from ask_brokers(loaded.settings)
+    for finding in ask_registry(loaded.settings):
+        yield replace(finding, what=redact(finding.what, loaded.secrets), mend=redact(finding.mend, loaded.secrets))
     for name, camera in loaded.settings.cameras.items():
         try:
             shape = look_at(camera.source.text, 0.0).shape

@@ -39,6 +39,7 @@ def add_parser(subparsers: Actions) -> None:
     refresh.add_argument(
         "--role", action="append", default=[], help="renew this role too, for example targets or root; repeatable"
     )
+    _signing(actions, "restore", "status", "put back what was published from here last: the registry has lost it")
     _add_pending(actions)
     site = _signing(actions, "site", "keys", "let boxes of one more site choose among the releases")
     site.add_argument("site", metavar="SITE", help="as `site:` in the configuration of its boxes")

@@ -114,7 +114,7 @@ def confirmer(args: argparse.Namespace) -> Callable[[Preview], None]:
 
     def confirm(preview: Preview) -> None:
         say("".join(f"{line}\n" for line in _preview(preview)))
-        agree(args, "Sign this?")
+        agree(args, "Go on?")
 
     return confirm
 
@@ -137,9 +137,11 @@ def agree(args: argparse.Namespace, question: str) -> None:
 
 
 def _preview(preview: Preview) -> Iterator[str]:
-    yield "This will be signed:"
+    signs = bool(preview.signers or preview.lacking)
+    yield "This will be signed:" if signs else "This will be published, as it was signed before:"
     yield from (f"  {line}" for line in preview.changes or ("nothing new, only that it is still true",))
-    yield "by:"
+    if signs:
+        yield "by:"
     yield from (f"  {role}: {', '.join(names)}" for role, names in preview.signers.items())
     for role, count in preview.lacking.items():
         yield f"  {role}: {count} more needed from somebody else, so a file to hand on is written"

@@ -102,14 +102,15 @@ def _demand_free(home: Home, settings: Settings, registry: Publication) -> None:
         message = f"{home.path} is the publisher's directory of {before.url}"
         raise ConfigError("publisher.other", message, help="--home DIR names another directory")
     directory = tree_of(settings)
-    if directory is not None and not directory.exists():
-        return
     try:
-        listing = registry.listing()
+        listing = None if directory is not None and not directory.exists() else registry.listing()
     except DataError as error:
         if error.code != "registry.missing":
             raise
         listing = None
+    if listing is None and (home.path / "seen.json").exists():
+        message = f"{settings.url} was founded from {home.path} before, and has lost everything since"
+        raise ConfigError("registry.lost", message, help="edge-runtime registry restore puts it back")
     if listing is None:
         return
     if home.root() is not None and (home.path / "seen.json").exists():
@@ -227,3 +228,4 @@ def _print_keys(
         for key in keys:
             print(f"  {key}")
         print()
+    print("All signatures end some day; edge-runtime registry status says which, a quarter of their life before.\n")

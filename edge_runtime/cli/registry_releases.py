@@ -47,6 +47,8 @@ def run_add(args: argparse.Namespace) -> int:
             attach_bundle(desk.registry, package.name, incoming.manifest, bundle)
 
     outcome = desk.carry_out(edit, settings.profile, push=push)
+    if not outcome.changes:
+        push()  # the registry may have lost what was signed before
     step = f"Next: edge-runtime registry rollout set --model {package.name} --release {package.release}"
     return tell(outcome, args, step)
 

@@ -17,6 +17,7 @@ from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import Keyring
 from edge_runtime.registry.publisher.pending import read_pending, write_pending
 from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP, site_of
+from edge_runtime.registry.publisher.restore import restore
 
 if TYPE_CHECKING:
     import argparse
@@ -72,6 +73,15 @@ def run_refresh(args: argparse.Namespace) -> int:
     outcome = desk.carry_out(edit, settings.profile, renew=True)
     for line in _warnings(desk, settings.profile):
         say(f"warning: {line}\n")
+    return tell(outcome, args)
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Put back what was published last."""
+    desk, _ = open_desk(args)
+    outcome, lost = restore(desk)
+    for one in lost:
+        say(f"note: the registry has no blobs of {one} any more: edge-runtime registry release add its package again\n")
     return tell(outcome, args)
 
 

@@ -12,6 +12,7 @@ ENTRIES_LIMIT = 256  # more are refused anyway, and comparing names is slow
 DEFAULT_RECIPE = "default"
 DEADLINE_MS = 1000  # of a verdict, unless the inspection says otherwise
 RESERVED = "system"  # event/system is about the box itself
+_SITE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # as `registry.statements`
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 
@@ -305,6 +306,12 @@ def _sparkplug(data: Mapping[str, object]) -> Iterator[Mistake]:
 
 def _registry(data: Mapping[str, object]) -> Iterator[Mistake]:
     at, registry = ("registry",), section(data, "registry")
+    site = data.get("site")
+    if any(model.get("release") is not None for _, model in entries(data, "models")) and (
+        isinstance(site, str) and not _SITE.fullmatch(site)
+    ):
+        message = f'"{site[:64]}" cannot have rollouts of its own: to a registry, sites are named in lower case'
+        yield Mistake(("site",), "config.site", message, "for example  site: plant-a")
     yield from _passwords(at, registry)
     yield from _tls(at, registry)
     for name in ("password", "password_file"):

@@ -14,6 +14,7 @@ from edge_runtime import __version__
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import load_object
 from edge_runtime.core.manifest import MANIFEST_NAME, SCHEMA, SIZE_LIMIT_BYTES, parse_manifest
+from edge_runtime.engine.gates.onnxgate import inspect_onnx
 from edge_runtime.engine.package import read_weights
 from edge_runtime.system.files import read_limited, write_atomic
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _NO_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 _NAME_MAX: Final = 64
+_TEXT_MAX: Final = 1000
 
 
 def make_manifest(package: Package, file: str, *, version: str, release: int | None = None) -> bytes:
@@ -54,6 +56,7 @@ def make_manifest(package: Package, file: str, *, version: str, release: int | N
         "name": _NO_NAME.sub("-", package.ref.name.lower()).strip("._-")[:_NAME_MAX] or "model",
         "version": version,
         **({} if release is None else {"release": release}),
+        **_said_of_itself(package, file),
         "weights": {**weights, "format": package.format},
         **values,
         "golden": {"tolerances": {}, "gates": {}},
@@ -66,6 +69,16 @@ def make_manifest(package: Package, file: str, *, version: str, release: int | N
     raw = _written(document)
     parse_manifest(raw)
     return raw
+
+
+def _said_of_itself(package: Package, file: str) -> dict[str, str]:
+    """Return what exporters, such as Ultralytics', write for people: the licence of the model and what it is."""
+    metadata = inspect_onnx(package.model, file).metadata if package.format == "onnx" else {}
+    found = {
+        "license": metadata.get("license") or str(package.origin.get("license", "")),
+        "description": metadata.get("description", ""),
+    }
+    return {key: text.strip() for key, text in found.items() if 0 < len(text.strip()) <= _TEXT_MAX}
 
 
 def fill_hashes(root: Path) -> bool:

@@ -97,7 +97,7 @@ class ModelSlot:
         self.spec = spec
         self.state = SlotState.EMPTY if spec.path is None else SlotState.LOADING
         self.facts: ModelFacts | None = None
-        self.message = spec.waits_for
+        self.message = spec.waits_for if spec.path is None else ""
         self.paused = False  # no new frames are sent, for example while the bare engine is measured
         self._requests: dict[int, Request] = {}
         self._preparing: set[int] = set()  # those of the requests for which the engine compiles the model first

@@ -179,7 +179,7 @@ def rollout_path(site: str) -> str:
 
 def stamp(when: datetime) -> str:
     """Return RFC 3339 text in UTC, whole seconds, as TUF writes them."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"  # %Y writes the year 1 as 1
 
 
 def parse_stamp(text: object) -> datetime | None:

@@ -1,6 +1,6 @@
 """kill -9, a power cut or an error at every system call of one install that changes something on the disk.
 
-python -m tests.fault.install_cuts [--life install|trust] [--kinds kill,power,errors] [--every K]
+python -m tests.fault.install_cuts [--life install|trust|pull] [--kinds kill,power,errors] [--every K]
 
 Prints one JSON object: for each kind how often the old (A) and the new release (B) ran afterwards, and what the judge
 found wrong (see ``install_life``; ``trust_life`` is a refresh of what is trusted, with the floors of A or of B
@@ -105,6 +105,8 @@ def main(place: Path, life: Any, kind: str, every: int, offset: int) -> dict[str
             missed += not ran.fired
             if any("crash" in line for line in ran.diary):
                 found.wrong.append(str(ran.diary))
+            if found.runs != "B" and any("activated" in line for line in ran.diary):
+                found.wrong.append("it was activated, and is not any more")
             if found.wrong:
                 wrong[str(fault)] = found.wrong
     changing = {call: counts[call] for call in CALLS if call in counts}
@@ -118,7 +120,7 @@ def _cutting(disk: PoweredDisk) -> Callable[[], None]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--life", choices=("install", "trust"), default="install")
+    parser.add_argument("--life", choices=("install", "trust", "pull"), default="install")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--every", type=int, default=1, help="run only every K-th fault")
     parser.add_argument("--offset", type=int, default=0, help="and begin with another one")

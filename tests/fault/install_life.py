@@ -18,6 +18,7 @@ from tests.fakes.carriers import FakeCarrier
 from tests.fakes.releases import make_release
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.fakes.releases import FakeRelease
@@ -29,8 +30,8 @@ NOW_NS = 1_800_000_000_000_000_000
 LIMITS = Limits(parallel=1, tries=2, pause_s=0.001, pause_max_s=0.001, room=Room(1 << 40, 0))
 
 
-def install(root: Path, release: FakeRelease) -> None:
-    """Do what a box does when it is to run ``release``."""
+def install(root: Path, release: FakeRelease, activated: Callable[[], None] = lambda: None) -> None:
+    """Do what a box does when it is to run ``release``; ``activated`` is called when it is certain that it will."""
     store = ModelStore(root)
     with store.updating():
         store.prepare()
@@ -44,6 +45,7 @@ def install(root: Path, release: FakeRelease) -> None:
         store.write_index()
         store.slots.try_out(SLOT, release.digest)
         store.slots.activate(SLOT, release.digest)
+        activated()
         store.quarantine.add(OLD.digest, "a golden frame was another", 7)
         collect(store, Room(0, 0), keep=(), need_bytes=0, now_utc_ns=NOW_NS)
 
@@ -57,11 +59,9 @@ def reset(root: Path) -> None:
 def live(root: Path, diary: Diary) -> None:
     """Install B; an error is told, and then the process is done."""
     try:
-        install(root, B)
+        install(root, B, lambda: diary.note(activated=True))
     except EdgeError as error:
         diary.note(failed=error.code)
-    else:
-        diary.note(installed=True)
 
 
 @dataclass

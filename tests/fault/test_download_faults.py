@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
-from edge_runtime.registry.carriers.open import Access, open_carrier
+from edge_runtime.registry.carriers.open import Access, open_carrier, open_publication
 from edge_runtime.registry.descriptor import MANIFEST, describe
 from edge_runtime.registry.download import Downloader, Fetched, Limits
 from edge_runtime.registry.store.garbage import Room
@@ -34,6 +35,7 @@ from tests.hostile_registry import (
     stalls,
     truncated,
 )
+from tests.registries import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,3 +215,32 @@ def test_after_a_kill_at_67_percent_no_more_than_the_rest_and_a_mebibyte_is_fetc
     with store.updating():
         assert fetch(store, registry).read_bytes <= 0.33 * len(RAW) + MIB
     assert store.blobs.is_sound(BLOB)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_real_registry_that_is_killed_and_comes_back_is_gone_on_with(store: ModelStore, share: float) -> None:
+    raw = random.Random(4).randbytes(12_000_000)
+    killed: list[int] = []
+    with Registry() as registry:
+        blob = push(registry, raw)
+
+        def progress(done: int, total: int) -> None:
+            if not killed and done >= share * total:
+                killed.append(done)
+                registry.kill()
+                registry.start()
+
+        address = f"oci://{registry.address}/plant"
+        sources = [lambda: open_carrier(address, Access())]
+        got = Downloader(store.blobs, sources, limits=LIMITS, on_progress=progress).fetch("weld", [blob])
+    assert killed
+    assert got.read_bytes <= len(raw) + MIB
+    assert store.blobs.is_sound(blob)
+
+
+def push(registry: Registry, raw: bytes) -> Descriptor:
+    publication = open_publication(f"oci://{registry.address}/plant", Access())
+    blob = describe(raw, "application/octet-stream")
+    publication.put("weld", blob, io.BytesIO(raw))
+    publication.close()
+    return blob

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests.fault.power import missing
 from tests.required import needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,62 +36,36 @@ def found(module: str, *options: str, timeout_s: float = 50) -> dict[str, Any]:
     return result
 
 
-def cut(kind: str, *options: str, timeout_s: float = 50) -> None:
+def cut(*options: str, timeout_s: float = 50) -> None:
     needs(shutil.which("strace"), "strace: apt-get install strace")
-    result = found("install_cuts", "--kinds", kind, *options, timeout_s=timeout_s)[kind]
-    assert result["wrong"] == {}
-    assert set(result["ran"]) == {"A", "B"}
-    assert result["missed"] == 0
+    results = found("install_cuts", *options, timeout_s=timeout_s)
+    assert {kind: result["wrong"] for kind, result in results.items() if result["wrong"]} == {}
+    for result in results.values():  # without root there is no power to cut, and that is said
+        assert "skipped" in result or (set(result["ran"]), result["missed"]) == ({"A", "B"}, 0)
 
 
-def cut_power(*options: str, timeout_s: float = 50) -> None:
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
-    cut("power", *options, timeout_s=timeout_s)
-
-
-@pytest.mark.parametrize("kind", ["kill", "errors"])
-def test_an_install_that_is_interrupted_at_a_system_call_leaves_old_or_new(kind: str) -> None:
-    cut(kind, "--every", "60")
-
-
-def test_an_install_that_loses_its_power_leaves_old_or_new() -> None:
-    cut_power("--every", "60")
+def test_an_install_that_is_killed_or_refused_or_loses_its_power_leaves_old_or_new() -> None:
+    cut("--every", "101")
 
 
 def test_a_refresh_of_what_is_trusted_that_is_killed_lets_no_rollback_through() -> None:
-    cut("kill", "--life", "trust", "--every", "9")
+    cut("--life", "trust", "--kinds", "kill", "--every", "9")
 
 
 def test_kills_and_cut_files_leave_no_bad_state() -> None:
-    assert found("store_fuzz", "--runs", "14")["wrong"] == []
+    assert found("store_fuzz", "--runs", "8")["wrong"] == []
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["kill", "errors"])
-def test_no_interrupted_system_call_of_an_install_leaves_half_of_it(kind: str) -> None:
-    cut(kind, timeout_s=1700)
+def test_no_system_call_at_which_an_install_is_interrupted_leaves_half_of_it() -> None:
+    cut(timeout_s=1700)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
-def test_no_power_cut_at_any_system_call_of_an_install_leaves_half_of_it() -> None:
-    cut_power(timeout_s=1700)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["kill", "errors"])
-def test_no_interrupted_system_call_of_a_refresh_lets_a_rollback_through(kind: str) -> None:
-    cut(kind, "--life", "trust", timeout_s=280)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(300)
-def test_no_power_cut_at_any_system_call_of_a_refresh_lets_a_rollback_through() -> None:
-    cut_power("--life", "trust", timeout_s=280)
+@pytest.mark.timeout(600)
+def test_no_system_call_at_which_a_refresh_is_interrupted_lets_a_rollback_through() -> None:
+    cut("--life", "trust", timeout_s=550)
 
 
 @pytest.mark.soak

@@ -201,7 +201,14 @@ def test_the_config_passes_the_schema_of_the_specification(layout: Path) -> None
     assert list(validator.iter_errors({**config, "golden": {}}))  # it is closed
 
 
-KNOWN = {"author": "Ultralytics", "task": "classify", "names": "{0: 'red', 1: 'green', 2: 'blue'}", "imgsz": "[32, 32]"}
+KNOWN = {
+    "author": "Ultralytics",
+    "task": "classify",
+    "names": "{0: 'red', 1: 'green', 2: 'blue'}",
+    "imgsz": "[32, 32]",
+    "description": "Ultralytics YOLO11n-cls model trained on colours",
+    "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+}
 
 
 def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path, here: Here) -> None:
@@ -219,10 +226,12 @@ def test_a_bare_model_becomes_a_release_with_honest_papers(tmp_path: Path, here:
     assert list(report["files"]) == [
         *("LICENSE", "edge-model.json", "model-card.md", "model.onnx", "provenance.intoto.json", "sbom.cdx.json")
     ]
-    assert any("no licence is stated" in note for note in report["notes"])
+    assert report["notes"] == ["no golden answers: boxes cannot check that they see the same"]
     artifact = parse_manifest(manifest_of(tmp_path / "registry", "colour-model:3"), "test")
     root = laid_out(tmp_path / "registry", artifact, tmp_path / "release")
     assert open_package(root).ref.digest == report["model"]["digest"]
+    assert "SPDX-License-Identifier: AGPL-3.0\n" in (root / "LICENSE").read_text()
+    assert "trained on colours" in (root / "model-card.md").read_text()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["Colour Model.onnx", "registry", "release"]
 
 

@@ -356,6 +356,19 @@ def test_what_expires_is_said_and_renewed(dev: Desk, monkeypatch: pytest.MonkeyP
     dev("refresh", "--role", "nobody", "--yes", code=65)
 
 
+def test_a_registry_that_was_lost_comes_back(dev: Desk, tmp_path: Path) -> None:
+    dev("release", "add", PACKAGE, "--yes")
+    shutil.rmtree(tmp_path / "layout")
+    dev("init", "--url", "oci-layout:layout", "--site", SITE, "--profile", "dev", "--yes", code=78)
+    assert "registry restore" in dev.said
+    assert dev("restore", "--yes", "--json")["versions"]["targets"] == 2
+    assert f"no blobs of {MODEL} 1 any more" in dev.said
+    assert "nothing to do" in dev("release", "add", PACKAGE, "--yes")
+    layout = LayoutPublication(tmp_path / "layout")
+    assert all(layout.has(MODEL, blob) for blob in pack(PACKAGE).artifact.blobs)
+    dev("restore", "--yes", code=65)
+
+
 def test_what_is_no_publishers_directory_is_said(desk: Desk) -> None:
     desk("status", code=78)
     assert "registry init" in desk.said

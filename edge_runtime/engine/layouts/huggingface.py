@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.errors import DataError
 from edge_runtime.core.layouts import HUGGING_FACE_NAME, ONNX_FOLDER, home_of
 from edge_runtime.engine.layouts.foreign import Directory, Foreign, names_in, refuse, some
 from edge_runtime.engine.sidecars import Sidecars
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREPROCESSOR_NAME: Final = "preprocessor_config.json"
+CARD_NAME: Final = "README.md"
 _MODEL: Final = re.compile(r"model(_[a-z0-9_]+)?\.onnx")
+_LICENCE: Final = re.compile(r"""^license: *["']?([0-9A-Za-z][0-9A-Za-z.+-]{0,63})["']? *$""", re.MULTILINE)
 _CACHED: Final = re.compile(r"models--(?:.+--)?(.+)")
 
 
@@ -69,5 +72,16 @@ def _described(root: Path, file: Path) -> Foreign:
             beside.sha256[name] = folder.read[name]
     cached = _CACHED.fullmatch(boundary.name) if boundary != root else None
     facts = {"repository": boundary.name, "revision": root.name} if cached else {}
+    facts |= _licence(folder)
     name = cached[1] if cached else root.name
     return Foreign(folder.inside(file), name, "huggingface", beside=beside, read=folder.read, facts=facts)
+
+
+def _licence(folder: Directory) -> dict[str, str]:
+    """Return the licence that the model card states in its front matter, if there is a card that can be read."""
+    try:
+        head = folder.text(CARD_NAME).split("\n---", 1)[0]
+    except (DataError, OSError):  # for people: nothing that runs depends on it
+        return {}
+    found = _LICENCE.search(head) if head.startswith("---\n") else None
+    return {"license": found[1]} if found else {}

@@ -13,12 +13,28 @@ from edge_runtime.system.files import read_limited
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from edge_runtime.registry.box.order import Order
     from edge_runtime.registry.trust.refresh import Fetch
     from edge_runtime.registry.trust.trusted import Outcome
 
 ANCHOR_BYTES_MAX: Final = 512 << 10
+
+
+def read_anchor(path: Path) -> bytes:
+    """Return the root of trust that a configuration names.
+
+    Raises:
+        ConfigError: it is not there, or too large to be one.
+        PermissionDeniedError, StorageError: it cannot be read.
+    """
+    try:
+        return read_limited(path, ANCHOR_BYTES_MAX)
+    except (FileNotFoundError, DataError) as error:
+        message = f"the root of trust {path} is not there, or is none"
+        way_out = "registry.root names the root.json to trust"
+        raise ConfigError("trust.pinned_root", message, help=way_out) from error
 
 
 class Beliefs:
@@ -33,13 +49,7 @@ class Beliefs:
             PermissionDeniedError: something may not be read.
         """
         self._site = order.site
-        try:
-            self._pinned = read_limited(order.anchor, ANCHOR_BYTES_MAX)
-        except (FileNotFoundError, DataError) as error:
-            message = f"the root of trust {order.anchor} is not there, or is none"
-            raise ConfigError(
-                "trust.pinned_root", message, help="registry.root names the root.json to trust"
-            ) from error
+        self._pinned = read_anchor(order.anchor)
         self._store = TrustStore(order.root)
         kept = self._store.read()
         self._kept: Mapping[str, bytes] = kept.files

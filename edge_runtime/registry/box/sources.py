@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.carriers.access import for_mirror
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.open import open_carrier
 from edge_runtime.registry.descriptor import digest_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def openers(order: Order) -> Iterator[Callable[[], Carrier]]:
     """Yield what opens each place, in order of preference."""
     for url in order.urls:
-        yield partial(open_carrier, url, order.access)
+        yield partial(open_carrier, url, for_mirror(order.access, order.urls[0], url))
 
 
 def fetch_from(carrier: Carrier, listing: Listing) -> Fetch:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from edge_runtime.registry.carriers.addresses import is_loopback
@@ -29,10 +30,11 @@ class Access:
         key_file: PEM file of its key, not encrypted; ``None`` = it is in ``cert_file``.
         proxy: ``http://[USER:PASSWORD@]HOST[:PORT]``; ``environment`` = as the variables ``https_proxy``, ``no_proxy``
             ... say; ``None`` = none, whatever the variables say. Never shown.
-        realm_hosts: ``HOST`` or ``HOST:PORT`` that may be sent the password for a token, besides the registry's host.
+        realm_hosts: ``HOST`` or ``HOST:PORT`` that may be sent the password besides the registry's host: for a token,
+            or, without a port, as a mirror.
         allow_http: whether ``http://`` is spoken with other hosts than this one.
         connect_s: limit for a connection, TLS included.
-        answer_s: limit until the headers of an answer are here, the connection included.
+        answer_s: limit until the headers of an answer are here, the connection included; what a dead mirror costs.
         gap_s: limit between two pieces of a body.
         overall_s: limit for a small document as a whole.
         retry_after_s: longest wait that an overloaded server may ask for within one request.
@@ -48,11 +50,25 @@ class Access:
     realm_hosts: tuple[str, ...] = ()
     allow_http: bool = False
     connect_s: float = 5.0
-    answer_s: float = 15.0
+    answer_s: float = 5.0
     gap_s: float = 15.0
     overall_s: float = 60.0
     retry_after_s: float = 10.0
     stop: Stop | None = field(default=None, repr=False, compare=False)
+
+
+def for_mirror(access: Access, registry: str, mirror: str) -> Access:
+    """Return how a mirror is reached: it is not told the registry's password unless its host may be.
+
+    Args:
+        access: how the registry is reached.
+        registry: its address.
+        mirror: the address of another place with the same content.
+    """
+    host = urlsplit(mirror).hostname
+    if access.username is None or host is None or host in {urlsplit(registry).hostname, *access.realm_hosts}:
+        return access
+    return replace(access, username=None, password=None)
 
 
 def proxy_for(access: Access, scheme: str, host: str) -> str | None:

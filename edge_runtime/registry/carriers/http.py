@@ -155,7 +155,11 @@ class Http:
 
     def close(self) -> None:
         """Close the connections that nobody reads from; may be called twice."""
-        for pools in self._pools.values():
+        for pools in list(self._pools.values()):
+            for key in pools.pools.keys():  # noqa: SIM118 - it is no dict, and cannot be iterated over
+                pool = pools.pools.get(key)
+                if pool is not None:
+                    pool.close()  # else that is left to the garbage collector
             pools.clear()
 
     def _urlopen(self, method: str, url: str, more: dict[str, Any]) -> urllib3.HTTPResponse:

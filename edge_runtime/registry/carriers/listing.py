@@ -46,7 +46,7 @@ def make_listing(files: Mapping[str, bytes]) -> bytes:
     """Return the manifest for ``files``; the same files give the same bytes.
 
     Raises:
-        DataError: too many of them, one is too large, or a name is not allowed.
+        DataError: too many of them, one is too large, a name is not allowed, or there is too much to list.
     """
     for name, raw in files.items():
         if not _NAME.fullmatch(name) or len(raw) > FILE_BYTES_MAX or len(files) > FILES_MAX:
@@ -62,7 +62,11 @@ def make_listing(files: Mapping[str, bytes]) -> bytes:
         "config": describe(NOTHING, EMPTY).as_fields(),
         "layers": layers,
     }
-    return json.dumps(fields, separators=(",", ":")).encode()
+    raw = json.dumps(fields, separators=(",", ":")).encode()
+    if len(raw) > LIMIT_BYTES:
+        message = f"the listing of {len(files)} files would have {len(raw)} bytes, allowed are {LIMIT_BYTES}"
+        raise DataError("registry.listing", message, help="drop the metadata of sites that are no more")
+    return raw
 
 
 def parse_listing(raw: bytes, where: str) -> Listing:

@@ -49,7 +49,11 @@ class OciPublication(OciRegistry):
         super().__init__(url, access)
         self._piece_bytes = piece_bytes
         self._lock = TagLock(
-            self.name, self._get_lock, lambda raw: self._tag(TUF, TAG, raw), access.stop, settle_s=settle_s
+            self.name,
+            read=lambda: self._get(TUF, TAG, LOCK_BYTES_MAX),
+            write=lambda raw: self._tag(TUF, TAG, raw),
+            stop=access.stop,
+            settle_s=settle_s,
         )
 
     @contextmanager
@@ -111,9 +115,6 @@ class OciPublication(OciRegistry):
         """See `Publication`."""
         manifest = make_listing(files)
         token = digest_of(manifest)
-        if len(manifest) > LIMIT_BYTES:
-            message = f"{self.name}: the listing would have {len(manifest)} bytes, allowed are {LIMIT_BYTES}"
-            raise DataError("registry.listing", message, help="drop metadata of sites that are no more")
         with self.lock():
             self._demand_current(replaces)
             for raw in files.values():
@@ -125,11 +126,8 @@ class OciPublication(OciRegistry):
         return token
 
     def _demand_current(self, token: str | None) -> None:
-        reply = self._session.ask("HEAD", self._path(TUF, "manifests", LATEST), scope=self._scope(TUF), headers=ACCEPT)
-        if reply.status not in {_OK, _MISSING}:
-            raise self._session.refusal(reply)
-        found = reply.header("Docker-Content-Digest") if reply.status == _OK else None
-        reply.close()
+        raw = self._get(TUF, LATEST, LIMIT_BYTES)
+        found = None if raw is None else digest_of(raw)
         if found != token:
             message = f"{self.name}: another publisher was faster: the listing is {found}, expected {token}"
             raise BusyError("registry.changed", message, help="do it again: it is made from the new state then")
@@ -198,14 +196,15 @@ class OciPublication(OciRegistry):
             message = f"{self.name}: it keeps {str(found)[:80]} in place of {digest}"
             raise DataError("registry.digest", message, help="look at the registry, or a proxy before it")
 
-    def _get_lock(self) -> bytes | None:
-        reply = self._session.ask("GET", self._path(TUF, "manifests", TAG), scope=self._scope(TUF), headers=ACCEPT)
+    def _get(self, repository: str, tag: str, limit: int) -> bytes | None:
+        path, scope = self._path(repository, "manifests", tag), self._scope(repository, "pull,push")
+        reply = self._session.ask("GET", path, scope=scope, headers=ACCEPT)
         if reply.status == _MISSING:
             reply.close()
             return None
         if reply.status != _OK:
             raise self._session.refusal(reply)
-        return self._session.document(reply, LOCK_BYTES_MAX)
+        return self._session.document(reply, limit)
 
 
 def _with_digest(path: str, blob: Descriptor) -> str:

@@ -30,7 +30,7 @@ _REDIRECT: Final = frozenset({301, 302, 303, 307, 308})
 _FORWARDED: Final = frozenset({"accept", "range", "if-range", "if-none-match"})  # what another host may see
 _ERROR_BYTES, _ERROR_S, _ERROR_CHARS = 4096, 2.0, 160
 _PIECE_BYTES: Final = 64 << 10
-_SHORTEST_PAUSE_S: Final = 1.0
+_SHORTEST_PAUSE_S: Final = 0.5
 _OVERLOADED: Final = frozenset({429, 503})
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _LOCATION: Final = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -153,8 +153,7 @@ class Session:
             DataError: code ``registry.redirect``: it is on another host.
         """
         reply.close()
-        location = reply.header("Location") or ""
-        parts = split(urljoin(reply.url, location)) if _LOCATION.fullmatch(location) else None
+        parts = _joined(reply.url, reply.header("Location") or "")
         if parts is None or (parts.hostname or "").lower() != self._host:
             message = f"{self.name}: it sends an upload to another host"
             raise DataError("registry.redirect", message, help="let the registry take its blobs itself")
@@ -219,7 +218,7 @@ class Session:
         Raises:
             DataError: code ``registry.redirect``: not to ``https://``, or to an address inside of this machine.
         """
-        parts = split(urljoin(current, location)) if _LOCATION.fullmatch(location) else None
+        parts = _joined(current, location)
         host = "" if parts is None else (parts.hostname or "").lower()
         inner = is_loopback(host) or (literal(host) is not None and not is_redirect_allowed(host, None))
         plain = self._schemes[0] == "http" and (host == self._host or self._access.allow_http)
@@ -275,6 +274,14 @@ def split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def _joined(base: str, location: str) -> SplitResult | None:
+    """Return where a ``Location`` leads, ``None`` when that is no address."""
+    try:
+        return split(urljoin(base, location)) if _LOCATION.fullmatch(location) else None
+    except ValueError:  # brackets that do not close
+        return None
 
 
 def _seconds(retry_after: str | None) -> float | None:

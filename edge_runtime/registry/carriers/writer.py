@@ -92,9 +92,6 @@ class LayoutPublication(Layout):
         """See `Publication`."""
         manifest = make_listing(files)
         token = describe(manifest, MANIFEST).digest
-        if len(manifest) > LIMIT_BYTES:
-            message = f"{self.name}: the listing would have {len(manifest)} bytes, allowed are {LIMIT_BYTES}"
-            raise DataError("registry.listing", message, help="drop metadata of sites that are no more")
         with self.lock():
             current = parse_index(self._index(), self.name).get(f"{TUF}:{LATEST}")
             found = None if current is None else current.digest

@@ -34,6 +34,7 @@ _SPDX: Final = frozenset(
     }
 )
 """Identifiers of the SPDX list that models have; what is not among them is given as a name."""
+_BY_LOWER: Final = {one.lower(): one for one in _SPDX}
 _BUILD_TYPE: Final = "urn:edge-runtime:build:stated/1"
 _BUILDER: Final = "urn:edge-runtime:builder:unknown"
 _LABELS_SHOWN: Final = 20
@@ -57,8 +58,11 @@ class Subject:
 
     @property
     def licence(self) -> str | None:
-        """What is stated as its licence, best an SPDX identifier."""
-        return _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
+        """The stated licence, as an SPDX identifier where it is one (`apache-2.0`, `AGPL-3.0 License (URL)`)."""
+        text = _text(self.document.get("license")) or _text(self.package.provenance.get("license"))
+        word, _, rest = (text or "").partition(" ")
+        is_one_word = not rest or rest.lower().startswith(("license", "licence"))
+        return _BY_LOWER.get(word.lower(), text) if is_one_word else text
 
     @property
     def title(self) -> str:
@@ -189,8 +193,9 @@ def make_licence(subject: Subject) -> bytes:
             "Without one nobody but its owner may use, copy or pass it on. Ask whoever made it.\n"
         )
     else:
+        first = f"SPDX-License-Identifier: {licence}" if licence in _SPDX else f"Licence: {licence}"
         text = (
-            f"SPDX-License-Identifier: {licence}\n\n"
+            f"{first}\n\n"
             f"This is what edge-model.json states as the licence of {subject.title}; its text is not in the package.\n"
         )
     return text.encode()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.registry.carriers.carrier import Publication
+    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.publisher.home import Home, Profile
     from edge_runtime.registry.publisher.keys import Keyring
 
@@ -100,7 +101,8 @@ class Desk:
             patience_s: how long to wait for other publishers.
         """
         self.home, self.registry, self.keyring = home, registry, keyring
-        self._now, self._confirm, self._tree, self._patience_s = now, confirm, tree, patience_s
+        self._blobs: dict[str, bytes] = {}
+        self._now, self.confirm, self._tree, self._patience_s = now, confirm, tree, patience_s
 
     def read(self, *, recover: bool = False) -> tuple[Repository, str]:
         """Return the verified repository, and the token of the listing that it was read from.
@@ -117,7 +119,7 @@ class Desk:
         listing = self.registry.listing()
         if listing is None:
             raise InvariantError("registry.listing", "a listing that was not known before is said to be unchanged")
-        files = {name: read_blob(self.registry, TUF, blob) for name, blob in listing.files.items()}
+        files = {name: self._blob(blob) for name, blob in listing.files.items()}
         return load(files, root, self.home.seen(), recover=recover), listing.token
 
     def carry_out(
@@ -172,7 +174,7 @@ class Desk:
         online = Draft(before, self._checked_now(before), profile).online()
         signers = {role: tuple(map(self.name_of, keyids)) for role, keyids in online}
         days = f"a snapshot and a timestamp that are good for {longer.days(TIMESTAMP)} days, for a bundle"
-        self._confirm(Preview((days,), signers, {}))
+        self.confirm(Preview((days,), signers, {}))
         for _, keyids in online:
             for keyid in filter(self.keyring.holds, keyids):
                 self.keyring.signer(keyid)
@@ -183,10 +185,7 @@ class Desk:
             draft = Draft(lent, draft.now, profile)
             files = draft.finish(self.keyring, self.home.seen())
             new = self._verified(files, draft)
-            self.registry.publish(files, token)
-            self.home.keep_seen(new.seen())
-            if self._tree is not None:
-                write_tree(self._tree, new, self.registry)
+            self.put(new, token)
         return lent
 
     def found(self, draft: Draft, pending: Path | None = None) -> Outcome:
@@ -219,10 +218,32 @@ class Desk:
             repository, token = self.read(recover=True)
             return self._settle(rebased(draft, repository), token, None)
 
+    def put(self, new: Repository, token: str | None) -> None:
+        """Publish a whole state that was verified; the lock is held.
+
+        What a crash leaves out after the first line is made up for by the next change.
+
+        Raises:
+            BusyError: ``token`` does not name what there is now.
+            EdgeError: it could not be written.
+        """
+        self.registry.publish(new.files, token)
+        self.home.keep_seen(new.seen())
+        self.home.keep_root(new.files[f"{new.root.signed.version}.root.json"])
+        self.home.keep_last(new.files)
+        if self._tree is not None:
+            write_tree(self._tree, new, self.registry)
+
     def name_of(self, keyid: str) -> str:
         """Return what to call a key."""
         key = self.keyring.find(keyid)
         return f"{key.name} ({keyid[:12]})" if key is not None else f"key {keyid[:12]}"
+
+    def _blob(self, blob: Descriptor) -> bytes:
+        """Return a metadata file; what was read before the lock is not read again while others wait for it."""
+        if blob.digest not in self._blobs:
+            self._blobs[blob.digest] = read_blob(self.registry, TUF, blob)
+        return self._blobs[blob.digest]
 
     def _attempt(
         self, edit: Edit, profile: Profile, shown: tuple[str, ...], pending: Path | None, *, recover: bool, renew: bool
@@ -290,7 +311,7 @@ class Desk:
                 needed.update(dict.fromkeys(here))
                 signers[role] = {self.name_of(keyid): None for keyid in here}
         named = {role: tuple(names) for role, names in signers.items() if names}
-        self._confirm(Preview(changes, named, lacking))
+        self.confirm(Preview(changes, named, lacking))
         for keyid in needed:
             self.keyring.signer(keyid)
         return changes
@@ -312,11 +333,7 @@ class Desk:
         new = self._verified(files, draft)
         if draft.base is None:
             self.home.keep_root(files["1.root.json"])  # first: whoever founds a registry must know its root
-        self.registry.publish(files, token)
-        self.home.keep_seen(new.seen())
-        self.home.keep_root(files[f"{new.root.signed.version}.root.json"])
-        if self._tree is not None:
-            write_tree(self._tree, new, self.registry)
+        self.put(new, token)
         return Outcome(changes, {role: one.version for role, one in new.roles().items()})
 
     def _verified(self, files: Mapping[str, bytes], draft: Draft) -> Repository:

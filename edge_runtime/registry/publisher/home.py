@@ -3,6 +3,7 @@
     publisher.json   address of the registry, profile, sites; credentials only as names of files
     root.json        the newest root of trust that was verified; what boxes are given
     seen.json        versions that were seen, below which nothing is believed any more
+    last.json        all metadata as they were published from here last, for the day the registry loses them
     keys/            see `keys`
     pending/         changes that wait for the signature of somebody else
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "edge-publisher/1"
 SEEN_SCHEMA: Final = "edge-seen/1"
-SETTINGS, ROOT, SEEN = "publisher.json", "root.json", "seen.json"
+SETTINGS, ROOT, SEEN, LAST = "publisher.json", "root.json", "seen.json", "last.json"
 _BYTES_MAX: Final = 1 << 20
 _ROOT_BYTES_MAX: Final = 4 << 20
+_LAST_BYTES_MAX: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,29 @@ class Home:
         if raw != self.root():
             make_directory(self.path)
             write_atomic(self.path / ROOT, raw, mode=0o644)
+
+    def last(self) -> dict[str, bytes] | None:
+        """Return the files that were published from here last; they have to be verified like any others.
+
+        Raises:
+            ConfigError: the file is broken.
+        """
+        path = self.path / LAST
+        try:
+            data = load_object(read_limited(path, _LAST_BYTES_MAX), str(path), limit_bytes=_LAST_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        except DataError as error:
+            raise ConfigError("publisher.last", error.message, help="use the copy of another publisher") from error
+        return {name: text.encode() for name, text in data.items() if isinstance(text, str)}
+
+    def keep_last(self, files: Mapping[str, bytes]) -> None:
+        """Keep a copy of what was published.
+
+        Raises:
+            StorageError, PermissionDeniedError: the disk refuses.
+        """
+        write_atomic(self.path / LAST, json.dumps({name: raw.decode() for name, raw in files.items()}).encode())
 
     def seen(self) -> Seen:
         """Return what was seen of the registry so far.

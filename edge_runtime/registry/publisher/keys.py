@@ -17,10 +17,11 @@ from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from securesystemslib.signer import Key, Signer
 
     Secrets = Callable[[str], str]  # asked for a secret by name ("passphrase of root-1", "pin"); returns it
@@ -30,6 +31,7 @@ PUBLIC, PRIVATE = ".pub.json", ".pem"
 SCHEMES: Final = ("hsm", "awskms", "azurekms", "gcpkms", "hv")  # of securesystemslib, for keys that are in no file
 _FILE_BYTES_MAX: Final = 64 << 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ATTEMPTS: Final = 3
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _HELP_NAME: Final = "names have lower-case letters, digits, '.', '_' and '-', 64 at most"
 
@@ -257,23 +259,41 @@ def _pem(private: Ed25519PrivateKey, passphrase: str | None) -> bytes:
 
 
 def _load(path: Path, secrets: Secrets) -> Ed25519PrivateKey:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - as above
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    """Return the private key in a file; a person at a terminal may mistype its passphrase, a file says it once."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - as above
 
-    raw = _read(path)
-    name = path.name.removesuffix(PRIVATE)
-    passphrase = secrets(f"passphrase of {name}").encode() if _ENCRYPTED in raw else None
-    try:
-        key = load_pem_private_key(raw, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if passphrase is not None:
-            raise DataError("key.passphrase", f"{path}: that is not its passphrase", help="try again") from error
-        message = f"{path} is no private key in PEM"
-        raise DataError("key.unreadable", message, help="edge-runtime registry key new NAME makes one") from error
+    raw, tried = _read(path), ""
+    if _ENCRYPTED not in raw:
+        key = _parsed(raw, None)
+        if key is None:
+            message = f"{path} is no private key in PEM"
+            raise DataError("key.unreadable", message, help="edge-runtime registry key new NAME makes one")
+    else:
+        key = None
+        for _ in range(_ATTEMPTS):
+            passphrase = secrets(f"passphrase of {path.name.removesuffix(PRIVATE)}")
+            if passphrase == tried:
+                break
+            key, tried = _parsed(raw, passphrase.encode()), passphrase
+            if key is not None:
+                break
+        if key is None:
+            raise DataError(
+                "key.passphrase", f"{path}: that is not its passphrase", help="nothing was signed; try again"
+            )
     if not isinstance(key, Ed25519PrivateKey):
         raise DataError("key.kind", f"{path} is not an Ed25519 key", help="edge-runtime registry key new NAME")
     return key
+
+
+def _parsed(raw: bytes, passphrase: bytes | None) -> PrivateKeyTypes | None:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        return load_pem_private_key(raw, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
 
 
 def _crypto_signer(private: Ed25519PrivateKey, public: Key | None, name: str) -> Signer:
@@ -323,8 +343,3 @@ def _read(path: Path) -> bytes:
         return read_limited(path, _FILE_BYTES_MAX)
     except FileNotFoundError as error:
         raise DataError("key.missing", f"{path}: there is no such file", help="name the file of a key") from error
-
-
-def names_of(keyids: Sequence[str], keyring: Keyring) -> list[str]:
-    """Return what to call keys: their names here, else the beginning of their ids."""
-    return [key.name if (key := keyring.find(keyid)) else keyid[:12] for keyid in keyids]

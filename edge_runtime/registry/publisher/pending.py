@@ -14,9 +14,10 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import load_object
-from edge_runtime.registry.publisher.draft import Draft
+from edge_runtime.registry.documents import FLOORS_PATH, release_at, rollout_path, rollout_paths
+from edge_runtime.registry.publisher.draft import VERSION_MAX, Draft
 from edge_runtime.registry.publisher.home import PROFILES, Profile, Seen
-from edge_runtime.registry.publisher.repository import ROOT, Repository, load
+from edge_runtime.registry.publisher.repository import ROOT, TARGETS, Repository, delegated, load, site_of
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def read_pending(path: Path, trusted_root: bytes | None, now: datetime) -> Draft
         if not model or not number.isdecimal():
             raise _broken(path, f"{name[:80]!r} names no release")
         draft.manifests[model, int(number)] = raw
+    _check(draft, path)
+    if draft.base is None and trusted_root is not None and Metadata[Root].from_bytes(trusted_root).signed != draft.root:
+        raise _broken(path, "it founds a registry, but the root.json here is that of another one")
     return draft
 
 
@@ -95,6 +99,44 @@ def rebased(draft: Draft, current: Repository) -> Draft:
             message = f"{role} {one.signed.version} was made from {expected}, but the registry has it {found} by now"
             raise DataError("pending.outdated", message, help="make the change again, and let it be signed again")
     return Draft(current, draft.now, draft.profile, draft.roles, draft.documents, draft.manifests)
+
+
+def _check(draft: Draft, path: Path) -> None:
+    """Refuse what no action of ours makes, and what would let a person sign something else than is shown.
+
+    Raises:
+        DataError: code ``pending.unreadable``.
+    """
+    if (ROOT not in draft.roles or TARGETS not in draft.roles) and draft.base is None:
+        raise _broken(path, "a registry is founded with a root and its targets")
+    if draft.root.consistent_snapshot is not True:
+        raise _broken(path, "its root gives up consistent snapshots")
+    for role in draft.roles:
+        if role not in {ROOT, TARGETS, *delegated(draft.targets)}:
+            raise _broken(path, f"nobody may sign {role[:80]!r}")
+        _check_role(draft, role, path)
+    roles = draft.targets.delegations.roles if draft.targets.delegations is not None else None
+    for name, delegation in (roles or {}).items():
+        if delegation.paths != [rollout_paths(site_of(name) or name)] or not delegation.terminating:
+            raise _broken(path, f"it would let {name} sign more than the rollouts of its site")
+
+
+def _check_role(draft: Draft, role: str, path: Path) -> None:
+    payload = draft.roles[role].signed
+    before = None if draft.base is None else draft.base.roles().get(role)
+    last = 0 if before is None or before.version >= VERSION_MAX else before.version
+    if payload.version != last + 1:
+        raise _broken(path, f"{role} would be version {payload.version}, the next one is {last + 1}")
+    document = FLOORS_PATH if role == TARGETS else rollout_path(site_of(role) or role)
+    for name, target in payload.targets.items() if isinstance(payload, Targets) else ():
+        if role == TARGETS and release_at(name) is not None:
+            continue
+        if name != document:
+            raise _broken(path, f"{role} vouches for {name[:80]!r}, which is no document that we know")
+        try:
+            target.verify_length_and_hashes(draft.document(name))
+        except (RepositoryError, KeyError) as error:
+            raise _broken(path, f"{name} in it is not what {role} vouches for") from error
 
 
 def _base(files: Mapping[str, bytes], trusted_root: bytes | None, path: Path) -> Repository | None:

@@ -256,16 +256,23 @@ def _snapshot(
 def _role(
     files: Mapping[str, bytes], delegator: Root | Targets, role: str, metas: Mapping[str, MetaFile] | None
 ) -> Metadata[Targets]:
-    """Return what the snapshot names as ``role``; without a snapshot the newest that is there."""
-    if metas is None:
-        there = (_VERSIONED.fullmatch(name) for name in files)
-        version = max((int(one[1]) for one in there if one and one[2] == role), default=0)
-    else:
-        version = metas[f"{role}.json"].version
-    raw = files[f"{version}.{role}.json"]
+    """Return what the snapshot names as ``role``; without a snapshot the newest that was signed by those who may."""
     if metas is not None:
-        metas[f"{role}.json"].verify_length_and_hashes(raw)
-    found = Metadata[Targets].from_bytes(raw)
+        meta = metas[f"{role}.json"]
+        meta.verify_length_and_hashes(files[f"{meta.version}.{role}.json"])
+        return _version(files, delegator, role, meta.version)
+    there = (_VERSIONED.fullmatch(name) for name in files)
+    refused: Exception = LookupError(f"there is no {role}")
+    for version in sorted((int(one[1]) for one in there if one and one[2] == role), reverse=True):
+        try:
+            return _version(files, delegator, role, version)
+        except RepositoryError as error:
+            refused = error
+    raise refused
+
+
+def _version(files: Mapping[str, bytes], delegator: Root | Targets, role: str, version: int) -> Metadata[Targets]:
+    found = Metadata[Targets].from_bytes(files[f"{version}.{role}.json"])
     delegator.verify_delegate(role, found.signed_bytes, found.signatures)
     if found.signed.version != version:
         raise RepositoryError(f"{version}.{role}.json is version {found.signed.version}")

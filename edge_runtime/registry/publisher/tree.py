@@ -6,6 +6,7 @@ names but that of the timestamp carry a version or a hash, so the timestamp is w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from edge_runtime.registry.documents import release_at
 from edge_runtime.system.files import make_directory, storage_error, write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_runtime.registry.carriers.carrier import Carrier
@@ -35,7 +37,7 @@ def write_tree(directory: Path, repository: Repository, registry: Carrier) -> No
         registry: has the manifests of the releases.
 
     Raises:
-        DataError: a manifest is not there.
+        DataError: a manifest is not what was signed; one that the registry has lost is left out.
         EdgeError: it cannot be read or written.
     """
     for path, raw in _documents(repository).items():
@@ -44,7 +46,8 @@ def write_tree(directory: Path, repository: Repository, registry: Carrier) -> No
         target = repository.targets.signed.targets[f"releases/{model}/{release.release}.json"]
         place = directory / TARGETS / target.get_prefixed_paths()[0]
         if not place.exists():
-            _write(place, read_blob(registry, release.repository, Descriptor(digest, target.length, MANIFEST)))
+            with _unless_lost():
+                _write(place, read_blob(registry, release.repository, Descriptor(digest, target.length, MANIFEST)))
     metadata = {name: raw for name, raw in repository.files.items() if "/" not in name}
     for name, raw in sorted(metadata.items(), key=lambda one: one[0] == "timestamp.json"):
         _write(directory / METADATA / name, raw)
@@ -73,6 +76,15 @@ def read_blob(carrier: Carrier, repository: str, blob: Descriptor) -> bytes:
         )
         raise DataError("registry.digest", message, help="publish it again, or use another mirror")
     return bytes(raw)
+
+
+@contextlib.contextmanager
+def _unless_lost() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        if error.code != "registry.missing":
+            raise
 
 
 def _documents(repository: Repository) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Self
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.descriptor import checked_digest, digest_of
 from edge_runtime.system.files import make_directory, storage_error, sync_directory, write_atomic
 from edge_runtime.system.names import move, remove, remove_tree
@@ -34,9 +34,14 @@ LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'  # OCI image-spec 1.1, image-l
 SUFFIX: Final = ".part"
 READ_ONLY: Final = 0o440
 _WRITABLE: Final = 0o640
+_WAY_OUT: Final = "edge-runtime models pull fetches it again"
 _CHUNK_BYTES: Final = 1 << 20
 _FLUSH_BYTES: Final = 8 << 20
 _NOFOLLOW: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class UnreadableError(StorageError):
+    """A bad sector, perhaps: a new copy gets another one."""
 
 
 class Blobs:
@@ -89,16 +94,21 @@ class Blobs:
         return has_size(self.path(blob.digest), blob.size)
 
     def is_sound(self, blob: Descriptor) -> bool:
-        """Tell whether the blob is there and its bytes are the right ones; one that is not is set aside.
+        """Tell whether the blob is there and its bytes are the right ones; one with other bytes is set aside.
 
-        Reads the whole file: some 2 ms per MB.
+        Reads the whole file: some 2 ms per MB. One that the disk cannot read is not sound either, but stays: it may be
+        readable the next time, and a new copy takes its place.
 
         Raises:
             PermissionDeniedError, StorageError: it cannot be told.
         """
         path = self.path(blob.digest)
-        if is_itself(path, blob):
-            return True
+        try:
+            if is_itself(path, blob):
+                return True
+        except UnreadableError as error:
+            logger.error("%s", error)  # noqa: TRY400 - no bug of ours
+            return False
         if os.path.lexists(path):
             self.set_aside(blob.digest)
         return False
@@ -124,9 +134,9 @@ class Blobs:
         except FileNotFoundError as error:
             raise damaged(digest, path) from error
         except OSError as error:
-            if error.errno != errno.EIO:
-                raise storage_error(error, path, "read") from error
-            raw = b""  # a bad sector: fetched again, it gets another one
+            if error.errno == errno.EIO:
+                raise damaged(digest, path) from error
+            raise storage_error(error, path, "read") from error
         if len(raw) > limit_bytes:
             raise DataError("file.too_large", f"{path} is larger than the {limit_bytes} bytes that are allowed")
         if digest_of(raw) != digest:
@@ -348,7 +358,7 @@ class Part:
 def damaged(digest: str, path: Path) -> DataError:
     """Return the error for a file that is not there or not what it should be."""
     message = f"{path} is missing or does not hold {digest}: the disk or somebody changed it"
-    return DataError("store.damaged", message, help="edge-runtime models pull fetches it again")
+    return DataError("store.damaged", message, help=_WAY_OUT)
 
 
 def has_size(path: Path, size: int) -> bool:
@@ -367,9 +377,10 @@ def has_size(path: Path, size: int) -> bool:
 
 
 def is_itself(path: Path, blob: Descriptor) -> bool:
-    """Tell whether ``path`` holds the bytes of ``blob``; what the disk cannot read does not.
+    """Tell whether ``path`` holds the bytes of ``blob``.
 
     Raises:
+        UnreadableError: the disk cannot read it, now or ever.
         PermissionDeniedError, StorageError: it cannot be told now, as when there are too many open files.
     """
     if not has_size(path, blob.size):
@@ -378,8 +389,9 @@ def is_itself(path: Path, blob: Descriptor) -> bool:
         with os.fdopen(_open_blob(path), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == blob.hex
     except OSError as error:
-        if error.errno == errno.EIO:  # a bad sector: fetched again, it gets another one
-            return False
+        if error.errno == errno.EIO:
+            message = f"{path} cannot be read: {error.strerror}"
+            raise UnreadableError("store.unreadable", message, help=_WAY_OUT) from error
         raise storage_error(error, path, "read") from error
 
 

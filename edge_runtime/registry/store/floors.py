@@ -72,7 +72,8 @@ class FloorsFiles:
 
         Raises:
             InvariantError: they are lower than those that were read or written last.
-            StorageError, PermissionDeniedError: the disk refuses; the floors of before are still there.
+            StorageError, PermissionDeniedError: the disk refuses, or code ``floors.too_large``: more than is read back;
+                the floors of before are still there.
         """
         if self._floors is not None and not floors.covers(self._floors):
             raise InvariantError("floors.fell", "floors would fall; they only ever go up")
@@ -80,6 +81,9 @@ class FloorsFiles:
             return
         sequence = self._sequence + 1
         body = floors.dump()
+        if len(body) > LIMIT_BYTES:
+            message = f"{len(body)} bytes of floors, {LIMIT_BYTES} are allowed: far too much was revoked"
+            raise StorageError("floors.too_large", message, help="the publisher has to replace the keys of releases")
         raw = b"edge-floors-file/1 %d %08x\n" % (sequence, zlib.crc32(b"%d\n" % sequence + body)) + body
         self._agree = False
         for path in self._paths:

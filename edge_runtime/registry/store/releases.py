@@ -21,7 +21,7 @@ from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.jsonfields import load_object
 from edge_runtime.registry.descriptor import MANIFEST, checked_digest, describe
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, VERIFIED_NAME, Artifact, parse_manifest
-from edge_runtime.registry.store.blobs import damaged, entries, is_itself
+from edge_runtime.registry.store.blobs import UnreadableError, damaged, entries, is_itself
 from edge_runtime.system.files import make_directory, read_limited, storage_error, sync_directory, write_atomic
 from edge_runtime.system.names import link, move, remove_tree
 
@@ -159,14 +159,18 @@ class Releases:
         """Re-hash all files, some 2 ms per MB; to be called before they are loaded.
 
         A release that is not what it was is removed, and its damaged blobs are set aside, so that fetching and staging
-        it again mends it.
+        it again mends it. One that the disk cannot read stays, and is mended in the same way.
 
         Raises:
-            DataError: code ``store.damaged``: a file is missing, another one than was verified, or one too many.
-            PermissionDeniedError, StorageError: a file cannot be read.
+            DataError: code ``store.damaged``: a file is missing or cannot be read, is another one than was verified, or
+                is one too many.
+            PermissionDeniedError, StorageError: it cannot be told.
         """
         files = release.artifact.files
-        wrong = [path for path, blob in files.items() if not is_itself(release.directory / path, blob)]
+        try:
+            wrong = [path for path, blob in files.items() if not is_itself(release.directory / path, blob)]
+        except UnreadableError as error:
+            raise DataError("store.damaged", error.message, help=error.help) from error
         for path in wrong:
             self._blobs.is_sound(files[path])  # sets it aside unless only the link is damaged
         unknown = _found(release.directory) - {*files, VERIFIED_NAME}

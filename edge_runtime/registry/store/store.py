@@ -14,7 +14,7 @@ from edge_runtime.registry.store.blobs import Blobs, entries
 from edge_runtime.registry.store.quarantine import Quarantine
 from edge_runtime.registry.store.releases import Releases
 from edge_runtime.registry.store.slots import Slots
-from edge_runtime.system.files import LockFile, make_directory, write_atomic
+from edge_runtime.system.files import LockFile, make_directory, storage_error, write_atomic
 from edge_runtime.system.names import remove_tree
 
 if TYPE_CHECKING:
@@ -76,4 +76,10 @@ class ModelStore:
                 fields["annotations"] = {REF_NAME: f"{model}:{number}"}
             manifests.append(fields)
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
-        write_atomic(self.blobs.layout / "index.json", json.dumps(index).encode())
+        raw, path = json.dumps(index).encode(), self.blobs.layout / "index.json"
+        try:
+            if path.is_file() and path.read_bytes() == raw:
+                return  # a box looks once a minute, and flash wears
+        except OSError as error:
+            raise storage_error(error, path, "read") from error
+        write_atomic(path, raw)

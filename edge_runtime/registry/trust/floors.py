@@ -209,7 +209,11 @@ def _number(section: Section, key: str) -> int:
 
 
 def _read_keys(section: Section) -> Keys:
-    return Keys(frozenset(section.texts("keys") or ()), section.integer("threshold", 1, NUMBER_MAX) or 1)
+    ids = section.get("keys")  # whatever texts the metadata calls them
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        section.wrong("keys", "a list of texts", ids)
+        ids = []
+    return Keys(frozenset(ids), section.integer("threshold", 1, NUMBER_MAX) or 1)
 
 
 def _higher(one: ModelFloor, other: ModelFloor) -> ModelFloor:

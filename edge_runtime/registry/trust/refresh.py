@@ -193,7 +193,7 @@ class _Workflow:
             self.kept["timestamp.json"] = raw
         self.floors = self.floors.with_role("timestamp", keys, timestamp.version)
         # the clock is believed up to the moment at which this timestamp expires: one that says 2099 locks nobody out
-        believable = min(now, timestamp.expires + timedelta(seconds=1))
+        believable = now if now <= timestamp.expires else timestamp.expires + timedelta(seconds=1)
         self.floors = self.floors.with_time(keys, max(issued or believable, believable))
         self._set.reference_time = max(self._set.reference_time, self.floors.passed(keys) or now)
         check_expiry("timestamp.json", "trust.frozen", timestamp.expires, self._set.reference_time)  # 5.4.4

@@ -102,3 +102,18 @@ def test_what_is_no_manifest_gets_no_number(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="version"):
         set_release(root, 4)
     assert (root / "edge-model.json").read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"license": " MIT ", "description": "finds dents"}, {"license": "MIT", "description": "finds dents"}),
+        ({"license": " ", "description": "x" * 1001}, {}),
+        ({}, {}),
+    ],
+)
+def test_what_an_exporter_wrote_for_people_is_kept(metadata: dict[str, str], said: object, tmp_path: Path) -> None:
+    bare = tmp_path / "colours.onnx"
+    bare.write_bytes(colours(metadata={**BARE_METADATA, **metadata}).SerializeToString())
+    document = json.loads(make_manifest(open_package(bare), "model.onnx", version="1"))
+    assert {key: document[key] for key in ("license", "description") if key in document} == said

@@ -10,6 +10,7 @@ import pytest
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.layouts import home_of
+from edge_runtime.engine.authoring import make_manifest
 from edge_runtime.engine.base import TensorInfo
 from edge_runtime.engine.confinement import model_places
 from edge_runtime.engine.layouts import find_around
@@ -156,6 +157,26 @@ def test_a_snapshot_in_the_cache_is_read_through_its_links(tmp_path: Path) -> No
     assert (package.origin["repository"], package.origin["revision"]) == ("models--acme--weld-vit", root.name)
     assert home_of(root) == tmp_path / "models--acme--weld-vit"
     assert home_of(root) in model_places([root / "onnx" / "model.onnx"])
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        (b"---\nlicense: apache-2.0\ntags: [vision]\n---\n# A model\n", "apache-2.0"),
+        (b"---\ntags:\n- vision\nlicense: 'mit'\n---\n", "mit"),
+        (b"---\ntags: [vision]\n---\nlicense: mit\n", None),
+        (b"# A model\nlicense: mit\n", None),
+        (b"---\nlicense: [mit, other]\n---\n", None),
+        (b"---\nlicense: \xff\n---\n", None),
+    ],
+)
+def test_the_licence_of_the_model_card_is_kept(card: bytes, licence: str | None, tmp_path: Path) -> None:
+    root = directory(tmp_path / "weld-vit", "model.onnx")
+    (root / "README.md").write_bytes(card)
+    package = open_package(root)
+    assert package.origin.get("license") == licence
+    document = json.loads(make_manifest(package, "model.onnx", version="1"))
+    assert document.get("license") == licence
 
 
 def test_a_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def test_a_slot_without_a_model_cannot_judge_and_stays_so_whatever_becomes_of_th
     assert (slot.state, slot.outage) == (SlotState.EMPTY, why)
 
 
+def test_a_slot_whose_model_has_arrived_waits_for_the_engine_and_not_for_a_release() -> None:
+    slot = ModelSlot(SlotSpec("defects", "/models/defects", waits_for="no release of defects has arrived yet"))
+    assert slot.outage == (Failure.NO_MODEL, "model defects is being loaded")
+
+
 def test_a_loaded_slot_has_room_for_as_many_frames_as_it_has_workers() -> None:
     slot = _slot()
     slot.on_loaded(FACTS)

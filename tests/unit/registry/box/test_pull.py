@@ -196,7 +196,7 @@ def test_a_registry_that_is_away_changes_nothing(box: Box, registry: Published, 
     assert report.slots[0].standing is Standing.CURRENT
 
 
-def test_attack_11_a_registry_that_is_held_back_is_frozen_after_its_time(box: Box, registry: Published) -> None:
+def test_a_registry_that_is_held_back_is_frozen_after_its_time(box: Box, registry: Published) -> None:
     registry.release("weld", 1)
     registry.roll_out(Assignment("weld", 1))
     current = box.slot().current
@@ -209,7 +209,7 @@ def test_attack_11_a_registry_that_is_held_back_is_frozen_after_its_time(box: Bo
     assert box.look().contact is Contact.OK
 
 
-def test_attack_09_metadata_of_yesterday_is_refused_and_what_runs_goes_on(box: Box, registry: Published) -> None:
+def test_metadata_of_yesterday_is_refused_and_what_runs_goes_on(box: Box, registry: Published) -> None:
     registry.release("weld", 1)
     registry.roll_out(Assignment("weld", 1))
     old = dict(registry.tuf.files)
@@ -245,7 +245,7 @@ def test_a_kill_is_not_taken_back_by_a_rollout_that_is_not_believed(box: Box, re
     assert report.slots[0].revoked
 
 
-def test_attack_40_what_changed_on_the_disk_is_fetched_anew(box: Box, registry: Published) -> None:
+def test_what_changed_on_the_disk_is_fetched_anew(box: Box, registry: Published) -> None:
     registry.release("weld", 1)
     registry.roll_out(Assignment("weld", 1))
     box.slot()
@@ -276,7 +276,7 @@ def test_several_slots_do_not_keep_each_other(box: Box, registry: Published) -> 
     assert [one.standing for one in report.slots] == [Standing.REFUSED, Standing.CURRENT]
 
 
-def test_attack_39_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
+def test_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
     registry.publish()
     with box.store.updating(), pytest.raises(BusyError):
         box.look()

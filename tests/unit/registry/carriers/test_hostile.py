@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WEIGHTS = bytes(range(256)) * 64
-QUICK = Access(username="robot", password="hunter22", connect_s=2, answer_s=0.5, gap_s=0.3, overall_s=1)
+QUICK = Access(username="robot", password="hunter22", connect_s=2, answer_s=0.5, gap_s=0.3, overall_s=0.5)
 LISTING = make_listing({"1.root.json": b"root"})
 
 
@@ -295,6 +295,7 @@ INSIDE = [
     "https:///nowhere",
     "https://host:port/",
     "https://ho st/",
+    "https://[::1",
     "file:///etc/passwd",
     "ftp://93.184.216.34/",
     "http://93.184.216.34/",

@@ -127,6 +127,9 @@ def test_the_card_is_one_table_whatever_is_stated(tmp_path: Path) -> None:
     [
         ({"license": "Apache-2.0"}, "SPDX-License-Identifier: Apache-2.0\n"),
         ({}, "SPDX-License-Identifier: MIT\n"),
+        ({"license": "AGPL-3.0 License (https://ultralytics.com/license)"}, "SPDX-License-Identifier: AGPL-3.0\n"),
+        ({"license": "apache-2.0"}, "SPDX-License-Identifier: Apache-2.0\n"),
+        ({"license": "MIT or so"}, "Licence: MIT or so\n"),
         ({"provenance": None}, "No licence is stated for the model weld 1.2.0"),
         ({"provenance": {"license": 7}}, "No licence is stated"),
         ({"license": " ", "provenance": None}, "No licence is stated"),

@@ -57,7 +57,7 @@ def test_who_says_no_changes_nothing(tmp_path: Path) -> None:
         raise EdgeError("publisher.declined", "no")
 
     desk = publisher.desk()
-    desk._confirm = refuse
+    desk.confirm = refuse
     with pytest.raises(EdgeError, match="no"):
         desk.carry_out(lambda draft: add(draft, 1), PROFILES["dev"], push=lambda: pytest.fail("pushed"))
     assert _everything(publisher) == before

@@ -60,6 +60,16 @@ def test_a_wrong_passphrase_is_said_without_it(tmp_path: Path) -> None:
     assert "swordfish" not in str(caught.value)
 
 
+def test_a_person_may_mistype_a_passphrase_twice(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "k", "sesame")
+    words = iter(["sesam", "seasme", "sesame"])
+    assert Keyring(tmp_path, lambda _: next(words)).signer(key.keyid).public_key.keyid == key.keyid
+    wrong = iter("abcd")
+    with pytest.raises(DataError, match="not its passphrase"):
+        Keyring(tmp_path, lambda _: next(wrong)).signer(key.keyid)
+    assert next(wrong) == "d"
+
+
 @pytest.mark.parametrize("name", ["", "Root", "../x", "a/b", "a" * 65, ".x"])
 def test_a_name_that_is_no_name_makes_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="cannot be called"):

@@ -18,7 +18,10 @@ from edge_runtime.registry.publisher.roots import TOP, found
 from tests.publishers import MODEL, NOW, SITE, Clock, Publisher, add, foreign_box, founded, manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tuf.api.metadata import DelegatedRole
 
     from edge_runtime.registry.publisher.keys import PublisherKey
 
@@ -111,7 +114,11 @@ def test_a_registry_can_be_founded_by_people_who_never_give_their_keys_away(tmp_
     outcome = one.desk().found(draft, file)
     assert outcome.lacking == {"root": 1, "targets": 1}
     _signed(two, file)
+    stranger = founded(tmp_path / "stranger")
+    with pytest.raises(DataError, match="is that of another one"):
+        read_pending(file, stranger.home.root(), NOW)
     assert one.desk().publish_pending(read_pending(file, None, NOW)).versions["root"] == 1
+    read_pending(file, one.home.root(), NOW)
     assert one.state().root.signed.version == 1
     assert len(one.state().root.signatures) == 2
 
@@ -171,13 +178,89 @@ def test_a_key_without_the_right_does_not_count(tmp_path: Path) -> None:
     assert [need.role for need in read_pending(file, one.home.root(), NOW).missing()] == ["targets"]
 
 
-def test_only_documents_that_the_signed_role_vouches_for_can_be_published(tmp_path: Path) -> None:
-    one, other, file = _waiting(tmp_path)
-    _signed(other, file)
+def _tampered(one: Publisher, edit: Callable[[Draft], object]) -> Path:
+    """Return the file of a change that a colleague with bad intentions has made, and signed."""
+    repository, _ = one.desk().read()
+    draft = Draft(repository, NOW, PROFILES["production"])
+    edit(draft)
+    draft.sign(one.keyring())
+    file = one.home.pending / "tampered.json"
+    write_pending(file, draft)
+    return file
+
+
+def _delegation(draft: Draft) -> DelegatedRole:
+    delegations = draft.edit_targets().delegations
+    assert delegations is not None
+    assert delegations.roles is not None
+    return delegations.roles[f"rollout-{SITE}"]
+
+
+def _widen(draft: Draft) -> None:
+    _delegation(draft).paths = ["*/*/*"]
+
+
+def _do_not_end(draft: Draft) -> None:
+    _delegation(draft).terminating = False
+
+
+def _run_ahead(draft: Draft) -> None:
+    draft.edit_targets().version = 99
+
+
+def _foreign_document(draft: Draft) -> None:
+    draft.edit_rollout(SITE).targets[f"rollout/{SITE}/other.json"] = draft.targets.targets["floors.json"]
+
+
+def _inconsistent(draft: Draft) -> None:
+    draft.edit_root().consistent_snapshot = False
+
+
+def _swapped(draft: Draft) -> None:
+    """Show that nothing is banned, and let the release board sign that everything is."""
+    releases.raise_floor(draft, MODEL, 1)
+    draft.documents["floors.json"] = b'{"schema":"edge-floors/1","models":{}}'
+
+
+def _hidden(draft: Draft) -> None:
+    """Let it sign another document than the one there is, and do not show that at all."""
+    releases.raise_floor(draft, MODEL, 1)
+    del draft.documents["floors.json"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (_widen, "more than the rollouts of its site"),
+        (_do_not_end, "more than the rollouts of its site"),
+        (_run_ahead, "targets would be version 99, the next one is 3"),
+        (_foreign_document, "which is no document that we know"),
+        (_inconsistent, "gives up consistent snapshots"),
+        (_swapped, "not what targets vouches for"),
+        (_hidden, "not what targets vouches for"),
+    ],
+)
+def test_nobody_can_be_made_to_sign_something_else_than_is_shown(
+    tmp_path: Path, edit: Callable[[Draft], object], words: str
+) -> None:
+    one = founded(tmp_path, "production")
+    one.release(1)
+    with pytest.raises(DataError, match=words) as caught:
+        read_pending(_tampered(one, edit), one.home.root(), NOW)
+    assert caught.value.code == "pending.unreadable"
+
+
+def test_a_role_that_nobody_may_sign_is_refused(tmp_path: Path) -> None:
+    one, _, file = _waiting(tmp_path)
     data = json.loads(file.read_text())
-    data["documents"]["floors.json"] = '{"schema":"edge-floors/1","models":{"weld":{"min_release":7}}}'
+    data["roles"]["rollout-elsewhere"] = data["roles"]["targets"]
     file.write_text(json.dumps(data))
-    before = one.desk().registry.listing()
-    with pytest.raises(Exception, match="would be refused"):
-        one.desk().publish_pending(read_pending(file, one.home.root(), NOW))
-    assert one.desk().registry.listing() == before
+    with pytest.raises(DataError, match="nobody may sign 'rollout-elsewhere'"):
+        read_pending(file, one.home.root(), NOW)
+
+
+def test_a_founding_without_a_root_is_none(tmp_path: Path) -> None:
+    _, _, file = _waiting(tmp_path)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base": {}}))
+    with pytest.raises(DataError, match="founded with a root"):
+        read_pending(file, None, NOW)

@@ -232,6 +232,22 @@ def test_a_root_without_the_old_threshold_is_refused(tmp_path: Path) -> None:
         publisher.release(1)
 
 
+def test_junk_beside_what_was_signed_does_not_keep_a_publisher_from_recovering(tmp_path: Path) -> None:
+    publisher = founded(tmp_path)
+    publisher.release(1)
+    files = dict(publisher.state().files)
+    junk = Metadata.from_bytes(files["2.targets.json"])
+    junk.signed.version = 9
+    del files["timestamp.json"]
+    registry = LayoutPublication(publisher.directory)
+    listing = registry.listing()
+    assert listing is not None
+    more = {"9.targets.json": junk.to_bytes(), "8.targets.json": b"{}", "7.targets.json": files["2.targets.json"]}
+    registry.publish(files | more, listing.token)
+    _rotate_online(publisher)
+    assert set(publisher.state().releases()) == {(MODEL, 1)}
+
+
 def test_a_document_that_was_exchanged_is_refused(tmp_path: Path) -> None:
     publisher = founded(tmp_path)
     files = dict(publisher.state().files)

@@ -135,6 +135,17 @@ def test_floors_never_fall(tmp_path: Path) -> None:
     assert FloorsFiles(tmp_path).read() == _floors(2)
 
 
+def test_floors_that_could_not_be_read_again_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = _written(tmp_path, 1)
+    monkeypatch.setattr("edge_runtime.registry.store.floors.LIMIT_BYTES", len(_floors(2).dump()) - 1)
+    with pytest.raises(StorageError) as caught:
+        files.write(_floors(2))
+    assert caught.value.code == "floors.too_large"
+    monkeypatch.undo()
+
+    assert FloorsFiles(tmp_path).read() == _floors(1)
+
+
 def test_the_same_floors_are_not_written_again(tmp_path: Path) -> None:
     files = _written(tmp_path, 2)
     before = [(tmp_path / name).stat().st_ino for name in NAMES]

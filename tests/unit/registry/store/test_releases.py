@@ -221,3 +221,30 @@ def test_a_disk_that_refuses_everything_is_told_by_its_first_refusal(
         monkeypatch.setattr(os, name, refuse)
     with pytest.raises(StorageError, match="refuses link"):
         store.releases.stage(A.manifest)
+
+
+def test_a_file_that_the_disk_cannot_read_is_refused_and_a_new_copy_takes_its_place(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(store, A, "top")
+    staged = store.releases.find(A.digest)
+    assert staged is not None
+    weights = staged.artifact.files["model.onnx"]
+    before, real = store.blobs.path(weights.digest).stat().st_ino, os.open
+
+    def bad_sector(path: str | Path, flags: int, *more: int, **named: int) -> int:
+        if flags & os.O_ACCMODE == os.O_RDONLY and str(path).endswith(("model.onnx", weights.hex)):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, flags, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", bad_sector)
+        with pytest.raises(DataError, match="Input/output error"):
+            store.releases.verify(staged)
+        assert store.releases.find(A.digest) == staged, "it may be readable the next time"
+        install(store, A)
+    assert store.blobs.path(weights.digest).stat().st_ino != before
+    mended = store.releases.find(A.digest)
+    assert mended is not None
+    store.releases.verify(mended)
+    assert list(store.blobs.damaged.iterdir()) == []

@@ -109,6 +109,33 @@ def test_a_release_about_which_nothing_else_is_known_is_in_the_index_without_a_n
     assert [one.get("annotations") for one in index["manifests"]] == [None]
 
 
+def test_a_look_that_changes_nothing_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ModelStore(tmp_path)
+    store.prepare()
+    install(store, A, "top")
+    store.write_index()
+    for name in ("write", "rename", "replace", "mkdir", "link", "symlink", "unlink", "rmdir", "chmod"):
+
+        def refuse(*_: object, name: str = name, **__: object) -> None:
+            raise OSError(errno.EROFS, f"nothing was to be changed, but {name}")
+
+        monkeypatch.setattr(os, name, refuse)
+    store.prepare()
+    install(store, A, "top")
+
+
+def test_an_index_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ModelStore(tmp_path)
+    store.prepare()
+
+    def refuse(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    with pytest.raises(StorageError, match=r"index\.json"):
+        store.write_index()
+
+
 def test_skopeo_reads_the_store_as_an_oci_layout(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     store.prepare()

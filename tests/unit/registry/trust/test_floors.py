@@ -129,6 +129,12 @@ def test_an_older_rollout_changes_nothing() -> None:
     assert floors.rollout("plant-b", ONE) is None
 
 
+def test_any_text_may_be_the_id_of_a_key() -> None:
+    floors = Floors().with_role("targets", Keys(frozenset({"", " ", "\u00e4"}), 3), 1)
+
+    assert parse_floors(floors.dump(), "f") == floors
+
+
 HIGH = (
     Floors()
     .with_role("timestamp", ONE, 9)
@@ -167,6 +173,7 @@ def test_what_is_lower_anywhere_does_not_cover(lower: Floors) -> None:
         (b'"seq":9', b'"seq":"9"'),
         (b'"at":"2026', b'"at":"x026'),
         (b'"keys":["a"]', b'"keys":7'),
+        (b'"keys":["a"]', b'"keys":[7]'),
         (b'"schema"', b'"more":1,"schema"'),
         (b"{", b"["),
     ],

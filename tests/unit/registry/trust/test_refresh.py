@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from securesystemslib.formats import encode_canonical
 from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater
 
 from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError, UnavailableError
-from edge_runtime.registry.documents import Assignment, FloorsDocument, ModelFloor, release_path, rollout_path, stamp
-from edge_runtime.registry.trust.floors import Floors
+from edge_runtime.registry.documents import (
+    Assignment,
+    FloorsDocument,
+    ModelFloor,
+    parse_stamp,
+    release_path,
+    rollout_path,
+    stamp,
+)
+from edge_runtime.registry.trust.floors import Floors, parse_floors
 from edge_runtime.registry.trust.refresh import TIMESTAMP_BYTES_MAX, refresh, unchanged
 from edge_runtime.registry.trust.refusals import ExpiredError
 from tests.fakes.tuf_repository import START, TufRepository, signer
@@ -334,6 +344,21 @@ def test_attack_13_a_snapshot_without_hashes_still_pins_versions(repository: Tuf
     repository.publish("snapshot")
 
     assert box.refuses(repository).code == "trust.mixed"
+
+
+def test_attack_13_an_older_rollout_in_a_new_snapshot(repository: TufRepository, box: Box) -> None:
+    """A thief of the online keys; the kept snapshot, which would show it, is gone."""
+    thief = deepcopy(repository)
+    repository.set_rollout(SITE, 2, Assignment("weld", 7))
+    repository.publish("rollout-plant-a")
+    box.trusts(repository)
+    box.kept["snapshot.json"] = b""
+    thief.snapshot.version = thief.timestamp.version = 8
+    thief.publish("snapshot")
+
+    problem = box.trusts(thief).rollout_problem
+    assert problem is not None
+    assert problem.code == "trust.rollback"
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -790,6 +815,29 @@ def test_a_timestamp_that_says_nonsense_about_its_issue_is_refused(
 
     assert box.refuses(repository).code == "trust.malformed"
     assert "timestamp.json" not in box.kept
+
+
+@pytest.mark.parametrize("expires", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_the_ends_of_time_break_nothing(repository: TufRepository, box: Box, expires: str) -> None:
+    when = parse_stamp(expires)
+    assert when is not None
+    repository.timestamp.version += 1
+    repository.timestamp.expires = when
+    raw = Metadata(deepcopy(repository.timestamp))
+    del raw.signed.unrecognized_fields["issued"]
+    for place in ("0001", "1"):  # python-tuf writes the year 1 in another way than it reads it
+        signed = raw.signed.to_dict()
+        signed["expires"] = expires.replace("0001", place)
+        raw.signatures.clear()
+        raw.signatures[repository.keys["timestamp"][0].public_key.keyid] = repository.keys["timestamp"][0].sign(
+            encode_canonical(signed).encode()
+        )
+        repository.files["timestamp.json"] = json.dumps(
+            {"signed": signed, "signatures": [one.to_dict() for one in raw.signatures.values()]}
+        ).encode()
+        outcome = box.look(repository)
+        assert (outcome.trusted is not None) is (when > START)
+        assert parse_floors(outcome.floors.dump(), "f") == outcome.floors
 
 
 def test_a_publisher_that_writes_no_issue_is_believed_by_the_clock(repository: TufRepository, box: Box) -> None:
