@@ -355,7 +355,7 @@ def test_an_export_that_is_broken_off_anywhere_leaves_no_bundle(place: Path, mon
     for name in ("write_chunks", "write_atomic"):
         monkeypatch.setattr(bundle_file, name, counted(getattr(bundle_file, name)))
     writes = len({*bundle.small, *(blob.digest for _, blob in bundle.large)}) + 2
-    for number in range(writes):
+    for number in sorted({*range(0, writes, 6), writes - 2, writes - 1}):
         allowed, stick = number, place / f"stick-{number}"
         with pytest.raises(StorageError):
             bundle_file.write_directory(stick, bundle, desk.registry)
