@@ -269,18 +269,29 @@ def test_attack_11_a_bundle_that_has_expired_is_refused(place: Path, capsys: pyt
     assert refused.code == "trust.frozen"
 
 
-def test_without_the_keys_a_bundle_is_as_long_good_as_the_registry(
+def test_without_the_online_keys_a_bundle_is_as_long_good_as_the_registry(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("timestamp", f"rollout-{SITE}"):
-        (place / "registry" / "keys" / f"{name}.pem").unlink()
+    (place / "registry" / "keys" / "timestamp.pem").unlink()
+    before = seen("oci-layout:shared").believed().versions
     capsys.readouterr()
     assert do("bundle", "export", "--site", SITE, "--out", "stick", "--valid-days", "90", "--yes") == 0
     said = capsys.readouterr()
-    assert f"the key of rollout-{SITE} is not here" in said.err
     assert "the keys of snapshot and timestamp are not here" in said.err
     assert "when timestamp expires" in said.out
-    assert seen("oci-layout:stick").believed().versions == seen("oci-layout:shared").believed().versions
+    assert seen("oci-layout:stick").believed().versions == before
+    assert seen("oci-layout:shared").believed().versions == before
+
+
+def test_without_the_key_of_the_site_its_rollout_limits_a_bundle(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "registry" / "keys" / f"rollout-{SITE}.pem").unlink()
+    capsys.readouterr()
+    assert do("bundle", "export", "--site", SITE, "--out", "stick", "--valid-days", "90", "--yes") == 0
+    said = capsys.readouterr()
+    assert f"the keys of rollout-{SITE} are not all here" in said.err
+    assert f"when rollout-{SITE} expires" in said.out
 
 
 def test_more_releases_are_carried_when_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,9 +327,11 @@ def test_what_is_banned_is_left_out(place: Path, capsys: pytest.CaptureFixture[s
 def test_an_export_that_cannot_be_made_says_why(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert do("bundle", "export", *arguments) != 0
+    before = seen("oci-layout:shared").believed().versions
+    assert do("bundle", "export", *arguments, "--valid-days", "90", "--yes") != 0
     assert message in capsys.readouterr().err
     assert not (place / "stick").exists()
+    assert seen("oci-layout:shared").believed().versions == before  # nothing was signed for it
 
 
 @pytest.mark.parametrize("name", ["stick", "one.tar"])
