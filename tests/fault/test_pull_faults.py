@@ -1,4 +1,4 @@
-"""Whatever interrupts a look at the registry or the switch after it: A or B, whole, and the next look goes on from there.
+"""Whatever interrupts a look at the registry or the switch after it: A or B, whole, and the next look goes on there.
 
 Every day a sample; ``-m soak`` does all of it (``python -m tests.fault.install_cuts --life pull``).
 """
@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fault.test_store_faults import cut, cut_power
+from tests.fault.test_store_faults import cut
 
 
 @pytest.mark.parametrize("kind", ["kill", "errors"])
 def test_a_look_that_is_interrupted_at_a_system_call_leaves_old_or_new(kind: str) -> None:
-    cut(kind, "--life", "pull", "--every", "120" if kind == "kill" else "300", "--offset", "7")
+    cut("--kinds", kind, "--life", "pull", "--every", "120" if kind == "kill" else "300", "--offset", "7")
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("kind", ["kill", "errors"])
 def test_no_interrupted_system_call_of_a_look_leaves_half_of_it(kind: str) -> None:
-    cut(kind, "--life", "pull", timeout_s=2900)
+    cut("--kinds", kind, "--life", "pull", timeout_s=2900)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
 def test_a_look_that_loses_its_power_leaves_old_or_new() -> None:
-    cut_power("--life", "pull", timeout_s=2900)
+    cut("--kinds", "power", "--life", "pull", timeout_s=2900)
