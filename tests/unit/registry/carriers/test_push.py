@@ -109,6 +109,19 @@ def test_an_upload_goes_on_at_the_byte_that_was_stored_last(server: Uploads) -> 
     assert len(sent) == 1 + 3 + 3
 
 
+def test_pieces_are_as_large_as_the_registry_wants_them(server: Uploads) -> None:
+    def meddle(handler: _Uploads) -> bool:
+        if handler.command != "POST":
+            return False
+        handler.answer(202, Location="/v2/ns/weld/blobs/uploads/1", OCI_Chunk_Min_Length=str(PIECE * 3))
+        return True
+
+    server.meddle = meddle
+    put(server)
+    assert [request.partition(" ")[0] for request in server.requests] == ["HEAD", "POST", "PATCH", "PATCH", "PUT"]
+    assert server.stored == {BLOB.digest: WEIGHTS}
+
+
 @pytest.mark.parametrize("range_", ["", "bytes 5", "0-999999999999", "7-9"])
 def test_a_progress_that_makes_no_sense_does_not_store_another_blob(server: Uploads, range_: str) -> None:
     def meddle(handler: _Uploads) -> bool:
