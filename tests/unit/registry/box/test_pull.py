@@ -280,3 +280,40 @@ def test_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
     registry.publish()
     with box.store.updating(), pytest.raises(BusyError):
         box.look()
+
+
+def test_a_damaged_release_is_mended_though_another_one_is_rolled_out_by_now(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    (box.root / "slots" / "defects" / "current").resolve().chmod(0o750)
+    ((box.root / "slots" / "defects" / "current").resolve() / "model.onnx").unlink()
+    slot = box.slot()
+    assert slot.current is not None
+    assert (slot.standing, slot.mended, slot.current.release) == (Standing.STAGED, True, 1)
+    assert (box.root / "slots" / "defects" / "current" / "model.onnx").read_bytes() == b"weights of weld 1"
+
+
+def test_a_damaged_release_that_cannot_be_had_is_not_replaced_by_another_one(box: Box, registry: Published) -> None:
+    first = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.release("weld", 2)
+    del registry.tuf.targets.targets["releases/weld/1.json"]
+    registry.roll_out(Assignment("weld", 2))
+    box.store.blobs.path(first.digest).unlink()
+    slot = box.slot()
+    assert (slot.standing, slot.reason, slot.current) == (Standing.STAGED, "store.damaged", None)
+    assert box.store.slots.links("defects").current == first.digest
+
+
+def test_a_staged_release_that_went_away_is_fetched_again(box: Box, registry: Published) -> None:
+    for number in (1, 2):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        box.slot()
+    box.store.releases.drop(registry.manifests["weld", 2].digest)
+    assert box.slot().standing is Standing.STAGED
+    assert box.store.releases.find(registry.manifests["weld", 2].digest) is not None
