@@ -133,13 +133,19 @@ def test_attack_33_a_range_at_another_offset_is_refused(server: HostileRegistry)
     assert refused(server, start=100).code == "registry.range"
 
 
-@pytest.mark.parametrize(
-    "given",
-    ["bytes 100-16383/16385", "bytes 100-16382/16384", "bytes 100-", "bytes */16384", "bytes 100-16383", "", "items"],
-)
-def test_attack_33_a_range_of_another_length_or_none_at_all_is_refused(server: HostileRegistry, given: str) -> None:
-    server.attack = lambda call: call.send(Content_Range=given)
-    assert refused(server, start=100).code == "registry.range"
+def test_attack_33_a_range_of_another_length_or_none_at_all_is_refused(server: HostileRegistry) -> None:
+    parts = [
+        "bytes 100-16383/16385",
+        "bytes 100-16382/16384",
+        "bytes 100-",
+        "bytes */16384",
+        "bytes 100-16383",
+        "",
+        "x",
+    ]
+    for given in parts:
+        server.attack = lambda call, given=given: call.send(Content_Range=given)  # type: ignore[misc]
+        assert (given, refused(server, start=100).code) == (given, "registry.range")
 
 
 def test_attack_33_a_part_that_nobody_asked_for_is_refused(server: HostileRegistry) -> None:
@@ -312,12 +318,13 @@ INSIDE = [
 ]
 
 
-@pytest.mark.parametrize("location", INSIDE)
-def test_attack_28_a_redirect_inside_or_away_from_https_is_not_followed(server: HostileRegistry, location: str) -> None:
+def test_attack_28_a_redirect_inside_or_away_from_https_is_not_followed(server: HostileRegistry) -> None:
     with Thief() as thief:
-        server.attack = hostile.redirect(location.replace("{port}", str(thief.port)))
-        error = refused(server)
-        assert (type(error), error.code, thief.requests) == (DataError, "registry.redirect", [])
+        for location in INSIDE:
+            server.attack = hostile.redirect(location.replace("{port}", str(thief.port)))
+            error = refused(server)
+            assert (location, type(error), error.code) == (location, DataError, "registry.redirect")
+        assert thief.requests == []
 
 
 def test_attack_28_a_name_that_leads_inside_is_not_followed(
@@ -426,26 +433,27 @@ def test_a_wrong_password_is_sent_once_and_never_again(server: HostileRegistry) 
 # --- what it says
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "code"),
-    [
-        (400, DataError, "registry.refused"),
-        (403, PermissionDeniedError, "registry.forbidden"),
-        (404, DataError, "registry.missing"),
-        (410, DataError, "registry.missing"),
-        (429, UnavailableError, "registry.unavailable"),
-        (500, UnavailableError, "registry.unavailable"),
-        (503, UnavailableError, "registry.unavailable"),
-        (204, DataError, "registry.refused"),
-        (302, DataError, "registry.redirect"),
-    ],
-)
-def test_a_status_says_whether_to_try_again(
-    server: HostileRegistry, status: int, kind: type[EdgeError], code: str
-) -> None:
-    server.attack = hostile.refuse(status)
-    error = refused(server)
-    assert (type(error), error.code, len(server.requests)) == (kind, code, 1)
+STATUSES: dict[int, tuple[type[EdgeError], str]] = {
+    204: (DataError, "registry.refused"),
+    302: (DataError, "registry.redirect"),
+    400: (DataError, "registry.refused"),
+    403: (PermissionDeniedError, "registry.forbidden"),
+    404: (DataError, "registry.missing"),
+    410: (DataError, "registry.missing"),
+    429: (UnavailableError, "registry.unavailable"),
+    500: (UnavailableError, "registry.unavailable"),
+    503: (UnavailableError, "registry.unavailable"),
+}
+
+
+def test_a_status_says_whether_to_try_again(server: HostileRegistry) -> None:
+    found = {}
+    for status in STATUSES:
+        server.attack = hostile.refuse(status)
+        error = refused(server)
+        found[status] = (type(error), error.code)
+    assert found == STATUSES
+    assert len(server.requests) == len(STATUSES)
 
 
 @pytest.mark.parametrize(
