@@ -25,7 +25,7 @@ class Access:
     Attributes:
         username: of a robot account; ``None`` = anonymous.
         password: its password or token; never shown.
-        ca_file: PEM file of the authorities that are believed, instead of those of the system.
+        ca_file: PEM file of the authorities that are believed, for the registry itself instead of those of the system.
         cert_file: PEM file of the client's certificate, and those that vouch for it.
         key_file: PEM file of its key, not encrypted; ``None`` = it is in ``cert_file``.
         proxy: ``http://[USER:PASSWORD@]HOST[:PORT]``; ``environment`` = as the variables ``https_proxy``, ``no_proxy``

@@ -175,8 +175,9 @@ class Http:
         key = (parts.scheme, host == self._host, proxy)
         pools = self._pools.get(key)
         if pools is None:  # two threads may make one each; the first one's stays
-            context = tls_context(self._access) if parts.scheme == "https" else None
-            dialer = _Dialer(self, self._access, home=host == self._host, proxied=proxy is not None)
+            home = host == self._host
+            context = tls_context(self._access, home=home) if parts.scheme == "https" else None
+            dialer = _Dialer(self, self._access, home=home, proxied=proxy is not None)
             pools = self._pools.setdefault(key, _make_pools(dialer, context, proxy))
         return pools
 

@@ -538,7 +538,7 @@ def test_attack_31_an_expired_certificate_is_refused(authority: Authority) -> No
 
 
 def test_attack_31_an_old_tls_is_refused(tls_server: HostileRegistry, authority: Authority) -> None:
-    context = tls_context(replace(PATIENT, ca_file=authority.ca))
+    context = tls_context(replace(PATIENT, ca_file=authority.ca), home=True)
     assert (context.minimum_version, context.check_hostname, context.verify_mode) == (
         ssl.TLSVersion.TLSv1_2, True, ssl.CERT_REQUIRED,
     )  # fmt: skip
