@@ -294,6 +294,14 @@ def test_without_the_key_of_the_site_its_rollout_limits_a_bundle(
     assert f"when rollout-{SITE} expires" in said.out
 
 
+def test_a_site_that_wants_nothing_gets_its_metadata(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.exists()
+    assert do("rollout", "unset", "--site", SITE, "--model", "colours", "--yes") == 0
+    told = exported(capsys, "--out", "stick")
+    assert (told["releases"], "only metadata are carried" in told["notes"][0]) == ([], True)
+    assert do("bundle", "verify", "stick") == 0
+
+
 def test_more_releases_are_carried_when_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert place.exists()
     told = exported(capsys, "--out", "stick", "--model", "brightness", "--model", "colours:8")
