@@ -6,6 +6,7 @@ import contextlib
 import logging
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -114,7 +115,7 @@ class Http:
 
         Args:
             method: of HTTP.
-            url: absolute. When its host is another than ours, it must not be inside of our network.
+            url: absolute. When the operator did not name its host, it must not be inside of our network.
             headers: what to send besides the usual; with ``Content-Length`` when ``body`` is not bytes.
             body: to send; each piece has ``gap_s`` seconds to leave.
             answer_s: limit until the headers of the answer are here, from now on or from the end of ``body`` on;
@@ -185,9 +186,10 @@ class Http:
         """Note where our own server is."""
         self._peer = address
 
-    def is_allowed(self, address: str) -> bool:
-        """Tell whether our server may send us to ``address``."""
-        return is_redirect_allowed(address, self._peer)
+    def is_allowed(self, host: str, address: str) -> bool:
+        """Tell whether our server may send us to ``host`` at ``address``; to one that the operator named it may."""
+        named = {urlsplit(f"//{one}").hostname for one in self._access.realm_hosts}
+        return host.lower() in named or is_redirect_allowed(address, self._peer)
 
 
 class _Dialer:
@@ -204,7 +206,7 @@ class _Dialer:
         if self._proxied:
             return dial(host, port, timeout_s, self.stop)
         if not self._home:
-            return dial(host, port, timeout_s, self.stop, self._http.is_allowed)
+            return dial(host, port, timeout_s, self.stop, partial(self._http.is_allowed, host))
         sock = dial(host, port, timeout_s, self.stop)
         self._http.dialled(str(sock.getpeername()[0]))
         return sock
