@@ -371,6 +371,43 @@ def test_a_registry_that_was_lost_comes_back(dev: Desk, tmp_path: Path) -> None:
     dev("restore", "--yes", code=65)
 
 
+def test_people_found_a_registry_with_keys_that_they_made_themselves(desk: Desk, tmp_path: Path) -> None:
+    for home, names in (("anna", ("root-a", "board-a")), ("bert", ("root-b", "board-b"))):
+        for name in names:
+            desk("key", "new", name, "--no-passphrase", "--home", home)
+    for name in ("root-b", "board-b"):
+        desk("key", "import", name, "--public", f"bert/keys/{name}.pub.json", "--home", "anna")
+    use = ("--use", "root=root-a,root-b", "--use", "targets=board-a,board-b", "--home", "anna")
+    printed = desk.init(*use)
+    assert "signatures are missing (1 for root, 1 for targets)" in printed
+    file = next((tmp_path / "anna" / "pending").glob("*.json"))
+    assert "it has all signatures now" in desk("sign", file, "--home", "bert", "--yes")
+    assert "+ board-b" in desk.said
+    desk("publish", file, "--home", "anna", "--yes")
+    assert {one["name"] for one in desk("key", "list", "--home", "anna", "--json")["keys"]} >= {"root-a", "board-b"}
+    desk("init", "--url", "oci-layout:x", "--site", SITE, "--use", "nobody=root-a", "--yes", code=78)
+    assert "expected ROLE=KEY" in desk.said
+
+
+def test_credentials_are_named_by_file_and_kept_nowhere_else(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    words = ["--username", "robot", "--password-file", "password", "--realm-host", "auth.plant", "--allow-http"]
+    desk.init("--profile", "dev", *words)
+    kept = (tmp_path / "registry" / "publisher.json").read_text()
+    access = json.loads(kept)["access"]
+    assert access.pop("password_file") == str(tmp_path / "password")
+    assert access == {"username": "robot", "realm_hosts": ["auth.plant"], "allow_http": True}
+    assert [
+        path for path in (tmp_path / "registry").rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()
+    ] == []
+    desk("status")
+    (tmp_path / "password").write_text("\n")
+    desk("status", code=78)
+    assert "the first line of" in desk.said
+    (tmp_path / "password").unlink()
+    desk("status", code=78)
+
+
 def test_what_is_no_publishers_directory_is_said(desk: Desk) -> None:
     desk("status", code=78)
     assert "registry init" in desk.said

@@ -217,6 +217,17 @@ def test_a_registry_that_forgot_its_newest_root_is_refused(tmp_path: Path) -> No
         publisher.release(1)
 
 
+def test_junk_that_would_stop_boxes_at_a_later_root_is_not_published_again(tmp_path: Path) -> None:
+    publisher = founded(tmp_path)
+    registry = LayoutPublication(publisher.directory)
+    listing = registry.listing()
+    assert listing is not None
+    junk = {"3.root.json": b"{}", "9.targets.json": b"{}", "targets/other.json": b"{}"}
+    registry.publish({**publisher.state().files, **junk}, listing.token)
+    publisher.release(1)
+    assert not set(junk) & set(publisher.state().files)
+
+
 def test_a_root_without_the_old_threshold_is_refused(tmp_path: Path) -> None:
     publisher = founded(tmp_path)
     files = dict(publisher.state().files)
