@@ -218,7 +218,7 @@ def test_a_site_needs_a_name(desk: Desk, site: str) -> None:
     assert not (desk.path / "registry").exists()
 
 
-@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_founding_that_is_killed_at_any_write_is_finished_by_the_next(
     desk: Desk, tmp_path: Path, stride: int
 ) -> None:
@@ -414,9 +414,9 @@ def test_what_is_no_publishers_directory_is_said(desk: Desk) -> None:
 
 
 def test_publishers_at_once_all_get_in_or_say_why_not(dev: Desk, tmp_path: Path) -> None:
-    """Four processes add a release each to one layout; two of them under one number with different content."""
-    words = {number: package(tmp_path / f"p{number}", number) for number in (1, 2, 3)}
-    words[4] = package(tmp_path / "p3b", 3, word="b")
+    """Three processes add a release each to one layout; two of them under one number with different content."""
+    words = [package(tmp_path / f"p{number}", number) for number in (1, 2)]
+    words.append(package(tmp_path / "p2b", 2, word="b"))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     running = [
         subprocess.Popen(
@@ -426,16 +426,16 @@ def test_publishers_at_once_all_get_in_or_say_why_not(dev: Desk, tmp_path: Path)
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        for path in words.values()
+        for path in words
     ]
     ends = [(one.communicate()[1].decode(), one.returncode) for one in running]
     codes = [code for _, code in ends]
-    assert codes[:2] == [0, 0], ends
-    assert sorted(codes[2:]) == [0, 65], ends
+    assert codes[0] == 0, ends
+    assert sorted(codes[1:]) == [0, 65], ends
     assert "exists with another content" in next(said for said, code in ends if code)
-    assert [one["release"] for one in dev("release", "list", "--json")["releases"]] == [1, 2, 3]
+    assert [one["release"] for one in dev("release", "list", "--json")["releases"]] == [1, 2]
     roles = {one["role"]: one["version"] for one in dev("status", "--json")["roles"]}
-    assert roles["targets"] == 4, "one version for each release that got in: nothing was signed twice"
+    assert roles["targets"] == 3, "one version for each release that got in: nothing was signed twice"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from edge_runtime.registry.carriers.writer import LayoutPublication
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
 from tests.publishers import MODEL, SITE, Publisher, foreign_box, founded, manifest
+from tests.publishers import stranger as a_stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +185,7 @@ def test_a_site_is_added_and_has_a_rollout_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_publisher_refuses_what_others_signed(tmp_path: Path) -> None:
-    ours, theirs = founded(tmp_path / "ours"), founded(tmp_path / "theirs")
+    ours, theirs = founded(tmp_path / "ours"), a_stranger(tmp_path / "theirs")
     stranger = Publisher(Home(ours.home.path), theirs.directory, ours.clock)
     with pytest.raises(DataError) as caught:
         stranger.release(1)
