@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from edge_runtime.registry.publisher.desk import Desk
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import Keyring
 from edge_runtime.system.files import read_limited
+from edge_runtime.system.logs import configure
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +55,8 @@ def open_registry(settings: Settings) -> Publication:
     Raises:
         ConfigError: the address or a file of credentials is wrong.
     """
+    configure(style="text", level="warning", journal=False)
+    logging.getLogger("edge_runtime.registry.carriers").setLevel(logging.INFO)  # who is waited for, and since when
     given = settings.access
     hosts = given.get("realm_hosts")
     access = Access(
