@@ -8,6 +8,7 @@ A test shows that an attack is refused when it is named ``test_attack_NN_...`` a
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ _TAIL = """
 The numbers that are left out concern models that run: a model that passes its golden set and crashes live (35), hangs
 while it loads (36) or takes all memory (37), a damaged previous slot with a forced rollback (41), a line that is taken
 out of the audit log (42), a revoked release that runs already (43). They belong to switching a model under a running
-line; [`models validate`](model-packages.md) answers 35 to 37 for a box that is not running the model yet.
+line. Until then [`models validate`](model-packages.md) tries a model on a box before it runs there (35 to 37), and a
+box that runs a revoked release says so (event `model.revoked`).
 """
 
 
@@ -85,6 +87,7 @@ ATTACKS = (
 )
 
 
+@functools.cache
 def named_by_tests() -> dict[int, list[str]]:
     """Return for each number the tests that carry it and run by default, as ``file::function``."""
     found: dict[int, list[str]] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.core.errors import BusyError
+from edge_runtime.core.errors import BusyError, StorageError
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
@@ -117,6 +118,19 @@ def test_metadata_that_is_damaged_on_the_disk_is_fetched_again_though_the_listin
 
     assert box.slot(fresh=True) == first
     assert path.read_bytes() == whole
+
+
+def test_a_box_that_has_forgotten_everything_but_that_it_knew_believes_nobody(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    for path in [*(box.root / "tuf").rglob("*.json"), *box.root.glob("floors.?")]:
+        os.truncate(path, 0)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            box.look(fresh=True)
+        assert caught.value.code == "trust.state_damaged"
+    assert (box.root / "slots/defects/current/model.onnx").read_bytes() == b"weights of weld 1"
 
 
 def test_without_a_rollout_or_an_assignment_a_slot_keeps_what_it_has(box: Box, registry: Published) -> None:
