@@ -17,8 +17,10 @@ from edge_runtime.registry.documents import rollout_role
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.bundle import collect
 from edge_runtime.registry.publisher.bundle_check import check_bundle
-from edge_runtime.registry.publisher.bundle_file import write_archive, write_directory
+from edge_runtime.registry.publisher.bundle_file import refuse_layout, write_archive, write_directory
+from edge_runtime.registry.publisher.desk import Outcome
 from edge_runtime.registry.publisher.home import Home
+from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP
 from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
@@ -37,10 +39,15 @@ ARCHIVE = ".tar"
 def run_export(args: argparse.Namespace) -> int:
     """Write the bundle of a site."""
     desk, settings = open_desk(args)
-    site = _site(desk.read()[0], args.site)
-    repository = _renewed(desk, settings.profile, site, args.valid_days)
-    bundle = collect(desk.registry, repository, site, [_wanted(one) for one in args.model])
-    write = write_archive if args.out.name.endswith(ARCHIVE) else write_directory
+    repository, _ = desk.read()
+    site, wanted = _site(repository, args.site), [_wanted(one) for one in args.model]
+    is_archive = args.out.name.endswith(ARCHIVE)
+    if not is_archive:
+        refuse_layout(args.out)
+    bundle = collect(desk.registry, repository, site, wanted)  # before anything is signed for it
+    if args.valid_days is not None:
+        bundle = collect(desk.registry, _renewed(desk, settings.profile, site, args.valid_days), site, wanted)
+    write = write_archive if is_archive else write_directory
     write(args.out, bundle, desk.registry)
     for note in bundle.notes:
         say(f"note: {note}\n")
@@ -77,22 +84,21 @@ def run_verify(args: argparse.Namespace) -> int:
     return EXIT_FAILED if checked.missing else os.EX_OK
 
 
-def _renewed(desk: Desk, profile: Profile, site: str, days: int | None) -> Repository:
+def _renewed(desk: Desk, profile: Profile, site: str, days: int) -> Repository:
     """Return what is signed, with signatures that live for ``days`` where the keys are here; say what is not."""
-    if days is None:
-        return desk.read()[0]
-    longer = replace(profile, rollout_d=days, snapshot_d=days, timestamp_d=days)
     repository, _ = desk.read()
+    longer = replace(profile, rollout_d=days, snapshot_d=days, timestamp_d=days)
     role = rollout_role(site)
+    if not all(any(map(desk.keyring.holds, repository.keyids(one))) for one in (SNAPSHOT, TIMESTAMP)):
+        say("note: the keys of snapshot and timestamp are not here, so all is carried as it is\n")
+        return repository
     if repository.rollout(site).expires < utc_now() + timedelta(days=days - 1):
+        outcome = Outcome()
         if any(map(desk.keyring.holds, repository.keyids(role))):
-            desk.carry_out(lambda draft: rollouts.renew_rollout(draft, site), longer)
-        else:
-            say(f"note: the key of {role} is not here, so its rollout is not renewed\n")
-    if all(any(map(desk.keyring.holds, repository.keyids(one))) for one in ("snapshot", "timestamp")):
-        return desk.lend(profile, longer)
-    say("note: the keys of snapshot and timestamp are not here, so theirs are carried as they are\n")
-    return desk.read()[0]
+            outcome = desk.carry_out(lambda draft: rollouts.renew_rollout(draft, site), longer)
+        if not outcome.versions:
+            say(f"note: the keys of {role} are not all here, so its rollout is carried as it is\n")
+    return desk.lend(profile, longer)
 
 
 def _site(repository: Repository, wanted: str | None) -> str:

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 CHUNK_BYTES: Final = 1 << 20
 _PROGRESS_BYTES: Final = 1 << 20  # whoever delivers that much between two faults has not used up a try
 _SLICE_S: Final = 0.2  # how late a stop is seen during a pause
+_OUR_DISK: Final = "storage.permission"
 _WRONG: Final = frozenset({"registry.digest_mismatch", "registry.too_long"})
 
 
@@ -294,6 +295,8 @@ class _Fetch:
                     self._note(index, error)
                     break
                 except (DataError, PermissionDeniedError) as error:
+                    if error.code == _OUR_DISK:
+                        raise
                     self._judge(index, part, error, begun=start > 0)
                 else:
                     return True

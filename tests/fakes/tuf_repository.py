@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -23,6 +25,7 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
+from tuf.ngclient import FetcherInterface
 
 from edge_runtime.registry.documents import (
     FLOORS_PATH,
@@ -42,8 +45,7 @@ from edge_runtime.registry.documents import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIFE = {
@@ -53,6 +55,16 @@ LIFE = {
     "timestamp": timedelta(days=7),
     "rollout": timedelta(days=30),
 }
+
+
+class TreeFetcher(FetcherInterface):
+    """Lets python-tuf's own client read what `TufRepository.write_tree` wrote."""
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = Path(url)
+        if not path.is_file():
+            raise DownloadHTTPError("not there", 404)
+        yield path.read_bytes()
 
 
 def signer(name: str) -> CryptoSigner:

@@ -1,10 +1,11 @@
 """kill -9, a power cut or an error at every system call of one install that changes something on the disk.
 
-python -m tests.fault.install_cuts [--life install|trust|pull] [--kinds kill,power,errors] [--every K]
+python -m tests.fault.install_cuts [--life install|trust|publish|pull] [--kinds kill,power,errors] [--every K]
 
 Prints one JSON object: for each kind how often the old (A) and the new release (B) ran afterwards, and what the judge
-found wrong (see ``install_life``; ``trust_life`` is a refresh of what is trusted, with the floors of A or of B
-afterwards); exit code 1 when that is anything. A power cut needs root and loop devices.
+found wrong (see ``install_life``); exit code 1 when that is anything. A power cut needs root and loop devices. Other
+lives: ``trust``, a refresh of what is trusted, with the floors of A or of B afterwards; ``publish``, a new release into
+a registry in a directory, which lists A or B afterwards; ``pull``, all that a box does with a release that it may have.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def _cutting(disk: PoweredDisk) -> Callable[[], None]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--life", choices=("install", "trust", "pull"), default="install")
+    parser.add_argument("--life", choices=("install", "trust", "publish", "pull"), default="install")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--every", type=int, default=1, help="run only every K-th fault")
     parser.add_argument("--offset", type=int, default=0, help="and begin with another one")

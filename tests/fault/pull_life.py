@@ -23,6 +23,7 @@ from edge_runtime.registry.box.report import Contact, Standing
 from edge_runtime.registry.box.switch import activate
 from edge_runtime.registry.documents import Assignment
 from edge_runtime.registry.download import Limits
+from edge_runtime.registry.store.garbage import Room
 from edge_runtime.registry.store.metadata import TrustStore
 from edge_runtime.registry.store.store import ModelStore
 from tests.fakes.published import Published
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tests.fault.nth_call import Diary
 
 SLOT = "defects"
+taking.Room = partial(Room, reserve_bytes=0)  # type: ignore[misc,assignment]  # a disk that loses its power is small
 taking.Limits = partial(Limits, parallel=1, tries=1, pause_s=0.001)  # type: ignore[misc,assignment]
 
 

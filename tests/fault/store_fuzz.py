@@ -31,11 +31,13 @@ from edge_runtime.registry.store.garbage import Room, collect
 from edge_runtime.registry.store.metadata import TrustStore
 from edge_runtime.registry.store.store import LOCK, ModelStore
 from edge_runtime.registry.trust.floors import Floors, Keys
-from tests.fakes.carriers import FakeCarrier
+from tests.fakes.carriers import FakeCarrier, FakeStream, pieces
 from tests.fakes.releases import make_release
 from tests.fault.nth_call import Diary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.fakes.releases import FakeRelease
 
 RELEASES = [make_release(number, size=200_000 + 1000 * number) for number in range(4)]
@@ -63,13 +65,24 @@ def raise_floors(root: Path, number: int) -> None:
     kept.write(files, floors_of(number))
 
 
+def slowly(raw: bytes, start: int) -> FakeStream:
+    """A stream that takes its time, so that many a kill finds a blob that is half there."""
+
+    def chunks() -> Iterator[bytes | Exception]:
+        for piece in pieces(raw[start:], 20_000):
+            threading.Event().wait(0.001)
+            yield piece
+
+    return FakeStream(start, chunks())
+
+
 def install(root: Path, release: FakeRelease, *, parallel: int = 2, activate: bool = True) -> None:
     """Fetch, stage and activate ``release``; nothing but what slots name stays."""
     store = ModelStore(root)
     limits = Limits(parallel=parallel, tries=2, room=Room(1 << 40, 0))
     with store.updating():
         store.prepare()
-        sources = [lambda: FakeCarrier(*release.all_bytes(), piece=20_000)]
+        sources = [lambda: FakeCarrier(*release.all_bytes(), attack=slowly)]
         Downloader(store.blobs, sources, limits=limits).fetch("weld", (release.blob, *release.artifact.blobs))
         store.releases.verify(store.releases.stage(release.manifest, {"model": "weld", "release": 1}))
         store.write_index()
@@ -182,7 +195,8 @@ def truncate(root: Path, chance: random.Random, turn: int) -> tuple[str, str]:
             kinds.setdefault(f"{place[0]}/{path.name}" if place[0] in ("releases", "tuf") else place[0], []).append(
                 path
             )
-    kind = sorted(kinds)[turn % len(kinds)]
+    half_there = "incoming" in kinds and turn % 3 == 0  # it seldom is
+    kind = "incoming" if half_there else sorted(kinds)[turn % len(kinds)]
     path = chance.choice(kinds[kind])
     size = path.stat().st_size
     digests = {f"sha256:{one.name}": one for one in (root / "store" / "blobs" / "sha256").iterdir()}
@@ -200,8 +214,9 @@ def main(root: Path, runs: int, seed: int) -> dict[str, Any]:
     raise_floors(root, 1)
     for release in RELEASES[:2]:
         install(root, release)
+    pace_s = (time.monotonic() - started) / 2  # of an install, on this disk, today
     for run in range(runs):
-        told = kill_one(root, number, chance.uniform(0.0, 0.06))
+        told = kill_one(root, number, chance.uniform(0.0, 3 * pace_s))
         judge.wrong += [f"run {run}: {line['crash']}" for line in told if "crash" in line]
         installed += sum("installed" in line for line in told)
         judge.floor = max([judge.floor, *(line["raised"] for line in told if "raised" in line)])

@@ -52,6 +52,10 @@ def test_a_refresh_of_what_is_trusted_that_is_killed_lets_no_rollback_through() 
     cut("--life", "trust", "--kinds", "kill", "--every", "9")
 
 
+def test_a_registry_that_is_published_to_is_old_or_new_when_the_publisher_is_killed() -> None:
+    cut("--life", "publish", "--kinds", "kill", "--every", "17")
+
+
 def test_kills_and_cut_files_leave_no_bad_state() -> None:
     assert found("store_fuzz", "--runs", "8")["wrong"] == []
 
@@ -66,6 +70,12 @@ def test_no_system_call_at_which_an_install_is_interrupted_leaves_half_of_it() -
 @pytest.mark.timeout(600)
 def test_no_system_call_at_which_a_refresh_is_interrupted_lets_a_rollback_through() -> None:
     cut("--life", "trust", timeout_s=550)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_no_system_call_at_which_a_publisher_is_interrupted_leaves_half_a_registry() -> None:
+    cut("--life", "publish", timeout_s=550)
 
 
 @pytest.mark.soak

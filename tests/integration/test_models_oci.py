@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from edge_runtime.cli import dispatch
+from edge_runtime.core.errors import DataError
 from edge_runtime.engine.package import open_package
 from edge_runtime.registry.descriptor import digest_of
 from edge_runtime.registry.package.modelpack import (
@@ -265,26 +266,31 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, here: Here) -> N
     assert "is no address of a registry" in err
 
 
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("external_data", "model.external_data"),
-        ("custom_domain", "model.unknown_operator"),
-        ("pickle", "model.unreadable"),
-    ],
-)
+def pickled(folder: Path) -> Path:
+    """A package whose weights, with the right hash, are a pickle."""
+    root = write_package(folder, "colours", release=1)
+    weights = pickle.dumps({"weights": [1.0]})
+    document = json.loads((root / "edge-model.json").read_text())
+    document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
+    (root / "edge-model.json").write_text(json.dumps(document))
+    (root / "colours.onnx").write_bytes(weights)
+    return root
+
+
 def test_attack_26_weights_that_would_run_or_reach_out_are_refused_before_an_engine_sees_them(
-    name: str, code: str, tmp_path: Path, here: Here
+    tmp_path: Path, here: Here
 ) -> None:
-    """A publisher may have signed them; `models validate` is how a box tries what it fetched."""
-    root = write_package(tmp_path, "colours" if name == "pickle" else name, release=1)
-    if name == "pickle":
-        weights = pickle.dumps({"weights": [1.0]})
-        document = json.loads((root / "edge-model.json").read_text())
-        document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
-        (root / "edge-model.json").write_text(json.dumps(document))
-        (root / "colours.onnx").write_bytes(weights)
-    assert pack(root).release == 1  # nothing that is only looked at from outside gives it away
-    exit_code, out, _ = here("models", "validate", root, "--json")
+    """A publisher may have signed them: from outside nothing gives them away."""
+    refused = {
+        "model.external_data": write_package(tmp_path, "external_data", release=1),
+        "model.unknown_operator": write_package(tmp_path, "custom_domain", release=1),
+        "model.unreadable": pickled(tmp_path),
+    }
+    for code, root in refused.items():
+        assert pack(root).release == 1
+        with pytest.raises(DataError) as caught:
+            open_package(root)  # which the process that serves does first, and the trial
+        assert caught.value.code == code
+    exit_code, out, _ = here("models", "validate", refused["model.external_data"], "--json")
     assert exit_code == 65, out
-    assert json.loads(out)["error"]["code"] == code
+    assert json.loads(out)["error"]["code"] == "model.external_data"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -25,7 +27,7 @@ from edge_runtime.registry.documents import release_path, rollout_path
 from edge_runtime.registry.package.pack import pack
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.tree import read_blob
-from tests.publishers import Publisher, stops_at_write
+from tests.publishers import ForeignBox, Publisher, stops_at_write
 from tests.registries import Registry
 from tests.servers import LoopbackServer
 
@@ -423,6 +425,33 @@ def test_a_registry_is_founded_in_an_oci_registry(oci: Registry, tmp_path: Path)
     finally:
         registry.close()
     assert found == files
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_publisher_that_is_killed_at_any_moment_leaves_the_old_state_or_the_new_one(
+    dev: Desk, tmp_path: Path
+) -> None:
+    """kill -9 of real processes, 60 times at random moments; a client that is not ours looks after each of them."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    box = ForeignBox(tmp_path / "box", tmp_path / "layout", (tmp_path / "registry" / "root.json").read_bytes())
+    moments = random.Random(7)
+    killed = 0
+    for number in range(1, 61):
+        path = package(tmp_path / f"p{number}", number)
+        command = [*COMMAND, "release", "add", str(path), "--yes"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-3, stderr=-3) as running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(moments.uniform(0.3, 1.6))
+            killed += running.poll() is None
+            running.kill()
+        box.at = datetime.now(UTC)
+        box.look()
+        before = {one["release"] for one in dev("release", "list", "--json")["releases"]}
+        assert before in (set(range(1, number)), set(range(1, number + 1)))
+        dev("release", "add", path, "--yes")
+        assert box.read(release_path(MODEL, number)) == pack(path).manifest
+    assert killed >= 20, "the moments were all after the end"
 
 
 @pytest.mark.soak

@@ -56,7 +56,7 @@ def open_model(root: Path, versions: Sequence[str]) -> Foreign:
         beside=beside,
         read=folder.read,
         notes=tuple(notes),
-        facts={"model": root.name},
+        facts={"model": root.name, "version": version},
     )
 
 
@@ -68,7 +68,7 @@ def refuse_several(root: Path, names: Sequence[str]) -> None:
     """
     models = [name for name in names[:_MODELS_LIMIT] if _is_model(root / name)]
     if models:
-        message = f"{root}: a repository of {len(models)} models: {some(models)}"
+        message = f"{root}: a repository of several models, not one: {some(models)}"
         refuse("ambiguous", message, f"name the one that is meant, like {root / models[0]}")
 
 

@@ -110,6 +110,7 @@ class Pull:
             and last.at <= now < min(last.until, last.at + timedelta(seconds=AGAIN_S))
             and [(one.current, one.previous) for one in on_box]
             == [(one.current, one.previous) for one in last.report.slots]
+            and all(one.staged is None or self._store.releases.find(one.staged.manifest) for one in last.report.slots)
         )
 
     def _look(self, wants: list[Want], last: Look | None) -> Report:
@@ -175,13 +176,20 @@ class Pull:
         before = {one.slot: one for one in last.report.slots} if last is not None else {}
         slots = []
         for want in wants:
-            taking.sound(self._store.slots.links(want.slot).current)
-            slot = on_disk(self._store, want)
+            mended = self._mended(want, taking, trusted if reachable else None, wanted)
+            slot = replace(on_disk(self._store, want), mended=mended)
             if trusted is not None:
                 slot = replace(slot, seq=None if trusted.rollout is None else trusted.rollout.seq)
                 slot = self._acted(slot, decisions[want.slot], taking if reachable else None, wanted)
             slots.append(self._banned(slot, beliefs, trusted, before.get(want.slot)))
         return replace(report, slots=tuple(slots), fetched_bytes=taking.fetched_bytes)
+
+    def _mended(self, want: Want, taking: Taking, trusted: Trusted | None, keep: set[str]) -> bool:
+        """Hash what a slot has; tell whether it was damaged, and was fetched anew."""
+        digest = self._store.slots.links(want.slot).current
+        if digest is None or taking.sound(digest) is not None:
+            return False
+        return trusted is not None and taking.mend(digest, trusted, want.model, keep)
 
     def _decision(self, want: Want, trusted: Trusted) -> Decision:
         order = self._order

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
 from edge_runtime.registry.box.countersign import NOT_COUNTERSIGNED, bundle_of, read_publisher_keys
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Standing
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.store.releases import StoredRelease
     from edge_runtime.registry.store.store import ModelStore
     from edge_runtime.registry.trust.decide import Take
-    from edge_runtime.registry.trust.trusted import SignedRelease
+    from edge_runtime.registry.trust.trusted import SignedRelease, Trusted
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
 
@@ -105,18 +105,36 @@ class Taking:
             refusal = self._store.quarantine.refusal(digest, decision.seq)
             if refusal is not None:
                 return replace(slot, standing=Standing.REFUSED, reason="release.quarantined", message=refusal.reason)
-            self._demand_countersignature(decision.release, _name(decision))
-            stored = self.sound(digest) or self._fetched(decision, keep)
+            self._demand_countersignature(decision.release, _name(decision.release))
+            stored = self.sound(digest) or self._fetched(decision.release, decision.seq, keep)
             return self._placed(slot, decision, stored)
         except _RefusedError as refused:
             return self._refused(slot, decision, refused.error)
         except EdgeError as error:
-            logger.warning("%s: %s", _name(decision), error)
+            logger.warning("%s: %s", _name(decision.release), error)
             standing = Standing.REFUSED if error.code in _OF_THIS_BOX else Standing.RETRY
             return replace(slot, standing=standing, reason=error.code, message=str(error))
 
+    def mend(self, digest: str, trusted: Trusted, model: str, keep: Collection[str]) -> bool:
+        """Fetch a release anew that is current and damaged, whatever is rolled out by now; tell whether it is whole.
+
+        Raises:
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        try:
+            known = (trusted.release(model, number) for number in trusted.numbers(model))
+            signed = next((one for one in known if one.manifest.digest == digest), None)
+            if signed is not None:
+                seq = 0 if trusted.rollout is None else trusted.rollout.seq
+                self._fetched(signed, seq, {digest, *keep})
+        except _RefusedError as refused:
+            logger.error("%s cannot be mended: %s", digest, refused.error)  # noqa: TRY400 - not our fault
+        except (DataError, UnavailableError) as error:
+            logger.warning("%s cannot be mended now: %s", digest, error)
+        return digest in self._sound
+
     def _refused(self, slot: SlotReport, decision: Take, error: DataError) -> SlotReport:
-        logger.error("%s is refused: %s", _name(decision), error)
+        logger.error("%s is refused: %s", _name(decision.release), error)
         if error.code not in _OF_THIS_BOX:
             self._store.quarantine.add(decision.release.manifest.digest, str(error), decision.seq)
         return replace(slot, standing=Standing.REFUSED, reason=error.code, message=str(error))
@@ -124,18 +142,20 @@ class Taking:
     def _placed(self, slot: SlotReport, decision: Take, stored: StoredRelease) -> SlotReport:
         """Make it current if there is nothing else to run, else leave that to who activates it."""
         digest, by_operator = stored.digest, decision.assignment.approve == OPERATOR
-        was, had_one = self._store.slots.links(slot.slot).current, slot.current is not None
-        if not had_one and (was == digest or not by_operator):
+        # a slot whose current release is damaged is not empty: it gets that one back, not another one
+        if self._store.slots.links(slot.slot).current is None and not by_operator:
             self._store.slots.activate(slot.slot, digest)
         now = on_disk(self._store, Want(slot.slot, slot.model, slot.channel))
         slot = replace(slot, current=now.current, previous=now.previous, reason=None, message=None)
         if now.current is not None and now.current.manifest == digest:
-            return replace(slot, standing=Standing.CURRENT, mended=was == digest and not had_one)
-        reason = "rollout.approval" if by_operator else None
-        return replace(slot, standing=Standing.STAGED, staged=held_as(stored), reason=reason)
+            return replace(slot, standing=Standing.CURRENT)
+        reason, message = ("rollout.approval" if by_operator else None), None
+        if now.current is None and not by_operator:
+            reason, message = "store.damaged", "what is current is damaged and cannot be had again: activate this one"
+        return replace(slot, standing=Standing.STAGED, staged=held_as(stored), reason=reason, message=message)
 
-    def _fetched(self, decision: Take, keep: Collection[str]) -> StoredRelease:
-        release, manifest, where = decision.release.release, decision.release.manifest, _name(decision)
+    def _fetched(self, signed: SignedRelease, seq: int, keep: Collection[str]) -> StoredRelease:
+        release, manifest, where = signed.release, signed.manifest, _name(signed)
         if manifest.size > MANIFEST_BYTES_MAX:
             message = f"{where}: its manifest has {manifest.size} bytes, allowed are {MANIFEST_BYTES_MAX}"
             raise _RefusedError(DataError("package.invalid", message))
@@ -153,7 +173,7 @@ class Taking:
             check_contents(
                 artifact, contents, model=release.model, release=release.release, digest=release.digest, where=where
             )
-        stored = self._store.releases.stage(raw, facts_of(release, decision.seq))
+        stored = self._store.releases.stage(raw, facts_of(release, seq))
         self._store.write_index()
         self._sound[manifest.digest] = stored
         return stored
@@ -188,5 +208,5 @@ def _its_fault() -> Iterator[None]:
         raise _RefusedError(error) from error
 
 
-def _name(decision: Take) -> str:
-    return f"release {decision.release.release.release} of {decision.release.release.model}"
+def _name(signed: SignedRelease) -> str:
+    return f"release {signed.release.release} of {signed.release.model}"

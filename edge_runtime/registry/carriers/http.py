@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -95,6 +96,7 @@ class Http:
             host: name or address of the server that the operator named; any address will do for it.
             access: limits, certificates and proxy.
         """
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # the rest would be addresses that are secrets, signed
         self._access = access
         self._host = host
         self._peer: str | None = None  # where that server is
@@ -302,7 +304,7 @@ def translated(error: Exception, url: str) -> EdgeError:
         return PermissionDeniedError("registry.proxy", message, help="correct registry.proxy")
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_CUT):
         return _distrust(cause, where)
-    if isinstance(cause, (exceptions.LocationValueError, UnicodeError)):
+    if isinstance(cause, ValueError):  # of urllib3, idna or http.client
         return DataError("registry.url", f"{where}: is no address that can be asked")
     if isinstance(cause, exceptions.NewConnectionError):
         text = str(cause).rpartition(": ")[2]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PIECE_BYTES: Final = 16 << 20  # of an upload: what is sent again after the connection was cut
 _ANSWER_S: Final = 120.0  # a registry may hash a whole blob before it says that it has it
 _CUTS_MAX: Final = 3
+_LEAST: Final = re.compile(r"[0-9]{1,10}")
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _MISSING = 200, 201, 202, 204, 404
 
 
@@ -90,12 +91,12 @@ class OciPublication(OciRegistry):
         begin = source.tell()
         for _ in checked_chunks(source, blob):  # other bytes are not sent at all
             self._lock.keep()
-        path = self._begin(repository)
-        if blob.size <= self._piece_bytes:
+        path, piece_bytes = self._begin(repository)
+        if blob.size <= piece_bytes:
             body: Body = part_of(source, begin, blob.size)
             reply = self._send("PUT", repository, _with_digest(path, blob), blob.size, body)
         else:
-            path = self._send_pieces(repository, path, blob, source, begin)
+            path = self._send_pieces(repository, path, piece_bytes, blob, source)
             reply = self._send("PUT", repository, _with_digest(path, blob), 0, b"")
         self._demand_digest(reply, blob.digest)
 
@@ -136,16 +137,20 @@ class OciPublication(OciRegistry):
         self._lock.keep()
         self.put(repository, describe(raw, media_type), BytesIO(raw))
 
-    def _begin(self, repository: str) -> str:
+    def _begin(self, repository: str) -> tuple[str, int]:
+        """Return where an upload begins, and how large its pieces are."""
         path = f"/v2/{self._repository(repository)}/blobs/uploads/"
-        return self._next(self._send("POST", repository, path, 0, b""))
+        reply = self._send("POST", repository, path, 0, b"")
+        least = reply.header("OCI-Chunk-Min-Length") or ""
+        return self._next(reply), max(self._piece_bytes, int(least) if _LEAST.fullmatch(least) else 0)
 
-    def _send_pieces(self, repository: str, path: str, blob: Descriptor, source: BinaryIO, begin: int) -> str:
-        """Send a blob in pieces; after a cut, go on where the registry says that it is."""
+    def _send_pieces(self, repository: str, path: str, piece_bytes: int, blob: Descriptor, source: BinaryIO) -> str:
+        """Send a blob, which ends where ``source`` is, in pieces; after a cut, go on where the registry says."""
+        begin = source.tell() - blob.size
         offset = cuts = 0
         while offset < blob.size:
             self._lock.keep()
-            size = min(self._piece_bytes, blob.size - offset)
+            size = min(piece_bytes, blob.size - offset)
             body = part_of(source, begin + offset, size)
             piece = {"Content-Range": f"{offset}-{offset + size - 1}"}
             try:
@@ -166,7 +171,7 @@ class OciPublication(OciRegistry):
         reply = self._session.ask("GET", path, scope=self._scope(repository, "pull,push"))
         if reply.status == _MISSING:
             reply.close()
-            return self._begin(repository), 0
+            return self._begin(repository)[0], 0
         if reply.status != _NO_CONTENT:
             raise self._session.refusal(reply)
         found = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", reply.header("Range") or "")

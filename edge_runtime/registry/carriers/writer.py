@@ -22,6 +22,7 @@ from edge_runtime.registry.carriers.listing import ARTIFACT, LIMIT_BYTES, NOTHIN
 from edge_runtime.registry.carriers.source import checked_chunks
 from edge_runtime.registry.descriptor import MANIFEST, describe
 from edge_runtime.system.files import LockFile, make_directory, storage_error, write_atomic, write_chunks
+from edge_runtime.system.names import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,19 +54,20 @@ class LayoutPublication(Layout):
         if self._locked:
             yield
             return
-        self._prepare()
+        make_directory(self._root, mode=_DIRECTORY_MODE)
         lock = LockFile(self._root / _LOCK)
         try:
             lock.acquire()
         except BusyError as error:
             message = f"{self.name}: another publisher is at it ({error.message})"
             raise BusyError("registry.locked", message, help="wait until it is done; its lock ends with it") from error
-        self._locked = True
-        try:
-            yield
-        finally:
-            self._locked = False
-            lock.release()
+        with lock:
+            self._prepare()
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
 
     def has(self, repository: str, blob: Descriptor) -> bool:  # noqa: ARG002 - all share one place
         """See `Publication`."""
@@ -73,9 +75,9 @@ class LayoutPublication(Layout):
 
     def put(self, repository: str, blob: Descriptor, source: BinaryIO) -> None:
         """See `Publication`."""
-        if not self.has(repository, blob):
-            self._prepare()
-            write_chunks(self._root / blob_path(blob), checked_chunks(source, blob), mode=_FILE_MODE)
+        with self.lock():
+            if not self.has(repository, blob):
+                write_chunks(self._root / blob_path(blob), checked_chunks(source, blob), mode=_FILE_MODE)
 
     def tag(self, repository: str, tag: str, manifest: bytes) -> None:
         """See `Publication`."""
@@ -111,12 +113,16 @@ class LayoutPublication(Layout):
         return self._directory.read("index.json", INDEX_BYTES_MAX)
 
     def _prepare(self) -> None:
-        """Make what is missing of an empty layout, in an order that a crash may interrupt."""
-        for directory in (self._root, self._root / "blobs", self._root / "blobs" / "sha256"):
+        """Make what is missing of an empty layout, and remove what a publisher that died left half; with the lock."""
+        blobs = self._root / "blobs" / "sha256"
+        for directory in (blobs.parent, blobs):
             make_directory(directory, mode=_DIRECTORY_MODE)
-            if directory != self._root and _is_link(directory):
+            if _is_link(directory):
                 message = f"{directory}: is a link, where a layout has a directory"
                 raise DataError("registry.not_a_file", message, help="remove it, or use another directory")
+        for directory in (self._root, blobs):
+            for left in _leftovers(directory):
+                remove(left)
         for name, content in (("index.json", EMPTY_INDEX), ("oci-layout", LAYOUT)):
             if self._directory.size_of(name) is None:
                 write_atomic(self._root / name, content, mode=_FILE_MODE)
@@ -132,3 +138,11 @@ def _is_link(path: Path) -> bool:
         return path.is_symlink()
     except OSError as error:
         raise storage_error(error, path, "look at") from error
+
+
+def _leftovers(directory: Path) -> list[Path]:
+    """Return the files that `write_chunks` did not finish."""
+    try:
+        return list(directory.glob(".*.tmp"))
+    except OSError as error:
+        raise storage_error(error, directory, "list") from error

@@ -241,7 +241,7 @@ def _check_sizes(blobs: Iterable[Descriptor], where: str, quota_bytes: int) -> N
     total = sum(sizes.values())
     if total > quota_bytes:
         message = f"{where}: its files have {total} bytes together, allowed are {quota_bytes}"
-        raise DataError("package.quota", message, help="raise registry.quota_mb, if a model may be that large")
+        raise DataError("package.quota", message, help="smaller weights, or a higher registry.quota_mb")
 
 
 def _short(value: object) -> str:

@@ -14,10 +14,11 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.registry.carriers.carrier import LATEST, TUF
 from edge_runtime.registry.carriers.index import EMPTY_INDEX, with_name
 from edge_runtime.registry.carriers.listing import ARTIFACT, NOTHING, make_listing
-from edge_runtime.registry.descriptor import EMPTY, MANIFEST, Descriptor, describe
+from edge_runtime.registry.descriptor import EMPTY, INDEX, MANIFEST, Descriptor, describe
 from edge_runtime.registry.documents import FLOORS_PATH, release_path, rollout_path, rollout_role
 from edge_runtime.registry.package.modelpack import parse_manifest
 from edge_runtime.registry.publisher.repository import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
+from edge_runtime.registry.publisher.sigstore import point_at
 from edge_runtime.registry.publisher.tree import read_blob
 
 if TYPE_CHECKING:
@@ -89,7 +90,12 @@ def collect(
         manifest = read_blob(registry, release.repository, Descriptor(digest, length, MANIFEST))
         small.append((manifest, MANIFEST))
         index = with_name(index, f"{model}:{number}", describe(manifest, MANIFEST), "bundle")
-        blobs = [*parse_manifest(manifest, f"{model} {number}").blobs, *([release.bundle] if release.bundle else [])]
+        blobs = [*parse_manifest(manifest, f"{model} {number}").blobs]
+        if release.bundle is not None:
+            blobs.append(release.bundle)
+            pointer = point_at(manifest, release.bundle)
+            small += [(pointer.referrer, MANIFEST), (pointer.index, INDEX)]
+            index = with_name(index, f"{model}:{pointer.tag}", describe(pointer.index, INDEX), "bundle")
         large |= {blob.digest: (release.repository, blob) for blob in blobs}
     expires, limit = _expiry(repository, site)
     return Bundle(

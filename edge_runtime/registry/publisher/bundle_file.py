@@ -50,6 +50,21 @@ def write_directory(root: Path, bundle: Bundle, registry: Carrier) -> None:
         StorageError, PermissionDeniedError: the disk refuses.
         EdgeError: the registry cannot be read.
     """
+    refuse_layout(root)
+    make_directory(root / _BLOBS, mode=_DIRECTORY_MODE)
+    for name, _, chunks in _blobs(bundle, registry):
+        write_chunks(root / name, chunks, mode=_FILE_MODE)
+    write_atomic(root / _VERSION, LAYOUT, mode=_FILE_MODE)
+    write_atomic(root / _INDEX, bundle.index, mode=_FILE_MODE)
+
+
+def refuse_layout(root: Path) -> None:
+    """Refuse a directory that holds a layout, or a part of one.
+
+    Raises:
+        DataError: code ``bundle.exists``.
+        StorageError, PermissionDeniedError: it cannot be looked at.
+    """
     try:
         there = [name for name in (_INDEX, _VERSION, "blobs") if (root / name).exists()]
     except OSError as error:
@@ -57,11 +72,6 @@ def write_directory(root: Path, bundle: Bundle, registry: Carrier) -> None:
     if there:
         message = f"{root / there[0]} exists already: a bundle is never mixed with what was carried before"
         raise DataError("bundle.exists", message, help="remove it, or name another directory")
-    make_directory(root / _BLOBS, mode=_DIRECTORY_MODE)
-    for name, _, chunks in _blobs(bundle, registry):
-        write_chunks(root / name, chunks, mode=_FILE_MODE)
-    write_atomic(root / _VERSION, LAYOUT, mode=_FILE_MODE)
-    write_atomic(root / _INDEX, bundle.index, mode=_FILE_MODE)
 
 
 def _archive(bundle: Bundle, registry: Carrier) -> Iterator[bytes]:

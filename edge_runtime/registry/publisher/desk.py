@@ -307,7 +307,7 @@ class Desk:
                 lacking[need.role] = max(missing, lacking.get(need.role, 0))
         if not lacking:
             for role, online in draft.online():
-                here = [keyid for keyid in online if self.keyring.holds(keyid)][:1]
+                here = [keyid for keyid in online if self.keyring.holds(keyid)][: draft.root.roles[role].threshold]
                 needed.update(dict.fromkeys(here))
                 signers[role] = {self.name_of(keyid): None for keyid in here}
         named = {role: tuple(names) for role, names in signers.items() if names}
@@ -321,11 +321,11 @@ class Desk:
         changes = tuple(explain(draft, self.name_of))
         draft.sign(self.keyring)
         lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
-        online = [role for role, keyids in draft.online() if not any(map(self.keyring.holds, keyids))]
+        online = {role: count for role, keyids in draft.online() if (count := self._lacking(draft, role, keyids)) > 0}
         for (model, number), manifest in draft.manifests.items():
             self.registry.tag(model, str(number), manifest)
         if lacking or online:
-            lacking |= dict.fromkeys(online, 1)
+            lacking |= online
             path = pending or self.home.pending / _pending_name(draft)
             write_pending(path, draft)
             return Outcome(changes, {}, path, lacking)
@@ -335,6 +335,9 @@ class Desk:
             self.home.keep_root(files["1.root.json"])  # first: whoever founds a registry must know its root
         self.put(new, token)
         return Outcome(changes, {role: one.version for role, one in new.roles().items()})
+
+    def _lacking(self, draft: Draft, role: str, keyids: tuple[str, ...]) -> int:
+        return draft.root.roles[role].threshold - sum(map(self.keyring.holds, keyids))
 
     def _verified(self, files: Mapping[str, bytes], draft: Draft) -> Repository:
         """Return what was signed, read back as a box would read it.

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.descriptor import EMPTY, INDEX, MANIFEST, Descriptor, describe
+from edge_runtime.registry.descriptor import EMPTY, INDEX, MANIFEST, Descriptor, describe, digest_of
 from edge_runtime.registry.trust.sigstore import (
     BUNDLE,
     PAYLOAD_TYPE,
@@ -157,27 +158,47 @@ def attach_bundle(place: Publication, repository: str, manifest: bytes, bundle: 
     Raises:
         EdgeError: as `Publication.put`.
     """
-    subject = describe(manifest, MANIFEST)
     blob, nothing = describe(bundle, BUNDLE), describe(NOTHING, EMPTY)
     place.put(repository, nothing, io.BytesIO(NOTHING))
     place.put(repository, blob, io.BytesIO(bundle))
+    pointer = point_at(manifest, blob)
+    place.tag(repository, digest_of(pointer.referrer), pointer.referrer)
+    place.tag(repository, pointer.tag, pointer.index)
+    return blob
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """How other tools find a bundle.
+
+    Attributes:
+        referrer: OCI manifest of the bundle, whose subject is the manifest that it is about.
+        index: lists the referrer; for registries without the API for them.
+        tag: of ``index``.
+    """
+
+    referrer: bytes
+    index: bytes
+    tag: str
+
+
+def point_at(manifest: bytes, bundle: Descriptor) -> Pointer:
+    """Return what leads from ``manifest`` to ``bundle``; always the same for the same two."""
+    subject, nothing = describe(manifest, MANIFEST), describe(NOTHING, EMPTY)
     referrer = _written(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": BUNDLE,
             "config": nothing.as_fields(),
-            "layers": [blob.as_fields()],
+            "layers": [bundle.as_fields()],
             "subject": subject.as_fields(),
             "annotations": _CONTENT,
         }
     )
-    named = describe(referrer, MANIFEST)
-    place.tag(repository, named.digest, referrer)
-    entry = {**named.as_fields(), "artifactType": BUNDLE, "annotations": _CONTENT}
+    entry = {**describe(referrer, MANIFEST).as_fields(), "artifactType": BUNDLE, "annotations": _CONTENT}
     index = _written({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
-    place.tag(repository, f"sha256-{subject.hex}", index)
-    return blob
+    return Pointer(referrer, index, f"sha256-{subject.hex}")
 
 
 def _written(fields: Mapping[str, object]) -> bytes:

@@ -47,7 +47,8 @@ class UnreadableError(StorageError):
 class Blobs:
     """Below ``root``: ``store/`` (the layout), ``incoming/HEX.part``, ``damaged/HEX``. From any thread.
 
-    Who writes holds the lock of the store (`store.ModelStore.updating`); reading needs none.
+    Who writes holds the lock of the store (`store.ModelStore.updating`). Reading needs none, nor does setting a damaged
+    blob aside: that takes away only what nobody may use.
     """
 
     def __init__(self, root: Path) -> None:

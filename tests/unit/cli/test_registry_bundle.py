@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import tarfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.cli import dispatch
+from edge_runtime.cli.registry_desk import open_desk
+from edge_runtime.core.errors import EdgeError, StorageError
 from edge_runtime.engine.package import open_package
 from edge_runtime.registry.box.order import Order, Want
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Contact, Standing
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.carriers.index import parse_index
 from edge_runtime.registry.carriers.open import open_carrier
 from edge_runtime.registry.documents import release_at
 from edge_runtime.registry.package.modelpack import parse_manifest
+from edge_runtime.registry.publisher import bundle_file
+from edge_runtime.registry.publisher.bundle import collect
 from edge_runtime.registry.publisher.tree import read_blob
 from edge_runtime.registry.trust.refresh import refresh
 from edge_runtime.registry.trust.sigstore import read_bundle_key, verify_bundle
@@ -30,6 +36,8 @@ from tests.registries import skopeo
 from tests.required import needs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_runtime.registry.box.report import Report
     from edge_runtime.registry.trust.trusted import Outcome, Trusted
 
@@ -141,8 +149,11 @@ def test_a_bundle_has_what_a_box_of_the_site_reads_and_nothing_else(
     key = read_bundle_key(Path("registry/sigstore/board.pub").read_bytes(), "board")
     assert verify_bundle(raw, sigstore.manifest.digest, [key], "colours 7") == key
     assert len(blobs_of(place / "stick") - blobs_of(place / "shared")) == 1  # its own listing
-    # listing, its files, its empty config; manifest, blobs and Sigstore bundle of the release
-    assert len(blobs_of(place / "stick")) == 1 + len(listing.files) + 1 + 1 + counts["colours", 7] + 1
+    # listing, its files, its empty config; manifest, blobs and Sigstore bundle of the release, what points at that
+    assert len(blobs_of(place / "stick")) == 1 + len(listing.files) + 1 + 1 + counts["colours", 7] + 1 + 2
+    tag = f"colours:{sigstore.manifest.digest.replace(':', '-')}"
+    shared, stick = (parse_index((place / one / "index.json").read_bytes(), one) for one in ("shared", "stick"))
+    assert shared[tag] == stick[tag]
     assert do("bundle", "verify", "stick", "--site", SITE) == 0
     assert "colours 7" in capsys.readouterr().out
 
@@ -258,18 +269,37 @@ def test_attack_11_a_bundle_that_has_expired_is_refused(place: Path, capsys: pyt
     assert refused.code == "trust.frozen"
 
 
-def test_without_the_keys_a_bundle_is_as_long_good_as_the_registry(
+def test_without_the_online_keys_a_bundle_is_as_long_good_as_the_registry(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("timestamp", f"rollout-{SITE}"):
-        (place / "registry" / "keys" / f"{name}.pem").unlink()
+    (place / "registry" / "keys" / "timestamp.pem").unlink()
+    before = seen("oci-layout:shared").believed().versions
     capsys.readouterr()
     assert do("bundle", "export", "--site", SITE, "--out", "stick", "--valid-days", "90", "--yes") == 0
     said = capsys.readouterr()
-    assert f"the key of rollout-{SITE} is not here" in said.err
     assert "the keys of snapshot and timestamp are not here" in said.err
     assert "when timestamp expires" in said.out
-    assert seen("oci-layout:stick").believed().versions == seen("oci-layout:shared").believed().versions
+    assert seen("oci-layout:stick").believed().versions == before
+    assert seen("oci-layout:shared").believed().versions == before
+
+
+def test_without_the_key_of_the_site_its_rollout_limits_a_bundle(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "registry" / "keys" / f"rollout-{SITE}.pem").unlink()
+    capsys.readouterr()
+    assert do("bundle", "export", "--site", SITE, "--out", "stick", "--valid-days", "90", "--yes") == 0
+    said = capsys.readouterr()
+    assert f"the keys of rollout-{SITE} are not all here" in said.err
+    assert f"when rollout-{SITE} expires" in said.out
+
+
+def test_a_site_that_wants_nothing_gets_its_metadata(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.exists()
+    assert do("rollout", "unset", "--site", SITE, "--model", "colours", "--yes") == 0
+    told = exported(capsys, "--out", "stick")
+    assert (told["releases"], "only metadata are carried" in told["notes"][0]) == ([], True)
+    assert do("bundle", "verify", "stick") == 0
 
 
 def test_more_releases_are_carried_when_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,9 +335,11 @@ def test_what_is_banned_is_left_out(place: Path, capsys: pytest.CaptureFixture[s
 def test_an_export_that_cannot_be_made_says_why(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert do("bundle", "export", *arguments) != 0
+    before = seen("oci-layout:shared").believed().versions
+    assert do("bundle", "export", *arguments, "--valid-days", "90", "--yes") != 0
     assert message in capsys.readouterr().err
     assert not (place / "stick").exists()
+    assert seen("oci-layout:shared").believed().versions == before  # nothing was signed for it
 
 
 @pytest.mark.parametrize("name", ["stick", "one.tar"])
@@ -324,6 +356,35 @@ def test_a_bundle_that_was_not_written_to_its_end_is_none(
     assert not (place / "one.tar").exists()
     assert not (place / "stick" / "index.json").exists()
     assert not list(place.glob(".*.tmp"))
+
+
+def test_an_export_that_is_broken_off_anywhere_leaves_no_bundle(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = 0
+
+    def counted(write: Callable[..., None]) -> Callable[..., None]:
+        def refuse_in_the_end(*arguments: Any, **options: Any) -> None:
+            nonlocal allowed
+            if allowed == 0:
+                raise StorageError("storage.io", "the stick was pulled out")
+            allowed -= 1
+            write(*arguments, **options)
+
+        return refuse_in_the_end
+
+    desk, _ = open_desk(argparse.Namespace(home=place / "registry", closing=ExitStack()))  # of a layout nothing is open
+    bundle = collect(desk.registry, desk.read()[0], SITE)
+    for name in ("write_chunks", "write_atomic"):
+        monkeypatch.setattr(bundle_file, name, counted(getattr(bundle_file, name)))
+    writes = len({*bundle.small, *(blob.digest for _, blob in bundle.large)}) + 2
+    for number in sorted({*range(0, writes, 6), writes - 2, writes - 1}):
+        allowed, stick = number, place / f"stick-{number}"
+        with pytest.raises(StorageError):
+            bundle_file.write_directory(stick, bundle, desk.registry)
+        with pytest.raises(EdgeError), closing(open_carrier(f"oci-layout:{stick}", Access())) as carrier:
+            carrier.listing()
+    allowed = writes
+    bundle_file.write_directory(place / "stick", bundle, desk.registry)
+    assert seen("oci-layout:stick").trusted is not None
 
 
 def test_a_flipped_byte_on_the_stick_is_found(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

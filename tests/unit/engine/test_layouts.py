@@ -190,7 +190,7 @@ def test_the_directory_of_a_version_is_that_version(tmp_path: Path) -> None:
     root = repository(tmp_path / "colours", "9", "10")
     package = open_package(root / "9")
     assert (package.ref.name, package.ref.version, package.notes) == ("colours", "9", ())
-    assert package.origin["system"] == "triton"
+    assert (package.origin["system"], package.origin["version"]) == ("triton", "9")
     (root / "config.pbtxt").write_text("version_policy { specific { versions: [10] } }")
     assert open_package(root / "9").ref.version == "9"
     assert model_places([root / "9"]) == {root, root / "9"}
@@ -201,7 +201,7 @@ def test_a_model_of_a_repository_of_several_has_to_be_named(tmp_path: Path) -> N
     (tmp_path / "models" / "python").mkdir()
     (tmp_path / "models" / "python" / "config.pbtxt").write_text('backend: "python"')
     error = refused(tmp_path / "models")
-    assert (error.code, "2 models: python, welds" in error.message) == ("model.ambiguous", True)
+    assert (error.code, "several models, not one: python, welds" in error.message) == ("model.ambiguous", True)
     assert f"like {tmp_path / 'models' / 'python'}" in (error.help or "")
 
 

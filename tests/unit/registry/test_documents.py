@@ -123,12 +123,9 @@ def test_a_release_comes_back_as_it_was(release: Release) -> None:
     assert parse_release(fields, "r") == release
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.binary(max_size=60)
-    | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists).map(
-        lambda value: json.dumps(value).encode("utf-8", "surrogatepass")
-    )
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\xff", b"null", b"[]", b"[[[[7]]]]", b'"\\ud800"', b"{}", b'{"schema":7}', b'{"a":1,"a":2}', b"[" * 5000],
 )
 def test_other_bytes_are_refused_with_our_error(raw: bytes) -> None:
     for parse in (parse_floors, parse_rollout):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -468,6 +469,22 @@ def test_an_interrupt_ends_the_threads(store: ModelStore) -> None:
 
 
 # --- the disk
+
+
+def test_a_right_that_we_lack_on_our_own_disk_is_not_the_fault_of_a_source(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    first, second = FakeCarrier(RAW), FakeCarrier(RAW)
+    with pytest.raises(PermissionDeniedError) as caught:
+        fetch(store, first, second)
+    monkeypatch.undo()
+    assert caught.value.code == "storage.permission"
+    assert (len(first.asked), len(second.asked)) == (1, 0)
+    assert fetch(store) == Fetched(0, len(RAW))
 
 
 def errors(number: int, *names: str) -> Callable[[pytest.MonkeyPatch], list[int]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.core.errors import BusyError
+from edge_runtime.core.errors import BusyError, StorageError
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
@@ -117,6 +118,19 @@ def test_metadata_that_is_damaged_on_the_disk_is_fetched_again_though_the_listin
 
     assert box.slot(fresh=True) == first
     assert path.read_bytes() == whole
+
+
+def test_a_box_that_has_forgotten_everything_but_that_it_knew_believes_nobody(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    for path in [*(box.root / "tuf").rglob("*.json"), *box.root.glob("floors.?")]:
+        os.truncate(path, 0)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            box.look(fresh=True)
+        assert caught.value.code == "trust.state_damaged"
+    assert (box.root / "slots/defects/current/model.onnx").read_bytes() == b"weights of weld 1"
 
 
 def test_without_a_rollout_or_an_assignment_a_slot_keeps_what_it_has(box: Box, registry: Published) -> None:
@@ -280,3 +294,40 @@ def test_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
     registry.publish()
     with box.store.updating(), pytest.raises(BusyError):
         box.look()
+
+
+def test_a_damaged_release_is_mended_though_another_one_is_rolled_out_by_now(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.release("weld", 2)
+    registry.roll_out(Assignment("weld", 2))
+    (box.root / "slots" / "defects" / "current").resolve().chmod(0o750)
+    ((box.root / "slots" / "defects" / "current").resolve() / "model.onnx").unlink()
+    slot = box.slot()
+    assert slot.current is not None
+    assert (slot.standing, slot.mended, slot.current.release) == (Standing.STAGED, True, 1)
+    assert (box.root / "slots" / "defects" / "current" / "model.onnx").read_bytes() == b"weights of weld 1"
+
+
+def test_a_damaged_release_that_cannot_be_had_is_not_replaced_by_another_one(box: Box, registry: Published) -> None:
+    first = registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    box.slot()
+    registry.release("weld", 2)
+    del registry.tuf.targets.targets["releases/weld/1.json"]
+    registry.roll_out(Assignment("weld", 2))
+    box.store.blobs.path(first.digest).unlink()
+    slot = box.slot()
+    assert (slot.standing, slot.reason, slot.current) == (Standing.STAGED, "store.damaged", None)
+    assert box.store.slots.links("defects").current == first.digest
+
+
+def test_a_staged_release_that_went_away_is_fetched_again(box: Box, registry: Published) -> None:
+    for number in (1, 2):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        box.slot()
+    box.store.releases.drop(registry.manifests["weld", 2].digest)
+    assert box.slot().standing is Standing.STAGED
+    assert box.store.releases.find(registry.manifests["weld", 2].digest) is not None

@@ -16,9 +16,8 @@ PUBLIC, PRIVATE, LOOPBACK = "93.184.216.34", "10.1.2.3", "127.0.0.1"
         *("ff02::1", "[::1]", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe"),
     ],
 )
-@pytest.mark.parametrize("origin", [PUBLIC, PRIVATE, LOOPBACK, None])
-def test_attack_28_nobody_sends_us_to_this_machine_or_its_link(inside: str, origin: str | None) -> None:
-    assert is_redirect_allowed(inside, origin) is False
+def test_attack_28_nobody_sends_us_to_this_machine_or_its_link(inside: str) -> None:
+    assert [is_redirect_allowed(inside, origin) for origin in (PUBLIC, PRIVATE, LOOPBACK, None)] == [False] * 4
 
 
 @pytest.mark.parametrize("private", [PRIVATE, "192.168.0.1", "172.16.0.1", "100.64.0.1", "fd00::1", "::ffff:10.0.0.1"])

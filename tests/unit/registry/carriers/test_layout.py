@@ -91,9 +91,9 @@ def test_publishing_again_replaces_the_listing_and_keeps_what_others_named(tmp_p
     second = place.publish({**FILES, "timestamp.json": b"later"}, first)
     names = [m["annotations"]["org.opencontainers.image.ref.name"] for m in _index(tmp_path)["manifests"]]
     assert (second != first, names) == (True, ["weld:7", "tuf:latest"])
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("[!.]*")}
     place.put("weld", BLOB, io.BytesIO(b"never read: it is there"))
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("[!.]*")} == before
 
 
 @pytest.mark.parametrize("replaces", [None, digest_of(b"what another one replaced")])
@@ -127,6 +127,15 @@ def test_other_bytes_than_described_are_not_written(tmp_path: Path, given: bytes
         place.put("weld", BLOB, io.BytesIO(given))
     assert (caught.value.code, place.has("weld", BLOB)) == ("registry.digest", False)
     assert list((tmp_path / "blobs" / "sha256").iterdir()) == []
+
+
+def test_what_a_publisher_that_died_left_half_is_removed(tmp_path: Path) -> None:
+    published(tmp_path)
+    left = (tmp_path / ".index.json.77.00ff00ff.tmp", tmp_path / "blobs" / "sha256" / f".{BLOB.hex}.77.00ff00ff.tmp")
+    for path in left:
+        path.write_bytes(b"half")
+    with open_publication(f"oci-layout:{tmp_path}", Access()).lock():
+        assert [path for path in left if path.exists()] == []
 
 
 def test_a_torn_blob_is_not_there_and_written_again(tmp_path: Path) -> None:

@@ -235,9 +235,11 @@ def test_a_cache_serves_blobs_while_the_registry_is_gone() -> None:
             carrier.close()
 
 
-def test_a_frozen_registry_costs_no_more_than_its_limit() -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_frozen_registry_costs_no_more_than_its_limit(tls: bool, authority: Authority) -> None:  # noqa: FBT001
+    access = Access(connect_s=0.2, ca_file=authority.ca) if tls else Access(answer_s=0.2)
     with socket.create_server(("127.0.0.1", 0)) as frozen:  # the kernel accepts, and nobody answers
-        carrier = open_carrier(f"oci://127.0.0.1:{frozen.getsockname()[1]}/fleet/x", Access(answer_s=0.3))
+        carrier = open_carrier(f"oci://127.0.0.1:{frozen.getsockname()[1]}/fleet/x", access)
         with pytest.raises(UnavailableError) as caught:
             carrier.listing()
         assert caught.value.code == "registry.timeout"

@@ -130,6 +130,13 @@ def test_attack_20_rollout_naming_a_floored_or_revoked_release() -> None:
         assert decision.error.code == code
 
 
+def test_the_lowest_release_that_is_allowed_is_allowed() -> None:
+    trusted = _trusted(Assignment("weld", 7))
+    floored = replace(trusted, floors=replace(trusted.floors, models=FloorsDocument({"weld": ModelFloor(7)})))
+
+    assert isinstance(decide(floored, BOX, SLOT, START), Take)
+
+
 def test_attack_20_rollout_naming_a_release_that_it_kills() -> None:
     seven = _trusted().release("weld", 7).manifest.digest
 

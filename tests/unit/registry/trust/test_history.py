@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from copy import deepcopy
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tuf.ngclient import Updater
 
-from edge_runtime.registry.documents import Assignment, ModelFloor
+from edge_runtime.registry.documents import Assignment, ModelFloor, release_path, rollout_path
 from edge_runtime.registry.trust.floors import Floors, parse_floors
 from edge_runtime.registry.trust.refresh import refresh
-from tests.fakes.tuf_repository import START, TufRepository
+from tests.fakes.tuf_repository import START, TreeFetcher, TufRepository
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SITE = "plant-a"
 CLOCKS = (START, datetime(1970, 1, 1, tzinfo=UTC))
@@ -79,3 +84,34 @@ def test_a_box_believes_no_older_state_and_every_newer_one_whatever_became_of_it
             assert outcome.trusted is None
         assert floors is None or outcome.floors.covers(floors)
         kept, floors = dict(outcome.kept), parse_floors(outcome.floors.dump(), "as on the disk")
+
+
+def test_pythons_own_client_goes_the_same_way(tmp_path: Path) -> None:
+    kept: dict[str, bytes] = {}
+    floors: Floors | None = None
+    for number, state in enumerate(HISTORY, 1):
+        served = tmp_path / str(number)
+        state.write_tree(served)
+        client = Updater(
+            str(tmp_path / "client"),
+            str(served / "metadata"),
+            str(tmp_path),
+            str(served / "targets"),
+            fetcher=TreeFetcher(),
+            bootstrap=state.pinned,
+        )
+        client._trusted_set.reference_time = START
+        client.refresh()
+        outcome = refresh(kept, state.fetch, state.pinned, floors, now=START, site=SITE)
+        trusted, kept, floors = outcome.believed(), dict(outcome.kept), outcome.floors
+        assert {name: client._trusted_set[name].version for name in ("root", "timestamp", "snapshot", "targets")} == {
+            name: version for name, version in trusted.versions.items() if not name.startswith("rollout-")
+        }
+        release = client.get_targetinfo(release_path("weld", number))
+        document = client.get_targetinfo(rollout_path(SITE))
+        assert release is not None
+        assert document is not None
+        assert trusted.release("weld", number).manifest.digest == f"sha256:{release.hashes['sha256']}"
+        path = tmp_path / "rollout.json"
+        client.download_target(document, str(path))
+        assert path.read_bytes() == kept[f"targets/{rollout_path(SITE)}"]

@@ -27,7 +27,7 @@ from edge_runtime.registry.documents import (
 from edge_runtime.registry.trust.floors import Floors, parse_floors
 from edge_runtime.registry.trust.refresh import TIMESTAMP_BYTES_MAX, refresh, unchanged
 from edge_runtime.registry.trust.refusals import ExpiredError
-from tests.fakes.tuf_repository import START, TufRepository, signer
+from tests.fakes.tuf_repository import START, TreeFetcher, TufRepository, signer
 
 if TYPE_CHECKING:
     from edge_runtime.registry.trust.trusted import Outcome, Trusted
@@ -148,29 +148,12 @@ def test_pythons_own_client_agrees_on_good_repositories(repository: TufRepositor
     trusted = box.trusts(repository)
     repository.write_tree(tmp_path / "served")
 
-    class Files:
-        def download_bytes(self, url: str, limit: int) -> bytes:
-            from tuf.api.exceptions import DownloadHTTPError
-
-            path = Path(url)
-            if not path.is_file():
-                raise DownloadHTTPError("not there", 404)
-            raw = path.read_bytes()
-            assert len(raw) <= limit
-            return raw
-
-        def download_file(self, url: str, limit: int) -> object:
-            from contextlib import nullcontext
-            from io import BytesIO
-
-            return nullcontext(BytesIO(self.download_bytes(url, limit)))
-
     updater = Updater(
         str(tmp_path / "client"),
         str(tmp_path / "served/metadata"),
         str(tmp_path / "got"),
         str(tmp_path / "served/targets"),
-        fetcher=Files(),  # type: ignore[arg-type]
+        fetcher=TreeFetcher(),
         bootstrap=repository.pinned,
     )
     updater.refresh()
