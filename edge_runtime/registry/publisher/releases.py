@@ -58,7 +58,7 @@ def add_release(draft: Draft, release: Release, manifest: bytes) -> None:
 
 
 def revoke(draft: Draft, model: str, number: int) -> None:
-    """Ban one release for ever: boxes that run it leave it, none takes it again.
+    """Ban one release for ever: no box takes it, those that run it raise an alarm.
 
     Raises:
         DataError: there is no such release.
