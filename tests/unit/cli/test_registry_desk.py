@@ -16,7 +16,7 @@ def test_a_person_is_asked_once_for_each_secret_however_often_it_is_needed(monke
     """A key is rotated with a desk that is opened twice: to see what there is, and after the new key was made."""
     asked: list[str] = []
 
-    def answer(prompt: str, stream: object) -> str:
+    def answer(prompt: str, _stream: object) -> str:
         asked.append(prompt)
         return prompt[::-1]
 
