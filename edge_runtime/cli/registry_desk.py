@@ -98,7 +98,8 @@ def read_secret(path: Path) -> str:
 
 
 def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
-    """Return what asks for passphrases and PINs: the file of the arguments, or the terminal."""
+    """Return what asks for passphrases and PINs: the file of the arguments, or the terminal, once for each secret."""
+    known: dict[str, str] = vars(args).setdefault("secrets", {})  # a desk that is opened again asks for nothing again
 
     def ask(what: str) -> str:
         path: Path | None = getattr(args, "passphrase_file", None)
@@ -108,7 +109,9 @@ def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
             raise DataError(
                 "key.passphrase", f"{what} is needed, and there is no terminal", help="--passphrase-file FILE"
             )
-        return getpass.getpass(f"{what}: ", sys.stderr)
+        if what not in known:
+            known[what] = getpass.getpass(f"{what}: ", sys.stderr)
+        return known[what]
 
     return ask
 
