@@ -64,7 +64,7 @@ def access_of(registry: Registry) -> Access:
         ca_file=registry.ca_file,
         cert_file=registry.cert_file,
         key_file=registry.key_file,
-        proxy=registry.proxy or "environment",
+        proxy=registry.proxy,
         realm_hosts=registry.realm_hosts,
         allow_http=registry.allow_http,
     )

@@ -48,6 +48,7 @@ def config(port: int, tmp_path: Path, registry: Published, **more: Any) -> dict[
     )
 
 
+@pytest.mark.soak
 def test_the_first_release_starts_by_itself_and_a_newer_one_waits(tmp_path: Path, registry: Published) -> None:
     registry.publish()
     with (

@@ -39,7 +39,7 @@ class ModelFields(TypedDict):
         str,
         Term(
             "empty: no release yet; current: has what it should; staged: another release is on the box and waits; "
-            "kept: nothing is assigned to it; waiting; refused: the wanted release must not run here; retry"
+            "kept: nothing is assigned to it, or the rollout is paused; refused: what is wanted must not run; retry"
         ),
     ]
     reason: Annotated[str | None, Term("stable code of why it has not what it should")]

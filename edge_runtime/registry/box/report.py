@@ -34,8 +34,7 @@ class Standing(Enum):
     EMPTY = "empty"  # there is none yet, and nothing says why
     CURRENT = "current"  # it has what it should
     STAGED = "staged"  # another release is on the box, verified, and waits to be activated
-    KEPT = "kept"  # nothing is assigned to it
-    WAITING = "waiting"  # what is assigned is not to be begun now
+    KEPT = "kept"  # nothing is assigned to it, or nothing is to be begun now
     REFUSED = "refused"  # what is assigned must not run here
     RETRY = "retry"  # it could not be had, and trying again may help
 
@@ -90,7 +89,7 @@ class SlotReport:
     @property
     def is_settled(self) -> bool:
         """Whether looking again at the same registry would change nothing."""
-        return self.standing not in (Standing.RETRY, Standing.WAITING)
+        return self.standing is not Standing.RETRY
 
 
 @dataclass(frozen=True, slots=True)

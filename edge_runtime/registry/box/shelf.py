@@ -25,32 +25,52 @@ def facts_of(release: Release, seq: int) -> dict[str, object]:
     return {"model": release.model, "release": release.release, "version": release.version, "seq": seq}
 
 
-def held_as(stored: StoredRelease | None) -> Held | None:
-    """Return a stored release as slots see it, ``None`` when it is not there or damaged.
+def held_as(stored: StoredRelease | None, model: str | None = None) -> Held | None:
+    """Return a stored release as slots see it, ``None`` when it is not there, damaged, or not of ``model``.
 
     Its identity is the one that its manifest vouches for, whatever lies in the directory.
     """
     if stored is None:
         return None
-    identity = stored.artifact.files[MANIFEST_NAME].digest
-    number, version = stored.facts.get("release"), stored.facts.get("version")
-    if isinstance(number, int) and isinstance(version, str):
-        return Held(number, version, identity, stored.digest)
-    try:  # its notes are lost: the package says it too
+    name, number, version = _notes(stored)
+    if number is None or (model is not None and name != model):
+        return None
+    return Held(number, version, stored.artifact.files[MANIFEST_NAME].digest, stored.digest)
+
+
+def _notes(stored: StoredRelease) -> tuple[str, int | None, str]:
+    """Return model, number and version of a release; the number is ``None`` when nothing says them."""
+    name, number, version = (stored.facts.get(key) for key in ("model", "release", "version"))
+    if isinstance(name, str) and isinstance(number, int) and isinstance(version, str):
+        return name, number, version
+    try:  # the notes are lost: the package says it too
         package = parse_manifest(read_limited(stored.directory / MANIFEST_NAME, SIZE_LIMIT_BYTES))
     except (FileNotFoundError, EdgeError):
-        return None
-    return Held(package.release or 0, package.version, identity, stored.digest)
+        return "", None, ""
+    return package.name, package.release, package.version
 
 
 def on_disk(store: ModelStore, want: Want) -> SlotReport:
     """Return how a slot is, as far as the disk says it; nothing is hashed."""
     links = store.slots.links(want.slot)
     current, previous = (
-        None if one is None else held_as(store.releases.find(one)) for one in (links.current, links.previous)
+        None if one is None else held_as(store.releases.find(one), want.model or None)
+        for one in (links.current, links.previous)
     )
     standing = Standing.EMPTY if current is None else Standing.KEPT
     return SlotReport(want.slot, want.model, want.channel, standing, current=current, previous=previous)
+
+
+def is_vacant(store: ModelStore, want: Want) -> bool:
+    """Tell whether a slot has nothing to run: no release, or one of another model, from before it was reconfigured.
+
+    A damaged one counts: it comes back.
+    """
+    digest = store.slots.links(want.slot).current
+    stored = None if digest is None else store.releases.find(digest)
+    return digest is None or (
+        stored is not None and held_as(stored) is not None and held_as(stored, want.model) is None
+    )
 
 
 def survey(store: ModelStore, wants: Iterable[Want], last: Look | None) -> list[SlotReport]:
@@ -76,7 +96,7 @@ def survey(store: ModelStore, wants: Iterable[Want], last: Look | None) -> list[
 def stored_of(store: ModelStore, model: str) -> Iterator[Held]:
     """Yield all releases of a model that are on the box, in no order."""
     for stored in store.releases.all():
-        held = held_as(stored) if stored.facts.get("model") == model else None
+        held = held_as(stored, model)
         if held is not None:
             yield held
 

@@ -67,7 +67,7 @@ def roll_back(order: Order, slot: str) -> Switched:
     want = _want(order, slot)
     with _opened(order) as store:
         links = store.slots.links(slot)
-        wanted = None if links.previous is None else held_as(store.releases.find(links.previous))
+        wanted = None if links.previous is None else held_as(store.releases.find(links.previous), want.model)
         if wanted is None:
             raise DataError("store.no_previous", f"slot {slot}: there is no release to go back to", help=_HELP)
         _check(order, store, want, wanted)

@@ -11,7 +11,7 @@ from edge_runtime.core.errors import DataError, EdgeError, UnavailableError
 from edge_runtime.registry.box.countersign import NOT_COUNTERSIGNED, bundle_of, read_publisher_keys
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.report import Standing
-from edge_runtime.registry.box.shelf import facts_of, held_as, on_disk
+from edge_runtime.registry.box.shelf import facts_of, held_as, is_vacant, on_disk
 from edge_runtime.registry.box.sources import openers
 from edge_runtime.registry.download import Downloader, Limits
 from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, parse_manifest
@@ -143,9 +143,10 @@ class Taking:
         """Make it current if there is nothing else to run, else leave that to who activates it."""
         digest, by_operator = stored.digest, decision.assignment.approve == OPERATOR
         # a slot whose current release is damaged is not empty: it gets that one back, not another one
-        if self._store.slots.links(slot.slot).current is None and not by_operator:
+        want = Want(slot.slot, slot.model, slot.channel)
+        if is_vacant(self._store, want) and not by_operator:
             self._store.slots.activate(slot.slot, digest)
-        now = on_disk(self._store, Want(slot.slot, slot.model, slot.channel))
+        now = on_disk(self._store, want)
         slot = replace(slot, current=now.current, previous=now.previous, reason=None, message=None)
         if now.current is not None and now.current.manifest == digest:
             return replace(slot, standing=Standing.CURRENT)

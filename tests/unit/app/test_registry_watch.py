@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from edge_runtime.app.registry_watch import NUDGE_S, SLICE_S, RegistryWatch
+from edge_runtime.control.commands.refusal import RefusedError
+from edge_runtime.control.commands.verbs import check_arguments
+from edge_runtime.core.command import Status
 from edge_runtime.core.errors import BusyError, EdgeError, UnavailableError
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
 from tests.fakes.clock import ManualClock
@@ -124,6 +127,14 @@ def test_attack_34_a_flood_of_nudges_is_one_look_in_ten_seconds() -> None:
     assert 5 <= len(bench.looked) <= 7
     pauses = [after - before for before, after in zip(bench.looked, bench.looked[1:], strict=False)]
     assert min(pauses) >= NUDGE_S
+
+
+@pytest.mark.parametrize("payload", [{"release": "weld@evil"}, {"digest": "sha256:00"}, {"url": "oci://evil/x"}])
+def test_attack_34_a_nudge_with_a_payload_is_refused(payload: dict[str, object]) -> None:
+    assert check_arguments("model.check", {"correlationId": "1"}) == {}
+    with pytest.raises(RefusedError) as caught:
+        check_arguments("model.check", payload)
+    assert caught.value.status is Status.MALFORMED
 
 
 def test_a_nudge_is_followed_at_once_when_there_was_no_look_lately() -> None:

@@ -331,3 +331,28 @@ def test_a_staged_release_that_went_away_is_fetched_again(box: Box, registry: Pu
     box.store.releases.drop(registry.manifests["weld", 2].digest)
     assert box.slot().standing is Standing.STAGED
     assert box.store.releases.find(registry.manifests["weld", 2].digest) is not None
+
+
+def test_a_slot_that_wants_another_model_by_now_does_not_run_the_old_one(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    caps = registry.release("caps", 3)
+    registry.roll_out(Assignment("weld", 1), Assignment("caps", 3))
+    assert box.slot().standing is Standing.CURRENT
+    box.wants = (Want("defects", "caps"),)
+    registry.roll_out(Assignment("weld", 1))
+    assert (box.slot().standing, box.slot().current) == (Standing.EMPTY, None)
+    registry.roll_out(Assignment("caps", 3))
+    slot = box.slot()
+    assert slot.current is not None
+    assert (slot.standing, slot.current.manifest, slot.previous) == (Standing.CURRENT, caps.digest, None)
+
+
+def test_what_is_noted_beside_a_release_may_be_lost(box: Box, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    before = box.slot()
+    here = (box.root / "slots" / "defects" / "current").resolve()
+    here.chmod(0o750)
+    (here / "verified.json").unlink()
+    assert box.slot() == before
+    assert box.slot(fresh=True).current == before.current
