@@ -5,8 +5,11 @@ The box is python-tuf's own ``ngclient.Updater`` over the plain tree, which shar
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,7 +107,22 @@ class Publisher:
 
 
 def founded(path: Path, profile: str = "dev", sites: tuple[str, ...] = (SITE,)) -> Publisher:
-    """Return a publisher of a registry that was just founded."""
+    """Return a publisher of a registry that was just founded, as each time in this run: with the same keys."""
+    origin = _origin(profile, sites)
+    shutil.copytree(origin, path, dirs_exist_ok=True)
+    return Publisher(Home(path / "home"), path / "layout", Clock(), profile)
+
+
+@functools.cache
+def _origin(profile: str, sites: tuple[str, ...]) -> Path:
+    path = Path(tempfile.mkdtemp(prefix="publishers-"))
+    atexit.register(shutil.rmtree, path)
+    stranger(path, profile, sites)
+    return path
+
+
+def stranger(path: Path, profile: str = "dev", sites: tuple[str, ...] = (SITE,)) -> Publisher:
+    """Return a publisher of a registry that was just founded, with keys that nobody else has."""
     one = Publisher(Home(path / "home"), path / "layout", Clock(), profile)
     keys: dict[str, list[PublisherKey]] = {}
     counts = {"root": PROFILES[profile].root_keys[0], "targets": PROFILES[profile].targets_keys[0]}
@@ -114,6 +132,7 @@ def founded(path: Path, profile: str = "dev", sites: tuple[str, ...] = (SITE,)) 
     draft = Draft(None, one.clock(), PROFILES[profile])
     found(draft, keys, sites)
     one.desk().found(draft)
+    one.asked.clear()
     return one
 
 

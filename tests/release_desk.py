@@ -111,8 +111,11 @@ class ReleaseDesk:
         self.edit(lambda draft: releases.revoke(draft, model, number))
 
     def edit(self, change: Callable[[Draft], None], push: Callable[[], None] | None = None) -> Outcome:
-        """Make any change, sign and publish it."""
-        return self._desk.carry_out(change, self._profile, push=push)
+        """Make any change, sign and publish it; no connection is left open."""
+        try:
+            return self._desk.carry_out(change, self._profile, push=push)
+        finally:
+            self.registry.close()
 
     def _release(self, model: str, number: int, digest: str) -> Release:
         return Release(model, number, f"1.0.{number}", digest, model, self._now().replace(microsecond=0))

@@ -165,7 +165,7 @@ def _add_releases(actions: Actions) -> None:
     listed = _action(releases, "list", "releases", "all releases, newest last, and which of them are banned")
     listed.add_argument("--json", action="store_true", help="one JSON object")
     for name, what in (
-        ("revoke", "ban one release for ever: boxes that run it leave it"),
+        ("revoke", "ban one release for ever: no box takes it, those that run it raise an alarm"),
         ("floor", "ban all releases of a model below N for ever"),
     ):
         ban = _signing(releases, name, "releases", what)
@@ -197,7 +197,7 @@ def _add_rollouts(actions: Actions) -> None:
     show.add_argument("--json", action="store_true", help="one JSON object")
     for name, what in (("pause", "boxes of a site begin nothing new"), ("resume", "boxes of a site go on")):
         _of_site(_signing(rollouts, name, "rollouts", what, "run_pause"), resume=name == "resume")
-    kill = _signing(rollouts, "kill", "rollouts", "boxes of a site that run this leave it, whatever is assigned")
+    kill = _signing(rollouts, "kill", "rollouts", "no box of a site takes this; those that run it raise an alarm")
     kill.add_argument("what", metavar="DIGEST|MODEL", help="digest of a manifest, or a model and N")
     kill.add_argument("release", metavar="N", type=whole(0, RELEASE_MAX), nargs="?", help="number of the release")
     kill.add_argument("--site", help="(default: every site)")

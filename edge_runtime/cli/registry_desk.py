@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from edge_runtime.registry.publisher.desk import Desk
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import Keyring
 from edge_runtime.system.files import read_limited
+from edge_runtime.system.logs import configure
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +55,8 @@ def open_registry(settings: Settings) -> Publication:
     Raises:
         ConfigError: the address or a file of credentials is wrong.
     """
+    configure(style="text", level="warning", journal=False)
+    logging.getLogger("edge_runtime.registry.carriers").setLevel(logging.INFO)  # who is waited for, and since when
     given = settings.access
     hosts = given.get("realm_hosts")
     access = Access(
@@ -94,7 +98,8 @@ def read_secret(path: Path) -> str:
 
 
 def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
-    """Return what asks for passphrases and PINs: the file of the arguments, or the terminal."""
+    """Return what asks for passphrases and PINs: the file of the arguments, or the terminal, once for each secret."""
+    known: dict[str, str] = vars(args).setdefault("secrets", {})  # a desk that is opened again asks for nothing again
 
     def ask(what: str) -> str:
         path: Path | None = getattr(args, "passphrase_file", None)
@@ -104,7 +109,9 @@ def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
             raise DataError(
                 "key.passphrase", f"{what} is needed, and there is no terminal", help="--passphrase-file FILE"
             )
-        return getpass.getpass(f"{what}: ", sys.stderr)
+        if what not in known:
+            known[what] = getpass.getpass(f"{what}: ", sys.stderr)
+        return known[what]
 
     return ask
 

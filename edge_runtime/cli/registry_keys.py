@@ -15,7 +15,7 @@ from edge_runtime.registry.documents import rollout_role
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import checked_name, make_key, make_reference
-from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP
+from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP, delegated
 from edge_runtime.registry.publisher.sigstore import make_bundle_key
 from edge_runtime.system.files import make_directory
 
@@ -60,17 +60,16 @@ def run_import(args: argparse.Namespace) -> int:
 def run_list(args: argparse.Namespace) -> int:
     """Print which key may sign what."""
     desk, _ = open_desk(args)
-    repository, _ = desk.read()
+    repository, _ = desk.read(recover=True)  # whatever a thief of the online keys did: their ids are needed then
     rows = []
     signed = repository.roles()
-    for role in signed:
-        threshold = repository.threshold(role)
+    for role in (*roots.TOP, *delegated(repository.targets.signed)):
+        until = f"{signed[role].expires:%Y-%m-%dT%H:%M:%SZ}" if role in signed else None
         for keyid in repository.keyids(role):
             key = desk.keyring.find(keyid)
-            row = {"role": role, "keyid": keyid, "name": key.name if key else None, "threshold": threshold}
-            rows.append(
-                row | {"here": desk.keyring.holds(keyid), "expires": f"{signed[role].expires:%Y-%m-%dT%H:%M:%SZ}"}
-            )
+            row: dict[str, object] = {"role": role, "keyid": keyid, "name": key.name if key else None}
+            held = desk.keyring.holds(keyid)
+            rows.append(row | {"threshold": repository.threshold(role), "here": held, "expires": until})
     used = {row["keyid"] for row in rows}
     unused = [key.name for key in desk.keyring.keys if key.keyid not in used]
     if args.json:
@@ -78,8 +77,8 @@ def run_list(args: argparse.Namespace) -> int:
         return os.EX_OK
     for row in rows:
         here = "here" if row["here"] else "elsewhere"
-        words = f"{row['role']:<20} {row['name'] or '-':<20} {str(row['keyid'])[:12]}"
-        print(f"{words}  {row['threshold']} must sign  {here:<9}  until {row['expires']}")
+        words = f"{row['role']!s:<20} {row['name'] or '-'!s:<20} {str(row['keyid'])[:12]}"
+        print(f"{words}  {row['threshold']} must sign  {here:<9}  until {row['expires'] or '?'}")
     if unused:
         print(f"without any role: {', '.join(unused)}")
     return os.EX_OK

@@ -88,7 +88,7 @@ def run_revoke(args: argparse.Namespace) -> int:
     """Ban one release."""
     desk, settings = open_desk(args)
     outcome = desk.carry_out(lambda draft: releases.revoke(draft, args.model, args.release), settings.profile)
-    return tell(outcome, args, "boxes leave it at their next look; a rollout that names it has no effect any more")
+    return tell(outcome, args, "boxes refuse it; one that runs it says so (model.revoked) until another is activated")
 
 
 def run_floor(args: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ class Registry(Section):
     key_file: PathSetting | None = Field(default=None, description="PEM file of the private key of cert_file")
     proxy: ProxyUrl | None = Field(default=None, description="http://HOST:PORT of the proxy that leads to the registry")
     realm_hosts: Annotated[tuple[HostPort, ...], Field(max_length=16)] = Field(
-        default=(), description="other hosts (HOST or HOST:PORT) that may be shown the password, to hand out tokens"
+        default=(), description="other hosts (HOST or HOST:PORT) that may be shown the password: token servers, mirrors"
     )
     allow_http: bool = Field(default=False, description="allow HTTP without TLS also from other machines than this one")
     poll_s: int = Field(default=60, ge=1, le=86_400, description="seconds from one look at the registry to the next")

@@ -25,13 +25,13 @@ class Access:
     Attributes:
         username: of a robot account; ``None`` = anonymous.
         password: its password or token; never shown.
-        ca_file: PEM file of the authorities that are believed, instead of those of the system.
+        ca_file: PEM file of the authorities that are believed, for the registry itself instead of those of the system.
         cert_file: PEM file of the client's certificate, and those that vouch for it.
         key_file: PEM file of its key, not encrypted; ``None`` = it is in ``cert_file``.
         proxy: ``http://[USER:PASSWORD@]HOST[:PORT]``; ``environment`` = as the variables ``https_proxy``, ``no_proxy``
             ... say; ``None`` = none, whatever the variables say. Never shown.
         realm_hosts: ``HOST`` or ``HOST:PORT`` that may be sent the password besides the registry's host: for a token,
-            or, without a port, as a mirror.
+            or as a mirror.
         allow_http: whether ``http://`` is spoken with other hosts than this one.
         connect_s: limit for a connection, TLS included.
         answer_s: limit until the headers of an answer are here, the connection included; what a dead mirror costs.
@@ -65,8 +65,9 @@ def for_mirror(access: Access, registry: str, mirror: str) -> Access:
         registry: its address.
         mirror: the address of another place with the same content.
     """
-    host = urlsplit(mirror).hostname
-    if access.username is None or host is None or host in {urlsplit(registry).hostname, *access.realm_hosts}:
+    parts = urlsplit(mirror)
+    told = {urlsplit(registry).hostname, *access.realm_hosts}
+    if access.username is None or parts.hostname is None or parts.hostname in told or parts.netloc in told:
         return access
     return replace(access, username=None, password=None)
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -114,7 +115,7 @@ class Http:
 
         Args:
             method: of HTTP.
-            url: absolute. When its host is another than ours, it must not be inside of our network.
+            url: absolute. When the operator did not name its host, it must not be inside of our network.
             headers: what to send besides the usual; with ``Content-Length`` when ``body`` is not bytes.
             body: to send; each piece has ``gap_s`` seconds to leave.
             answer_s: limit until the headers of the answer are here, from now on or from the end of ``body`` on;
@@ -175,8 +176,9 @@ class Http:
         key = (parts.scheme, host == self._host, proxy)
         pools = self._pools.get(key)
         if pools is None:  # two threads may make one each; the first one's stays
-            context = tls_context(self._access) if parts.scheme == "https" else None
-            dialer = _Dialer(self, self._access, home=host == self._host, proxied=proxy is not None)
+            home = host == self._host
+            context = tls_context(self._access, home=home) if parts.scheme == "https" else None
+            dialer = _Dialer(self, self._access, home=home, proxied=proxy is not None)
             pools = self._pools.setdefault(key, _make_pools(dialer, context, proxy))
         return pools
 
@@ -184,9 +186,10 @@ class Http:
         """Note where our own server is."""
         self._peer = address
 
-    def is_allowed(self, address: str) -> bool:
-        """Tell whether our server may send us to ``address``."""
-        return is_redirect_allowed(address, self._peer)
+    def is_allowed(self, host: str, address: str) -> bool:
+        """Tell whether our server may send us to ``host`` at ``address``; to one that the operator named it may."""
+        named = {urlsplit(f"//{one}").hostname for one in self._access.realm_hosts}
+        return host.lower() in named or is_redirect_allowed(address, self._peer)
 
 
 class _Dialer:
@@ -203,7 +206,7 @@ class _Dialer:
         if self._proxied:
             return dial(host, port, timeout_s, self.stop)
         if not self._home:
-            return dial(host, port, timeout_s, self.stop, self._http.is_allowed)
+            return dial(host, port, timeout_s, self.stop, partial(self._http.is_allowed, host))
         sock = dial(host, port, timeout_s, self.stop)
         self._http.dialled(str(sock.getpeername()[0]))
         return sock

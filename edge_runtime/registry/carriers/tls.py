@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from edge_runtime.registry.carriers.access import Access
 
 
-def tls_context(access: Access) -> ssl.SSLContext:
-    """Return what all TLS connections of one carrier are made from.
+def tls_context(access: Access, *, home: bool) -> ssl.SSLContext:
+    """Return what TLS connections of one carrier are made from.
+
+    Args:
+        access: authorities and certificate.
+        home: to the registry itself; else to a host that it sends us to, perhaps a public store of objects: that may be
+            vouched for by the authorities of the system as well, and is not shown who we are.
 
     Raises:
         ConfigError: code ``registry.certificate``: a file is missing, is no PEM, or does not belong to its key.
@@ -26,8 +31,10 @@ def tls_context(access: Access) -> ssl.SSLContext:
         return ""
 
     try:
-        context = ssl.create_default_context(cafile=access.ca_file)
-        if access.cert_file is not None:
+        context = ssl.create_default_context(cafile=access.ca_file if home else None)
+        if access.ca_file is not None and not home:
+            context.load_verify_locations(access.ca_file)
+        if access.cert_file is not None and home:
             context.load_cert_chain(access.cert_file, access.key_file, password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         files = [str(path) for path in (access.ca_file, access.cert_file, access.key_file) if path is not None]

@@ -228,10 +228,11 @@ class Draft:
             raise DataError("registry.online_key", message, help="publish it where the online keys are")
 
     def _kept(self) -> dict[str, bytes]:
-        """Return the files that stay: all roots, and roles that did not change."""
+        """Return the files that stay: roots that boxes may still need, and roles that did not change; nothing else."""
         if self.base is None:
             return {}
-        kept = {name: raw for name, raw in self.base.files.items() if name.endswith(f".{ROOT}.json")}
+        roots = (f"{one.signed.version}.{ROOT}.json" for one in (*self.base.past_roots, self.base.root))
+        kept = {name: self.base.files[name] for name in roots if name in self.base.files}
         for role, one in self.base.roles().items():
             name = f"{one.version}.{role}.json"
             if role not in {*_ONLINE, *self.roles} and name in self.base.files:

@@ -58,7 +58,7 @@ def add_release(draft: Draft, release: Release, manifest: bytes) -> None:
 
 
 def revoke(draft: Draft, model: str, number: int) -> None:
-    """Ban one release for ever: boxes that run it leave it, none takes it again.
+    """Ban one release for ever: no box takes it, those that run it raise an alarm.
 
     Raises:
         DataError: there is no such release.
@@ -81,7 +81,11 @@ def raise_floor(draft: Draft, model: str, number: int) -> None:
     if number < floor.min_release:
         message = f"the floor of {model} is {floor.min_release}; floors never fall, no box would forget it"
         raise DataError("release.floor", message, help="make a new release of the old model with a higher number")
-    numbers = [one for name, one in releases_of(draft.targets) if name == model]
+    numbers = [
+        one
+        for (name, one), (_, digest) in releases_of(draft.targets).items()
+        if name == model and digest not in floor.revoked
+    ]
     if not any(one >= number for one in numbers):
         message = f"no release of {model} would be left: the highest is {max(numbers, default='none')}"
         raise DataError("release.floor", message, help="add the release first that should take over")

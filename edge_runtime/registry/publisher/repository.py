@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 _ROLLOUT: Final = "rollout-"
 _VERSIONED = re.compile(r"([1-9][0-9]{0,15})\.([a-z0-9._-]+)\.json")
-_HELP_FORGED: Final = "nothing was changed; look who writes to this registry, and take up the files of a good copy"
+_HELP_FORGED: Final = "nothing was changed; edge-runtime registry restore puts back what was published from here last"
 S = TypeVar("S", bound="Signed")
 
 

@@ -77,7 +77,7 @@ def pause(draft: Draft, site: str, *, paused: bool) -> None:
 
 
 def kill(draft: Draft, site: str, digest: str) -> None:
-    """Forbid a manifest on ``site``: boxes that run it leave it.
+    """Forbid a manifest on ``site``: no box takes it, those that run it raise an alarm.
 
     Args:
         draft: the change.

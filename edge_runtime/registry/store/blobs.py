@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.descriptor import checked_digest, digest_of
 from edge_runtime.system.files import make_directory, storage_error, sync_directory, write_atomic
-from edge_runtime.system.names import move, remove, remove_tree
+from edge_runtime.system.names import move, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,7 @@ class Blobs:
             return 0
 
     def stored(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield digest and status of every blob.
+        """Yield digest and status of every blob; what is none, and lies between them, has no valid digest.
 
         Raises:
             PermissionDeniedError, StorageError: the directory cannot be read.
@@ -202,14 +202,6 @@ class Blobs:
         except OSError as error:
             raise storage_error(error, self._blobs, "look at the disk of") from error
         return status.f_bavail * status.f_frsize
-
-    def remove(self, digest: str) -> None:
-        """Forget a blob; fine when there is none.
-
-        Raises:
-            PermissionDeniedError, StorageError: the disk refuses.
-        """
-        remove(self.path(digest))
 
 
 class Part:

@@ -6,6 +6,7 @@ are *unknown*, which is not the same as none.
 
 from __future__ import annotations
 
+import errno
 import re
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ NAMES: Final = ("floors.a", "floors.b")
 
 _HEAD = re.compile(rb"edge-floors-file/1 ([0-9]{1,18}) ([0-9a-f]{8})\n")
 _HEAD_BYTES_MAX = 64
+_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FloorsFiles:
@@ -39,16 +41,13 @@ class FloorsFiles:
 
         Raises:
             StorageError: code ``floors.unknown``: neither file can be read, though at least one was written.
-            PermissionDeniedError: a file may not be opened.
+            StorageError, PermissionDeniedError: as `read_if_any`.
         """
         there, good, damaged = 0, [], []
         for path in self._paths:
-            try:
-                raw = read_limited(path, LIMIT_BYTES + _HEAD_BYTES_MAX)
-            except FileNotFoundError:
+            raw = read_if_any(path, LIMIT_BYTES + _HEAD_BYTES_MAX)
+            if raw is None:
                 continue
-            except (DataError, StorageError):  # too large, EIO, or something else that has the name
-                raw = b""
             there += 1
             found = _parse(raw, path)
             if found is None:
@@ -90,6 +89,25 @@ class FloorsFiles:
             write_atomic(path, raw)
             self._sequence, self._floors = sequence, floors
         self._agree, self.damaged = True, ()
+
+
+def read_if_any(path: Path, limit_bytes: int) -> bytes | None:
+    """Return the bytes of a file; none of them when it is damaged, ``None`` when there is no such file.
+
+    Raises:
+        PermissionDeniedError: it may not be read.
+        StorageError: this process has no descriptor or memory left, which says nothing about the file.
+    """
+    try:
+        return read_limited(path, limit_bytes)
+    except FileNotFoundError:
+        return None
+    except DataError:  # too large
+        return b""
+    except StorageError as error:  # EIO, or something else that has the name
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OUT_OF:
+            raise
+        return b""
 
 
 def _parse(raw: bytes, path: Path) -> tuple[int, Floors] | None:

@@ -18,11 +18,11 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import StorageError
 from edge_runtime.registry.carriers.listing import FILE_BYTES_MAX
 from edge_runtime.registry.store.blobs import entries
-from edge_runtime.registry.store.floors import FloorsFiles
-from edge_runtime.system.files import make_directory, read_limited, write_atomic
+from edge_runtime.registry.store.floors import FloorsFiles, read_if_any
+from edge_runtime.system.files import make_directory, write_atomic
 from edge_runtime.system.names import remove
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class TrustStore:
         Raises:
             StorageError: code ``floors.unknown``: both files of the floors are damaged, and no metadata is left that
                 could replace them; nothing may be trusted as if it were the first time.
-            PermissionDeniedError: a file may not be read.
+            StorageError, PermissionDeniedError: a file cannot be read for a reason that is not its own.
         """
         damaged: list[str] = []
         self._files = dict(self._read(damaged))
         try:
             floors = self._floors.read()
-        except StorageError:
-            if not self._files:
+        except StorageError as error:
+            if error.code != "floors.unknown" or not self._files:
                 raise
             floors = None
         return Kept(dict(self._files), floors, (*damaged, *self._floors.damaged))
@@ -113,16 +113,10 @@ class TrustStore:
             if place.endswith(".tmp"):
                 self._leftovers.append(path)
             elif _PLACE.fullmatch(place):
-                try:
-                    raw = read_limited(path, FILE_BYTES_MAX)
-                except (
-                    FileNotFoundError,
-                    DataError,
-                    StorageError,
-                ):  # a link to nowhere, too large, no file, a bad disk
+                raw = read_if_any(path, FILE_BYTES_MAX)
+                if not raw:  # a link to nowhere, too
                     damaged.append(name)
-                    raw = b""
-                yield name, raw
+                yield name, raw or b""
 
     def _path(self, name: str) -> Path:
         return self._directory / ROOTS / name if _ROOT.fullmatch(name) else self._directory / name

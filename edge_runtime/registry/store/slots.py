@@ -146,14 +146,6 @@ class Slots:
             _set(directory / "trial", checked_digest(digest, "release"))
         return self.links(slot)
 
-    def forget(self, slot: str) -> None:
-        """Remove a slot that the configuration does not have any more; its releases become garbage.
-
-        Raises:
-            DataError, PermissionDeniedError, StorageError: as `activate`.
-        """
-        remove_tree(self._path(slot))
-
     def _path(self, slot: str) -> Path:
         if not _NAME.fullmatch(slot):
             raise DataError("store.slot", f"{slot[:80]!r} is no name of a slot: expected {_NAME.pattern}")

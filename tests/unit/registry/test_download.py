@@ -230,7 +230,7 @@ def test_attack_30_a_byte_a_second_is_given_up_after_a_minute_and_the_mirror_is_
 
 
 def _only(store: ModelStore, slow: FakeCarrier, clock: ManualClock) -> None:
-    store.blobs.remove(BLOB.digest)
+    store.blobs.path(BLOB.digest).unlink()
     fetch(store, slow, clock=clock)
 
 
@@ -526,7 +526,7 @@ def test_whatever_step_of_a_fetch_the_disk_refuses_the_next_fetch_succeeds(
             assert not store.blobs.has(blob) or store.blobs.is_sound(blob)
             fetch(store, FakeCarrier(raw), wanted=[blob])
             assert hashlib.sha256(store.blobs.path(blob.digest).read_bytes()).hexdigest() == blob.hex
-            store.blobs.remove(blob.digest)
+            store.blobs.path(blob.digest).unlink()
             if state[1] < n:
                 break
         assert failed >= 8

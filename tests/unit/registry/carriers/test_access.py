@@ -7,7 +7,7 @@ import pytest
 from edge_runtime.registry.carriers.access import Access, for_mirror
 
 REGISTRY = "oci://registry.example:5000/fleet"
-ROBOT = Access(username="robot", password="hunter22", realm_hosts=("twin.example",))
+ROBOT = Access(username="robot", password="hunter22", realm_hosts=("twin.example", "other.example:5001"))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,8 @@ ROBOT = Access(username="robot", password="hunter22", realm_hosts=("twin.example
         ("oci://registry.example:5001/fleet", True),
         ("https://registry.example/files", True),
         ("oci://twin.example/fleet", True),
+        ("oci://other.example:5001/fleet", True),
+        ("oci://other.example:5002/fleet", False),
         ("oci://cache.plant.example/fleet", False),
         ("https://registry.example.thief.example/", False),
         ("oci-layout:/media/usb", True),  # nobody is told anything there

@@ -410,6 +410,13 @@ def test_attack_29_the_token_server_of_another_host_gets_nothing(server: Hostile
         assert (type(error), error.code, thief.requests) == (PermissionDeniedError, "registry.realm", [])
 
 
+def test_a_token_server_that_the_operator_named_may_be_anywhere(server: HostileRegistry) -> None:
+    with Thief() as tokens:
+        server.attack = hostile.realm(f"{tokens.url}/token")
+        assert fetch(server, replace(PATIENT, realm_hosts=(tokens.address,))) == (0, WEIGHTS)
+        assert len(tokens.loot) == 1
+
+
 def test_attack_29_a_token_server_that_redirects_is_not_followed(server: HostileRegistry) -> None:
     with Thief() as thief:
         server.put("token", b"")
@@ -538,7 +545,7 @@ def test_attack_31_an_expired_certificate_is_refused(authority: Authority) -> No
 
 
 def test_attack_31_an_old_tls_is_refused(tls_server: HostileRegistry, authority: Authority) -> None:
-    context = tls_context(replace(PATIENT, ca_file=authority.ca))
+    context = tls_context(replace(PATIENT, ca_file=authority.ca), home=True)
     assert (context.minimum_version, context.check_hostname, context.verify_mode) == (
         ssl.TLSVersion.TLSv1_2, True, ssl.CERT_REQUIRED,
     )  # fmt: skip

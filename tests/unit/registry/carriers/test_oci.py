@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import subprocess
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from edge_runtime.core.errors import BusyError, ConfigError, DataError, Permissi
 from edge_runtime.registry.carriers.http import Http, Reply
 from edge_runtime.registry.carriers.open import Access, open_carrier, open_publication
 from edge_runtime.registry.carriers.push import OciPublication
+from edge_runtime.registry.carriers.tls import tls_context
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor, describe, digest_of
 from tests.fakes.certificates import Authority
 from tests.registries import Registry, TokenServer, skopeo
@@ -179,6 +181,26 @@ def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(
     with pytest.raises(ConfigError) as caught:
         carrier.listing()
     assert caught.value.code == "registry.certificate"
+
+
+def test_a_key_that_is_encrypted_is_not_asked_for_at_the_terminal(authority: Authority, tmp_path: Path) -> None:
+    client = authority.sign("client")
+    command = ["openssl", "ec", "-aes128", "-passout", "pass:hunter22", "-in", client.key, "-out", tmp_path / "key"]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(ConfigError, match="the key is encrypted"):
+        tls_context(Access(cert_file=client.cert, key_file=tmp_path / "key"), home=True)
+
+
+def test_only_the_registry_is_shown_a_certificate_and_held_to_the_authority(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path).ca))  # that of the system
+    access = Access(ca_file=authority.ca, cert_file=tmp_path / "none.pem")
+    context = tls_context(access, home=False)  # the certificate is not even looked for
+    assert len(context.get_ca_certs()) == 2
+    assert len(tls_context(Access(ca_file=authority.ca), home=True).get_ca_certs()) == 1
+    with pytest.raises(ConfigError):
+        tls_context(access, home=True)
 
 
 def test_tokens_are_fetched_for_each_scope_and_kept() -> None:

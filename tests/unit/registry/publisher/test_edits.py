@@ -120,6 +120,12 @@ def test_floors_only_rise_and_leave_something_to_run(publisher: Publisher) -> No
     assert caught.value.code == "release.floored"
 
 
+def test_a_floor_that_only_a_revoked_release_reaches_is_refused(publisher: Publisher) -> None:
+    publisher.do(lambda draft: releases.revoke(draft, MODEL, 3))
+    with pytest.raises(DataError, match="the highest is 2"):
+        publisher.do(lambda draft: releases.raise_floor(draft, MODEL, 3))
+
+
 def test_a_revoked_release_is_banned_by_its_manifest(publisher: Publisher, tmp_path: Path) -> None:
     digest = publisher.state().releases()[MODEL, 2][1]
     publisher.do(lambda draft: releases.revoke(draft, MODEL, 2))

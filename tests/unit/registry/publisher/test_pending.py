@@ -16,6 +16,7 @@ from edge_runtime.registry.publisher.home import PROFILES, Home
 from edge_runtime.registry.publisher.pending import read_pending, write_pending
 from edge_runtime.registry.publisher.roots import TOP, found
 from tests.publishers import MODEL, NOW, SITE, Clock, Publisher, add, foreign_box, founded, manifest
+from tests.publishers import stranger as a_stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,7 @@ def test_a_registry_can_be_founded_by_people_who_never_give_their_keys_away(tmp_
     outcome = one.desk().found(draft, file)
     assert outcome.lacking == {"root": 1, "targets": 1}
     _signed(two, file)
-    stranger = founded(tmp_path / "stranger")
+    stranger = a_stranger(tmp_path / "stranger")
     with pytest.raises(DataError, match="is that of another one"):
         read_pending(file, stranger.home.root(), NOW)
     assert one.desk().publish_pending(read_pending(file, None, NOW)).versions["root"] == 1
@@ -125,7 +126,7 @@ def test_a_registry_can_be_founded_by_people_who_never_give_their_keys_away(tmp_
 
 def test_a_base_that_others_signed_is_refused(tmp_path: Path) -> None:
     _, _, file = _waiting(tmp_path / "a")
-    stranger = founded(tmp_path / "b", "production")
+    stranger = a_stranger(tmp_path / "b", "production")
     with pytest.raises(DataError) as caught:
         read_pending(file, stranger.home.root(), NOW)
     assert caught.value.code == "registry.forged"

@@ -14,6 +14,7 @@ from edge_runtime.registry.carriers.writer import LayoutPublication
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
 from tests.publishers import MODEL, SITE, Publisher, foreign_box, founded, manifest
+from tests.publishers import stranger as a_stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +185,7 @@ def test_a_site_is_added_and_has_a_rollout_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_publisher_refuses_what_others_signed(tmp_path: Path) -> None:
-    ours, theirs = founded(tmp_path / "ours"), founded(tmp_path / "theirs")
+    ours, theirs = founded(tmp_path / "ours"), a_stranger(tmp_path / "theirs")
     stranger = Publisher(Home(ours.home.path), theirs.directory, ours.clock)
     with pytest.raises(DataError) as caught:
         stranger.release(1)
@@ -215,6 +216,17 @@ def test_a_registry_that_forgot_its_newest_root_is_refused(tmp_path: Path) -> No
     registry.publish(old, listing.token)
     with pytest.raises(DataError, match="does not have root 2"):
         publisher.release(1)
+
+
+def test_junk_that_would_stop_boxes_at_a_later_root_is_not_published_again(tmp_path: Path) -> None:
+    publisher = founded(tmp_path)
+    registry = LayoutPublication(publisher.directory)
+    listing = registry.listing()
+    assert listing is not None
+    junk = {"3.root.json": b"{}", "9.targets.json": b"{}", "targets/other.json": b"{}"}
+    registry.publish({**publisher.state().files, **junk}, listing.token)
+    publisher.release(1)
+    assert not set(junk) & set(publisher.state().files)
 
 
 def test_a_root_without_the_old_threshold_is_refused(tmp_path: Path) -> None:

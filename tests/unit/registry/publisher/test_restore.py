@@ -10,6 +10,7 @@ import pytest
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.publisher.restore import restore
 from tests.publishers import MODEL, Publisher, foreign_box, founded, manifest
+from tests.publishers import stranger as a_stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_copy_that_is_broken_or_forged_is_not_put_back(publisher: Publisher, t
     copy.write_text("{")
     with pytest.raises(ConfigError, match="not JSON"):
         restore(publisher.desk())
-    stranger = founded(tmp_path / "stranger")
+    stranger = a_stranger(tmp_path / "stranger")
     shutil.copy(stranger.home.path / "last.json", copy)
     with pytest.raises(DataError, match="not signed by those who may"):
         restore(publisher.desk())

@@ -162,13 +162,6 @@ def test_only_sha256_digests_name_files(blobs: Blobs, digest: str) -> None:
         blobs.path(digest)
 
 
-def test_removing_is_fine_when_there_is_none(blobs: Blobs) -> None:
-    blobs.put(BLOB, RAW)
-    blobs.remove(BLOB.digest)
-    blobs.remove(BLOB.digest)
-    assert blobs.used_bytes() == 0
-
-
 def test_a_disk_says_how_much_it_would_take(blobs: Blobs) -> None:
     assert blobs.free_bytes() > 0
 

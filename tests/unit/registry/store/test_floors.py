@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_runtime.core.errors import InvariantError, PermissionDeniedError, StorageError
-from edge_runtime.registry.store.floors import NAMES, FloorsFiles
+from edge_runtime.registry.store.floors import NAMES, FloorsFiles, read_if_any
 from edge_runtime.registry.trust.floors import Floors, Keys
 
 if TYPE_CHECKING:
@@ -125,6 +126,28 @@ def test_what_is_no_file_is_damage(tmp_path: Path) -> None:
     files = FloorsFiles(tmp_path)
     assert files.read() == _floors(1)
     assert files.damaged == (NAMES[0],)
+
+
+def test_no_descriptors_left_is_no_damage(tmp_path: Path) -> None:
+    """Floors that were made anew from what was kept would have forgotten old revocations."""
+    _written(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(tmp_path, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(StorageError) as caught:
+            FloorsFiles(tmp_path).read()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "storage.io"
+
+
+def test_too_large_a_file_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"123")
+
+    assert read_if_any(tmp_path / "x", 3) == b"123"
+    assert read_if_any(tmp_path / "x", 2) == b""
 
 
 def test_floors_never_fall(tmp_path: Path) -> None:

@@ -113,6 +113,10 @@ def test_blobs_of_a_release_whose_manifest_is_damaged_stay_with_it(store: ModelS
 def test_strangers_in_our_directories_go_like_the_rest(store: ModelStore) -> None:
     (store.blobs.incoming / "directory").mkdir()
     (store.blobs.damaged / "link").symlink_to("/etc/passwd")
+    blobs = store.root / "store" / "blobs" / "sha256"
+    (blobs / "README").write_text("?")
+    (blobs / "directory").mkdir()
     run(store, NONE)
+    assert [path.name for path in blobs.iterdir() if path.is_file()] == []
     assert list(store.blobs.incoming.iterdir()) == []
     assert list(store.blobs.damaged.iterdir()) == []

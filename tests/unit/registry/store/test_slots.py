@@ -109,13 +109,6 @@ def test_only_digests_can_be_activated(slots: Slots) -> None:
     assert slots.links("top") == SlotLinks()
 
 
-def test_a_slot_can_be_forgotten(slots: Slots) -> None:
-    slots.activate("top", A)
-    slots.forget("top")
-    slots.forget("top")
-    assert slots.names() == []
-
-
 @pytest.mark.parametrize("name", ["readlink", "open"])
 def test_a_link_that_cannot_be_read_now_is_not_a_slot_without_a_release(
     slots: Slots, monkeypatch: pytest.MonkeyPatch, name: str
