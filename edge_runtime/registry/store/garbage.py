@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.registry.store.blobs import SUFFIX, entries
-from edge_runtime.system.names import remove, remove_tree
+from edge_runtime.system.names import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     from edge_runtime.registry.store.store import ModelStore
 
@@ -80,8 +79,8 @@ def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes:
 
 
 def _oldest_first(store: ModelStore) -> Iterator[str]:
-    status = {name: status for name, status in entries(store.releases.directory) if name in set(store.releases.names())}
-    for name in sorted(status, key=lambda one: status[one].st_mtime_ns):
+    written = {name: status.st_mtime_ns for name, status in entries(store.releases.directory)}
+    for name in sorted(store.releases.names(), key=lambda one: written.get(one, 0)):
         yield f"sha256:{name}"
 
 
@@ -94,16 +93,9 @@ def _remove_loose(store: ModelStore, keep: Collection[str], stale_ns: int | None
     for digest, status in list(blobs.stored()):
         # a second name: it is part of a release, even of one whose description cannot be read
         if digest not in used and status.st_nlink == 1 and (stale_ns is None or status.st_mtime_ns < stale_ns):
-            _remove(store.blobs.layout / "blobs" / "sha256" / digest.removeprefix("sha256:"))
+            remove_tree(store.blobs.layout / "blobs" / "sha256" / digest.removeprefix("sha256:"))
     for directory in (blobs.incoming, blobs.damaged):
         for name, status in list(entries(directory)):
             wanted = directory == blobs.incoming and f"sha256:{name.removesuffix(SUFFIX)}" in keep
             if not wanted and (stale_ns is None or status.st_mtime_ns < stale_ns):
-                _remove(directory / name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        remove(path)
+                remove_tree(directory / name)
