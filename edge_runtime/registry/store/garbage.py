@@ -1,4 +1,7 @@
-"""Makes room: removes what no slot runs, what nobody wants any more, and what never arrived."""
+"""Room on the disk: how much there may be, what does not fit, and what goes to make some.
+
+What no slot runs, what nobody wants any more, and what never arrived is garbage.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.store.blobs import SUFFIX, entries
 from edge_runtime.system.names import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
+    from edge_runtime.registry.descriptor import Descriptor
+    from edge_runtime.registry.store.blobs import Blobs
     from edge_runtime.registry.store.store import ModelStore
 
 logger = logging.getLogger(__name__)
@@ -44,6 +50,29 @@ def is_short(store: ModelStore, room: Room, need_bytes: int) -> bool:
     blobs = store.blobs
     over = blobs.used_bytes() + need_bytes > room.quota_bytes
     return over or blobs.free_bytes() < need_bytes * HEADROOM + room.reserve_bytes
+
+
+def admit(blobs: Blobs, room: Room, missing: Sequence[Descriptor]) -> None:
+    """Refuse what will not fit before a byte of it is asked for.
+
+    Raises:
+        DataError: code ``registry.quota``: it alone is more than the quota; trying again will not help.
+        StorageError: code ``storage.full``: it does not fit beside what is there.
+    """
+    if not missing:
+        return
+    size = sum(blob.size for blob in missing)
+    if size > room.quota_bytes:
+        message = f"{size} bytes are to be fetched, the quota is {room.quota_bytes}"
+        raise DataError("registry.quota", message, help="raise registry.quota_mb, or publish a smaller model")
+    need = sum(max(0, blob.size - blobs.part_bytes(blob)) for blob in missing)
+    used, free = blobs.used_bytes(), blobs.free_bytes()
+    if used + need > room.quota_bytes:
+        message = f"{need} bytes more than the {used} that are stored exceed the quota of {room.quota_bytes}"
+        raise StorageError("storage.full", message, help="raise registry.quota_mb")
+    if free < need * HEADROOM + room.reserve_bytes:
+        message = f"{need} bytes are to be fetched and {free} are free, of which {room.reserve_bytes} stay free"
+        raise StorageError("storage.full", message, help="free space on the disk of the state directory")
 
 
 def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes: int, now_utc_ns: int) -> int:
