@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from edge_runtime.registry.box.beliefs import Beliefs
 from edge_runtime.registry.box.report import Standing
 from edge_runtime.registry.box.shelf import held_as, on_disk
-from edge_runtime.registry.box.sources import fetch_from
 from edge_runtime.registry.box.taking import Taking
+from edge_runtime.registry.carriers.whole import fetch_from
 from edge_runtime.registry.trust.decide import BoxFacts, Keep, Refused, SlotFacts, Take, ban, decide
 
 if TYPE_CHECKING:

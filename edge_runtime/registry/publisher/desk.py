@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_runtime.core.errors import BusyError, DataError, InvariantError
 from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.documents import parse_stamp
 from edge_runtime.registry.publisher.draft import Draft
 from edge_runtime.registry.publisher.explain import explain
 from edge_runtime.registry.publisher.home import Seen
 from edge_runtime.registry.publisher.pending import rebased, write_pending
 from edge_runtime.registry.publisher.repository import TIMESTAMP, Repository, load
-from edge_runtime.registry.publisher.tree import read_blob, write_tree
+from edge_runtime.registry.publisher.tree import write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
