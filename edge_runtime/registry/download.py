@@ -110,7 +110,7 @@ class Downloader:
         Raises:
             DataError: no source has what was declared (``registry.digest_mismatch``, ``registry.too_long``,
                 ``registry.missing`` ...), or it is more than the quota allows (``registry.quota``).
-            UnavailableError: no source answers well enough, ``registry.slow`` among them; ``registry.cancelled``.
+            UnavailableError: no source answers well enough, ``registry.slow`` among them; ``registry.stopped``.
             PermissionDeniedError: the sources refuse us, or the disk does.
             StorageError: the disk refuses; ``storage.full`` before the first byte when there is not enough room.
         """
@@ -181,7 +181,7 @@ class _Errand:
     def check(self) -> None:
         """Raise when it is not to go on."""
         if self._stop.is_set() or self.halt.is_set():
-            raise UnavailableError("registry.cancelled", "the download was stopped; it goes on where it is")
+            raise UnavailableError("registry.stopped", "the download was stopped; it goes on where it is")
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond a stop."""

@@ -118,8 +118,8 @@ def _chosen(
     killed = set(rollout.kill)
 
     def is_good(model: str, number: int) -> bool:
-        floor, digest = floors.of(model), releases[model, number][1]
-        return number >= floor.min_release and digest not in floor.revoked | killed
+        digest = releases[model, number][1]
+        return digest not in killed and floors.of(model).bans(number, digest) is None
 
     named = [(one.model, one.release) for one in rollout.assignments]
     for model, number in wanted:
