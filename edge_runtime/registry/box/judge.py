@@ -141,5 +141,6 @@ class Judge:
         rollout = None if trusted is None else trusted.rollout
         revoked = ban(self.beliefs.floors, rollout, held.release, slot.model, held.manifest) is not None
         # a rollout that is not believed at the moment takes no kill back
-        kept = trusted is None and before is not None and before.revoked and before.current == held
+        is_believed = trusted is not None and trusted.rollout_problem is None
+        kept = not is_believed and before is not None and before.revoked and before.current == held
         return replace(slot, revoked=revoked or kept)

@@ -121,6 +121,7 @@ def test_the_first_failure_ends_the_other_threads_and_is_the_one_that_is_told(st
             limits=Limits(parallel=2, room=QUICK.room),
         )
     assert caught.value.code == "registry.digest_mismatch"
+    assert nothing_is_stored(store), "the other thread went on to the end"
 
 
 # --- attacks
