@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _BANNED = "boxes refuse it; one that runs it says so (model.revoked) until another is activated"
+_STATES = {None: "good", "floored": "below the floor", "revoked": "revoked"}
 
 
 def run_add(args: argparse.Namespace) -> int:
@@ -61,8 +62,7 @@ def run_list(args: argparse.Namespace) -> int:
     floors = repository.floors()
     rows = []
     for (model, number), (release, digest) in repository.releases().items():
-        floor = floors.of(model)
-        state = "revoked" if digest in floor.revoked else "below the floor" if number < floor.min_release else "good"
+        state = _STATES[floors.of(model).bans(number, digest)]
         rows.append(
             {
                 "model": model,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.app.registry_order import order_of_settings
+from edge_runtime.app.doctor import ask_registry
 from edge_runtime.cli import dispatch
-from edge_runtime.config.loader import load
-from edge_runtime.registry.box.probe import probe
+from edge_runtime.cli.models_asked import WANTED
+from edge_runtime.config.loader import load_part
 from edge_runtime.registry.documents import Assignment, Match, ModelFloor
 from edge_runtime.registry.store.store import ModelStore
 from tests.fakes.published import Published, make_files
@@ -31,9 +31,6 @@ inspections: {{top: {{camera: top, model: defects}}}}
 registry: {{url: "{url}", root: "{root}"}}
 state_dir: state
 """
-
-
-BARE = ("--state-dir", "bare")
 
 
 class Desk:
@@ -95,6 +92,42 @@ def test_a_release_is_pulled_listed_taken_and_taken_back(desk: Desk, registry: P
     )
     assert desk.ask("pull")["slots"][0]["standing"] == "staged"
     assert desk.ask("activate", "defects", "--release", "2")["now"]["release"] == 2
+
+
+def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk: Desk, registry: Published) -> None:
+    assert desk.say("list")[:2] == (0, "defects: empty\n")
+    for number in (1, 2, 3):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        desk.say("pull")
+    code, out, _ = desk.say("list")
+    lines = [" ".join(line.split()[:4]) for line in out.splitlines()]
+    assert (code, lines[0]) == (0, "defects: staged")
+    assert lines[1:3] == ["current release 1 of", "staged release 3 of"]
+    assert "also here release 2" in lines
+    assert lines[-1].startswith("last good look at")
+    code, out, _ = desk.say("list", "--state-dir", str(desk.directory / "state"))
+    assert (code, out.splitlines()[0]) == (0, "defects: staged")
+
+
+def test_the_box_asks_its_registry_when_it_is_examined(desk: Desk, registry: Published) -> None:
+    settings = load_part(desk.config, environ={}, wanted=WANTED).settings
+    (said,) = ask_registry(settings)
+    assert (said.level, registry.url in said.what) == ("fail", True)
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    (said,) = ask_registry(settings)
+    assert said.level == "ok"
+    assert "1 releases of weld, rollout 1 for plant-a" in said.what
+    assert not (desk.directory / "state").exists()
+    registry.tuf.now -= timedelta(days=8)
+    registry.publish()
+    (said,) = ask_registry(settings)
+    assert (said.level, "expired" in said.what) == ("fail", True)
+    nothing = settings.model_copy(update={"models": {"fixed": settings.models["fixed"]}})
+    (said,) = ask_registry(nothing)
+    assert said.level == "warn"
+    assert list(ask_registry(settings.model_copy(update={"registry": None}))) == []
 
 
 def test_a_box_without_a_configuration_says_all_of_it_on_the_command_line(
@@ -207,10 +240,8 @@ def test_a_slot_that_gets_nothing_says_what_to_compare(desk: Desk, registry: Pub
     desk.config.write_text(desk.config.read_text().replace("site: plant-a", "site: plant-b"))
     _, out, _ = desk.say("pull")
     assert "the registry has no rollout for the site plant-b; compare site: here" in out
-    desk.config.write_text(desk.config.read_text().replace(", fixed: {path: nowhere.onnx}", ""))
-    order = order_of_settings(load(desk.config, environ={}).settings)
-    assert order is not None
-    assert probe(order, order.urls[0]).doubts == ("it has no rollout for the site plant-b",)
+    _, doubt = ask_registry(load_part(desk.config, environ={}, wanted=WANTED).settings)
+    assert (doubt.level, "no rollout for the site plant-b" in doubt.what) == ("warn", True)
 
 
 def test_a_root_of_trust_that_is_none_or_of_another_registry_is_named(
@@ -219,8 +250,9 @@ def test_a_root_of_trust_that_is_none_or_of_another_registry_is_named(
     registry.release("weld", 1)
     registry.roll_out(Assignment("weld", 1))
     with ReleaseDesk(tmp_path / "other", f"oci-layout:{tmp_path / 'elsewhere'}") as other:
-        root = str(other.root)
-    _, out, err = desk.say("pull", registry.url, "weld", "--root", root, "--site", "plant-a", *BARE)
-    assert "the root.json here is that of another registry" in out + err
-    code, out, err = desk.say("pull", registry.url, "weld", "--root", str(desk.config), "--site", "plant-a", *BARE)
+        root = other.root
+    bare = ("--site", "plant-a", "--state-dir", str(tmp_path / "bare"), "--root")
+    _, out, _ = desk.say("pull", registry.url, "weld", *bare, str(root))
+    assert "the root.json here is that of another registry" in out
+    code, _, err = desk.say("pull", registry.url, "weld", *bare, str(desk.config))
     assert (code, str(desk.config) in err) == (78, True)
