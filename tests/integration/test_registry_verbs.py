@@ -239,6 +239,20 @@ def test_a_founding_that_is_killed_at_any_write_is_finished_by_the_next(
     assert step >= 15
 
 
+def test_a_refresh_that_cannot_renew_fails_so_that_cron_tells(dev: Desk, tmp_path: Path) -> None:
+    (tmp_path / "registry" / "keys" / "timestamp.pem").rename(tmp_path / "elsewhere.pem")
+    dev("refresh", "--yes", code=65)
+    assert "no key of timestamp is in registry/keys: nothing was renewed" in dev.said
+    assert not (tmp_path / "registry" / "pending").exists()
+
+
+def test_keys_that_cannot_be_read_are_not_taken_for_none(dev: Desk, tmp_path: Path) -> None:
+    (tmp_path / "registry" / "keys").rename(tmp_path / "keys")
+    (tmp_path / "registry" / "keys").touch()
+    dev("release", "add", PACKAGE, "--yes", code=1)
+    assert "registry/keys" in dev.said
+
+
 def test_an_address_that_was_wrong_is_corrected_by_the_next_init(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with contextlib.suppress(AssertionError):
