@@ -105,7 +105,7 @@ def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk
     assert (code, lines[0]) == (0, "defects: staged")
     assert lines[1:3] == ["current release 1 of", "staged release 3 of"]
     assert "also here release 2" in lines
-    assert lines[-1].startswith("last good look at")
+    assert lines[-1].startswith("what the registry says was taken in at")
     code, out, _ = desk.say("list", "--state-dir", str(desk.directory / "state"))
     assert (code, out.splitlines()[0]) == (0, "defects: staged")
 
