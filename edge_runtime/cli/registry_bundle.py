@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED, say
-from edge_runtime.cli.registry_desk import open_desk, utc_now
+from edge_runtime.cli.registry_desk import open_desk, site_of, utc_now
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.open import open_carrier
-from edge_runtime.registry.documents import rollout_role
+from edge_runtime.registry.documents import rollout_role, stamp
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.bundle import collect
 from edge_runtime.registry.publisher.bundle_check import check_bundle
@@ -40,7 +40,7 @@ def run_export(args: argparse.Namespace) -> int:
     """Write the bundle of a site."""
     desk, settings = open_desk(args)
     repository, _ = desk.read()
-    site, wanted = _site(repository, args.site), [_wanted(one) for one in args.model]
+    site, wanted = site_of(args, desk), [_wanted(one) for one in args.model]
     is_archive = args.out.name.endswith(ARCHIVE)
     check_place(args.out)
     if not is_archive:
@@ -74,7 +74,7 @@ def run_verify(args: argparse.Namespace) -> int:
     fields = {
         "site": trusted.site,
         "seq": seq,
-        "expires": f"{checked.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": stamp(checked.expires),
         "releases": [{"model": model, "release": number} for model, number in checked.releases],
         "missing": list(checked.missing),
         "size_bytes": checked.size_bytes,
@@ -107,14 +107,6 @@ def _renewed(desk: Desk, profile: Profile, site: str, days: int) -> Repository:
     return desk.lend(profile, longer)
 
 
-def _site(repository: Repository, wanted: str | None) -> str:
-    sites = sorted(repository.rollouts)
-    if wanted is None and len(sites) != 1:
-        message = f"which site is it for? There are: {', '.join(sites) or 'none'}"
-        raise DataError("registry.site", message, help="--site SITE")
-    return sites[0] if wanted is None else wanted
-
-
 def _wanted(text: str) -> tuple[str, int | None]:
     model, _, number = text.partition(":")
     if number and not (number.isascii() and number.isdecimal()):
@@ -136,7 +128,7 @@ def _root(args: argparse.Namespace) -> bytes:
 
 
 def _tell_export(args: argparse.Namespace, bundle: Bundle) -> None:
-    expires = f"{bundle.expires:%Y-%m-%dT%H:%M:%SZ}"
+    expires = stamp(bundle.expires)
     if args.json:
         fields = {
             "site": bundle.site,

@@ -117,6 +117,31 @@ def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
     return ask
 
 
+def new_passphrase(of: str) -> str | None:
+    """Ask at the terminal, twice, for the passphrase of what is about to be made; ``None`` = without one."""
+    while True:
+        first = getpass.getpass(f"passphrase of {of} (empty: none): ", sys.stderr)
+        if first == getpass.getpass("again: ", sys.stderr):
+            return first or None
+        say("these were two different ones\n")
+
+
+def site_of(args: argparse.Namespace, desk: Desk) -> str:
+    """Return the site that the arguments name, or the only one there is.
+
+    Raises:
+        ConfigError: there is not one.
+        EdgeError: the registry cannot be read.
+    """
+    if args.site is not None:
+        return str(args.site)
+    sites = sorted(desk.read()[0].rollouts)
+    if len(sites) != 1:
+        message = f"this registry has {len(sites)} sites: {', '.join(sites)}"
+        raise ConfigError("registry.site", message, help="--site says for which")
+    return sites[0]
+
+
 def confirmer(args: argparse.Namespace) -> Callable[[Preview], None]:
     """Return what shows a change and asks; with ``--yes`` it only shows."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from edge_runtime.cli.registry_desk import (
     LAYOUT,
     agree,
     as_fields,
+    new_passphrase,
     open_registry,
     read_secret,
     secrets_of,
@@ -167,11 +167,7 @@ def _passphrase(args: argparse.Namespace, profile: Profile, names: Sequence[str]
     if args.yes or not sys.stdin.isatty():
         say("note: the keys are made without a passphrase; --passphrase-file FILE gives them one\n")
         return None
-    while True:
-        first = getpass.getpass(f"passphrase for {', '.join(names)} (empty: none): ", sys.stderr)
-        if first == getpass.getpass("again: ", sys.stderr):
-            return first or None
-        say("these were two different ones\n")
+    return new_passphrase(", ".join(names))
 
 
 def _draft(home: Home, profile: Profile, keys: Mapping[str, Sequence[PublisherKey]], sites: Sequence[str]) -> Draft:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.cli.output import say
 from edge_runtime.cli.registry_desk import open_desk, secrets_of, tell, verb
 from edge_runtime.registry.descriptor import describe, digest_of
-from edge_runtime.registry.documents import Release
+from edge_runtime.registry.documents import Release, stamp
 from edge_runtime.registry.publisher import releases
 from edge_runtime.registry.publisher.intake import take_in
 from edge_runtime.registry.publisher.sigstore import attach_bundle, read_bundle_signer
@@ -71,7 +71,7 @@ def run_list(args: argparse.Namespace) -> int:
                 "state": state,
                 "manifest": digest,
                 "digest": release.digest,
-                "issued": f"{release.issued:%Y-%m-%dT%H:%M:%SZ}",
+                "issued": stamp(release.issued),
             }
         )
     if args.json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.cli.output import EXIT_FAILED, say
 from edge_runtime.cli.registry_desk import as_fields, confirmer, open_desk, secrets_of, tell, utc_now, verb
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.documents import stamp
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.desk import Outcome, Preview
 from edge_runtime.registry.publisher.explain import explain
@@ -137,7 +138,7 @@ def _role_fields(repository: Repository, desk: Desk, role: str, profile: Profile
     return {
         "role": role,
         "version": one.version,
-        "expires": f"{one.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": stamp(one.expires),
         "expired": left <= timedelta(0),
         "signed_by": [_name(desk, keyid) for keyid in repository.signers(role)],
         "threshold": repository.threshold(role),

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.statements import KEYS_OF_MATCH, Assignment, Match, Release, Rollout, stamp
+from edge_runtime.registry.statements import KEYS_OF_MATCH, STABLE, Assignment, Match, Release, Rollout, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge_runtime.registry.trust.floors import Floors
     from edge_runtime.registry.trust.trusted import SignedRelease, Trusted
 
-STABLE: Final = "stable"  # the channel of a slot that names none
 _STEPS: Final = 10_000  # of a percentage: 0.01 each
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")

@@ -325,7 +325,7 @@ def test_what_is_banned_is_left_out(place: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "message"),
     [
         (["--site", "plant-z", "--out", "stick"], "no site 'plant-z'"),
-        (["--out", "stick"], "which site is it for? There are: plant-a, plant-b"),
+        (["--out", "stick"], "this registry has 2 sites: plant-a, plant-b"),
         (["--site", SITE, "--out", "stick", "--model", "colours:9"], "no release 9 of 'colours'"),
         (["--site", SITE, "--out", "stick", "--model", "nuts"], "no release of 'nuts'"),
         (["--site", SITE, "--out", "stick", "--model", "nuts:x"], "names no release"),
