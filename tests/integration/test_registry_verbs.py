@@ -253,6 +253,12 @@ def test_keys_that_cannot_be_read_are_not_taken_for_none(dev: Desk, tmp_path: Pa
     assert "registry/keys" in dev.said
 
 
+def test_words_after_options_say_where_they_belong(dev: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dev("rollout", "kill", MODEL, "--yes", "2")
+    assert "unrecognized arguments: 2; write words before options" in capsys.readouterr().err
+
+
 def test_an_address_that_was_wrong_is_corrected_by_the_next_init(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with contextlib.suppress(AssertionError):
