@@ -314,8 +314,8 @@ def translated(error: Exception, url: str) -> EdgeError:
         return UnavailableError("registry.unavailable", f"{where}: no connection: {text}")
     if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
         return UnavailableError("registry.timeout", f"{where}: no answer in time")
-    text = str(cause.args[-1] if cause.args else cause)
-    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}")
+    text = " ".join(str(cause.args[-1] if cause.args else cause)[:200].split())  # perhaps a line that the server sent
+    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text}")
 
 
 def _distrust(error: ssl.SSLError, where: str) -> DataError:

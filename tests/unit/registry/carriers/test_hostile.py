@@ -556,3 +556,10 @@ def test_attack_31_a_server_without_tls_gets_no_request(server: HostileRegistry,
     error = refused(server, replace(PATIENT, ca_file=authority.ca, answer_s=1.5))
     assert error.code in {"registry.not_tls", "registry.timeout"}  # Python's server waits for a line
     assert server.requests == []
+
+
+def test_a_line_that_is_no_answer_writes_no_line_of_its_own(server: HostileRegistry) -> None:
+    server.attack = lambda call: call.handler.wfile.write(b"\x1b[2Jnonsense\r\n\r\n") and call.cut()
+    message = refused(server).message
+    assert r"\x1b[2Jnonsense" in message
+    assert "\n" not in message
