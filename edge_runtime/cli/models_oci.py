@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.directory import Directory
 from edge_runtime.registry.carriers.index import INDEX_BYTES_MAX, parse_index
 from edge_runtime.registry.carriers.layout import Layout
-from edge_runtime.registry.carriers.open import Access, open_publication
+from edge_runtime.registry.carriers.open import open_publication
+from edge_runtime.registry.carriers.whole import check_blob
 from edge_runtime.registry.package.pack import pack
 
 if TYPE_CHECKING:
-    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.package.pack import Packed
     from edge_runtime.registry.publisher.intake import Incoming
 
 _LAYOUT = "oci-layout:"
-_CHUNK_BYTES = 1 << 20
 
 
 def publish(root: Path, place: str, *, as_json: bool) -> None:
@@ -96,23 +95,10 @@ def _inspected(root: Path, name: str) -> dict[str, object]:
     try:
         incoming = take_in(root, model, int(tag) if tag.isdecimal() else -1)
         for blob in incoming.artifact.blobs:
-            _verify(root, blob)
+            check_blob(Layout(Directory(root)), "", blob)
     except EdgeError as error:
         return {"name": name, "error": {"code": error.code, "message": error.message}}
     return {"name": name, **_description(incoming)}
-
-
-def _verify(root: Path, blob: Descriptor) -> None:
-    hasher = hashlib.sha256()
-    stream = Layout(Directory(root)).open("", blob)
-    try:
-        while chunk := stream.read(_CHUNK_BYTES):
-            hasher.update(chunk)
-    finally:
-        stream.close()
-    if hasher.hexdigest() != blob.hex:
-        message = f"{root}: a blob has the digest sha256:{hasher.hexdigest()}, expected {blob.digest}"
-        raise DataError("registry.digest", message, help="copy it again")
 
 
 def _row(row: dict[str, object]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.publisher.draft import Draft
 
 _MIB = 1 << 20
+_STATES = {None: "good", "floored": "below the floor", "revoked": "revoked"}
 
 
 def run_add(args: argparse.Namespace) -> int:
@@ -60,8 +61,7 @@ def run_list(args: argparse.Namespace) -> int:
     floors = repository.floors()
     rows = []
     for (model, number), (release, digest) in repository.releases().items():
-        floor = floors.of(model)
-        state = "revoked" if digest in floor.revoked else "below the floor" if number < floor.min_release else "good"
+        state = _STATES[floors.of(model).bans(number, digest)]
         rows.append(
             {
                 "model": model,

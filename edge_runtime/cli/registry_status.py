@@ -105,7 +105,7 @@ def run_sign(args: argparse.Namespace) -> int:
     )
     draft.sign(keyring)
     write_pending(args.file, draft)
-    lacking_now = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+    lacking_now = draft.lacking()
     if args.json:
         print(json.dumps(as_fields(Outcome(changes, {}, args.file, lacking_now))))
     elif lacking_now:

@@ -20,9 +20,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.core.errors import DataError, EdgeError, PermissionDeniedError, StorageError, UnavailableError
+from edge_runtime.core.errors import DataError, EdgeError, PermissionDeniedError, UnavailableError
 from edge_runtime.registry.pace import Pace
-from edge_runtime.registry.store.garbage import HEADROOM, Room
+from edge_runtime.registry.store.garbage import Room, admit
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import Stop
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.carriers.carrier import Carrier, Stream
     from edge_runtime.registry.descriptor import Descriptor
-    from edge_runtime.registry.store.blobs import Blobs, Part
+    from edge_runtime.registry.store.blobs import Blobs
+    from edge_runtime.registry.store.part import Part
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Downloader:
         Raises:
             DataError: no source has what was declared (``registry.digest_mismatch``, ``registry.too_long``,
                 ``registry.missing`` ...), or it is more than the quota allows (``registry.quota``).
-            UnavailableError: no source answers well enough, ``registry.slow`` among them; ``registry.cancelled``.
+            UnavailableError: no source answers well enough, ``registry.slow`` among them; ``registry.stopped``.
             PermissionDeniedError: the sources refuse us, or the disk does.
             StorageError: the disk refuses; ``storage.full`` before the first byte when there is not enough room.
         """
@@ -135,29 +136,6 @@ class Downloader:
             finally:
                 errand.halt.set()  # an interrupt of this thread ends the others
         return errand.result()
-
-
-def admit(blobs: Blobs, room: Room, missing: Sequence[Descriptor]) -> None:
-    """Refuse what will not fit before a byte of it is asked for.
-
-    Raises:
-        DataError: code ``registry.quota``: it alone is more than the quota; trying again will not help.
-        StorageError: code ``storage.full``: it does not fit beside what is there.
-    """
-    if not missing:
-        return
-    size = sum(blob.size for blob in missing)
-    if size > room.quota_bytes:
-        message = f"{size} bytes are to be fetched, the quota is {room.quota_bytes}"
-        raise DataError("registry.quota", message, help="raise registry.quota_mb, or publish a smaller model")
-    need = sum(max(0, blob.size - blobs.part_bytes(blob)) for blob in missing)
-    used, free = blobs.used_bytes(), blobs.free_bytes()
-    if used + need > room.quota_bytes:
-        message = f"{need} bytes more than the {used} that are stored exceed the quota of {room.quota_bytes}"
-        raise StorageError("storage.full", message, help="raise registry.quota_mb")
-    if free < need * HEADROOM + room.reserve_bytes:
-        message = f"{need} bytes are to be fetched and {free} are free, of which {room.reserve_bytes} stay free"
-        raise StorageError("storage.full", message, help="free space on the disk of the state directory")
 
 
 class _Errand:
@@ -213,7 +191,7 @@ class _Errand:
     def check(self) -> None:
         """Raise when it is not to go on."""
         if self._stop.is_set() or self.halt.is_set():
-            raise UnavailableError("registry.cancelled", "the download was stopped; it goes on where it is")
+            raise UnavailableError("registry.stopped", "the download was stopped; it goes on where it is")
         if self._total > self._there and self.clock.mono_ns() >= self._until_ns:
             message = f"not all was here within {self.limits.overall_s:g} s; the next look goes on where it is"
             raise UnavailableError("registry.slow", message, help="look at the network, or name a mirror")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,12 @@ class ModelFloor:
 
     min_release: int = 0
     revoked: frozenset[str] = frozenset()
+
+    def bans(self, release: int, manifest: str) -> Literal["floored", "revoked"] | None:
+        """Return why a release with this number and digest of its manifest may not run, ``None`` when it may."""
+        if release < self.min_release:
+            return "floored"
+        return "revoked" if manifest in self.revoked else None
 
 
 @dataclass(frozen=True, slots=True)

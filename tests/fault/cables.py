@@ -51,7 +51,11 @@ class _Pair:
 
 
 class Cable:
-    """Listens on ``port`` and connects to ``target``, a port, once for each connection."""
+    """Listens on ``port`` and connects to ``target``, a port, once for each connection.
+
+    Attributes:
+        moved_bytes: what went through so far, both directions together.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -61,6 +65,7 @@ class Cable:
         self._mode = Mode.PASS
         self._reset = False
         self._stopping = False
+        self.moved_bytes = 0
         self._pairs: list[_Pair] = []
         self._thread = threading.Thread(target=self._run, name="cable")
 
@@ -139,6 +144,7 @@ class Cable:
                 return False
             sink.settimeout(0.5)  # a receiver that is frozen fills its buffers
             sink.sendall(data)
+            self.moved_bytes += len(data)
         except OSError:
             return False
         if drips:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_runtime.app.doctor import ask_registry
 from edge_runtime.cli import dispatch
+from edge_runtime.cli.models_asked import WANTED
+from edge_runtime.config.loader import load_part
 from edge_runtime.registry.documents import Assignment, ModelFloor
 from edge_runtime.registry.store.store import ModelStore
 from tests.fakes.published import Published, make_files
@@ -88,6 +91,42 @@ def test_a_release_is_pulled_listed_taken_and_taken_back(desk: Desk, registry: P
     )
     assert desk.ask("pull")["slots"][0]["standing"] == "staged"
     assert desk.ask("activate", "defects", "--release", "2")["now"]["release"] == 2
+
+
+def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk: Desk, registry: Published) -> None:
+    assert desk.say("list")[:2] == (0, "defects: empty\n")
+    for number in (1, 2, 3):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        desk.say("pull")
+    code, out, _ = desk.say("list")
+    lines = [" ".join(line.split()[:4]) for line in out.splitlines()]
+    assert (code, lines[0]) == (0, "defects: staged")
+    assert lines[1:3] == ["current release 1 of", "staged release 3 of"]
+    assert "also here release 2" in lines
+    assert lines[-1].startswith("last good look at")
+    code, out, _ = desk.say("list", "--state-dir", str(desk.directory / "state"))
+    assert (code, out.splitlines()[0]) == (0, "defects: staged")
+
+
+def test_the_box_asks_its_registry_when_it_is_examined(desk: Desk, registry: Published) -> None:
+    settings = load_part(desk.config, environ={}, wanted=WANTED).settings
+    (said,) = ask_registry(settings)
+    assert (said.level, registry.url in said.what) == ("fail", True)
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    (said,) = ask_registry(settings)
+    assert said.level == "ok"
+    assert "1 releases of weld, rollout 1 for plant-a" in said.what
+    assert not (desk.directory / "state").exists()
+    registry.tuf.now -= timedelta(days=8)
+    registry.publish()
+    (said,) = ask_registry(settings)
+    assert (said.level, "expired" in said.what) == ("fail", True)
+    nothing = settings.model_copy(update={"models": {"fixed": settings.models["fixed"]}})
+    (said,) = ask_registry(nothing)
+    assert said.level == "warn"
+    assert list(ask_registry(settings.model_copy(update={"registry": None}))) == []
 
 
 def test_a_box_without_a_configuration_says_all_of_it_on_the_command_line(

@@ -22,11 +22,11 @@ from tuf.ngclient import Updater
 from edge_runtime.cli import dispatch
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.push import OciPublication
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.carriers.writer import LayoutPublication
 from edge_runtime.registry.documents import release_path, rollout_path
 from edge_runtime.registry.package.pack import pack
 from edge_runtime.registry.publisher.home import Home
-from edge_runtime.registry.publisher.tree import read_blob
 from tests.publishers import ForeignBox, Publisher, stops_at_write
 from tests.registries import Registry
 from tests.servers import LoopbackServer

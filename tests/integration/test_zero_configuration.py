@@ -75,8 +75,17 @@ CASES: dict[str, tuple[Callable[[], Path], str, Callable[[list[dict[str, Any]]],
 }
 
 
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("PP-OCRv6", "onnxruntime")  # ten seconds of a processor; `test_ocr` reads with both engines
+
+
+@pytest.mark.parametrize(
+    ("case", "backend"),
+    [
+        pytest.param(case, backend, marks=[pytest.mark.soak] if (case, backend) == SLOW else [])
+        for case in CASES
+        for backend in ("openvino", "onnxruntime")
+    ],
+)
 def test_a_published_model_runs_as_it_is(case: str, backend: str) -> None:
     model, picture, is_right = CASES[case]
     found = infer(model(), asset(picture), backend)

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.open import Access, open_carrier
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.descriptor import digest_of
 from edge_runtime.registry.documents import Match
-from edge_runtime.registry.publisher.tree import read_blob
 from edge_runtime.registry.trust.decide import BoxFacts, Decision, Keep, Refused, SlotFacts, Take, decide
 from edge_runtime.registry.trust.refresh import refresh
 from tests.release_desk import SITE, ReleaseDesk

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from edge_runtime.registry.box.beliefs import Beliefs
 from edge_runtime.registry.box.report import Standing
 from edge_runtime.registry.box.shelf import held_as, on_disk
-from edge_runtime.registry.box.sources import fetch_from
 from edge_runtime.registry.box.taking import Taking
+from edge_runtime.registry.carriers.whole import fetch_from
 from edge_runtime.registry.trust.decide import BoxFacts, Keep, Refused, SlotFacts, Take, ban, decide
 
 if TYPE_CHECKING:
@@ -141,5 +141,6 @@ class Judge:
         rollout = None if trusted is None else trusted.rollout
         revoked = ban(self.beliefs.floors, rollout, held.release, slot.model, held.manifest) is not None
         # a rollout that is not believed at the moment takes no kill back
-        kept = trusted is None and before is not None and before.revoked and before.current == held
+        is_believed = trusted is not None and trusted.rollout_problem is None
+        kept = not is_believed and before is not None and before.revoked and before.current == held
         return replace(slot, revoked=revoked or kept)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import ConfigError
 from edge_runtime.registry.box.beliefs import read_anchor
-from edge_runtime.registry.box.sources import fetch_from
 from edge_runtime.registry.carriers.open import open_carrier
+from edge_runtime.registry.carriers.whole import fetch_from
 from edge_runtime.registry.statements import stamp
 from edge_runtime.registry.store.metadata import TrustStore
 from edge_runtime.registry.trust.refresh import refresh

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.core.jsonfields import Section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,15 +125,6 @@ class Report:
         fields["contact"] = self.contact.value
         fields["slots"] = [{**asdict(one), "standing": one.standing.value} for one in self.slots]
         return fields
-
-
-def parse_report(raw: bytes, where: str) -> Report:
-    """Return the report that `Report.as_fields` was dumped from.
-
-    Raises:
-        DataError: it is something else.
-    """
-    return report_of(load_object(raw, where, limit_bytes=LIMIT_BYTES), where)
 
 
 def report_of(fields: Mapping[str, object], where: str) -> Report:

@@ -30,7 +30,7 @@ _MARGIN_S: Final = 5.0  # a token is not used in the last seconds of its life
 _LIFE_MAX_S: Final = 3600.0
 _TOKENS_MAX: Final = 256
 _PARAMETER: Final = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
-_SCHEME: Final = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$|,)")
+_SCHEME: Final = re.compile(r"\s*,*\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$|,)")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -135,8 +135,8 @@ class Auth:
         token, life_s = fields.get("token") or fields.get("access_token"), fields.get("expires_in")
         if not isinstance(token, str) or not _PRINTABLE.fullmatch(token):
             raise DataError("registry.token", f"{where}: its token server gives no token")
-        known = isinstance(life_s, int | float) and not isinstance(life_s, bool) and life_s > 0
-        life = float(min(life_s, _LIFE_MAX_S)) if known and isinstance(life_s, int | float) else _LIFE_S
+        is_said = isinstance(life_s, int | float) and not isinstance(life_s, bool) and life_s > 0
+        life = min(life_s, _LIFE_MAX_S) if is_said and isinstance(life_s, int | float) else _LIFE_S
         return token, before_s + max(life - _MARGIN_S, life / 2)
 
     def _demand_ours(self, realm: str, where: str) -> None:

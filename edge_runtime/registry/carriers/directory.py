@@ -60,7 +60,7 @@ class Directory:
 
     def read(self, path: str, limit: int) -> bytes:
         """See `Files`."""
-        with self._open(path) as file:
+        with self.file(path) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 raw = file.read(limit + 1) if size <= limit else b""
@@ -73,7 +73,7 @@ class Directory:
 
     def open(self, path: str, size: int, start: int) -> FileStream:
         """See `Files`."""
-        file = self._open(path)
+        file = self.file(path)
         found = os.fstat(file.fileno()).st_size
         if found != size:
             file.close()
@@ -91,14 +91,19 @@ class Directory:
             UnavailableError, PermissionDeniedError, DataError: as `read`.
         """
         try:
-            with self._open(path) as file:
+            with self.file(path) as file:
                 return os.fstat(file.fileno()).st_size
         except DataError as error:
             if error.code == "registry.missing":
                 return None
             raise
 
-    def _open(self, path: str) -> BinaryIO:
+    def file(self, path: str) -> BinaryIO:
+        """Return the open file ``path``, for example ``index.json``.
+
+        Raises:
+            UnavailableError, PermissionDeniedError, DataError: as `read`.
+        """
         try:
             return open_beneath(self._root, *path.split("/"))
         except FileNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from edge_runtime.core.errors import DataError, StorageError
 
@@ -16,7 +16,15 @@ CHUNK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 64 << 10  # each has its own time to leave
 
 
-def checked_chunks(source: BinaryIO, blob: Descriptor) -> Iterator[bytes]:
+class Readable(Protocol):
+    """A file, or a `Stream` of a carrier."""
+
+    def read(self, limit: int, /) -> bytes:
+        """Return up to ``limit`` bytes, none at the end."""
+        ...
+
+
+def checked_chunks(source: Readable, blob: Descriptor) -> Iterator[bytes]:
     """Yield the bytes of ``source``, and raise instead of ending when they are not those of ``blob``.
 
     Raises:
@@ -52,7 +60,7 @@ def part_of(source: BinaryIO, offset: int, size: int) -> Callable[[], Iterator[b
     return chunks
 
 
-def _read(source: BinaryIO, limit: int) -> bytes:
+def _read(source: Readable, limit: int) -> bytes:
     try:
         return source.read(limit)
     except OSError as error:

@@ -14,12 +14,12 @@ from edge_runtime.core.errors import DataError
 from edge_runtime.registry.carriers.carrier import LATEST, TUF
 from edge_runtime.registry.carriers.index import EMPTY_INDEX, with_name
 from edge_runtime.registry.carriers.listing import ARTIFACT, NOTHING, make_listing
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.descriptor import EMPTY, INDEX, MANIFEST, Descriptor, describe
 from edge_runtime.registry.documents import FLOORS_PATH, release_path, rollout_path, rollout_role
 from edge_runtime.registry.package.modelpack import parse_manifest
 from edge_runtime.registry.publisher.repository import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 from edge_runtime.registry.publisher.sigstore import point_at
-from edge_runtime.registry.publisher.tree import read_blob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,8 +118,8 @@ def _chosen(
     killed = set(rollout.kill)
 
     def is_good(model: str, number: int) -> bool:
-        floor, digest = floors.of(model), releases[model, number][1]
-        return number >= floor.min_release and digest not in floor.revoked | killed
+        digest = releases[model, number][1]
+        return digest not in killed and floors.of(model).bans(number, digest) is None
 
     named = [(one.model, one.release) for one in rollout.assignments]
     for model, number in wanted:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tuf.api.metadata import Metadata
 
 from edge_runtime.core.errors import DataError, InvariantError
-from edge_runtime.registry.carriers.carrier import TUF
-from edge_runtime.registry.carriers.source import checked_chunks
+from edge_runtime.registry.carriers.whole import check_blob, fetch_from, read_blob
 from edge_runtime.registry.package.modelpack import parse_manifest
-from edge_runtime.registry.publisher.tree import read_blob
 from edge_runtime.registry.trust.refresh import refresh
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import BinaryIO
 
     from edge_runtime.registry.carriers.carrier import Carrier
-    from edge_runtime.registry.carriers.listing import Listing
-    from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.trust.trusted import Trusted
 
 _ROLLOUT: Final = re.compile(r"[0-9]+\.rollout-(.+)\.json")
@@ -70,7 +64,7 @@ def check_bundle(carrier: Carrier, root: bytes, site: str | None, now: datetime)
         message = f"{carrier.name} is not for {(site or 'one site')[:80]!r}, it was made for {made_for}"
         raise DataError("bundle.site", message, help="make another: edge-runtime registry bundle export --site SITE")
     site = site or sites[0]
-    outcome = refresh({}, lambda name, limit: _fetch(carrier, listing, name, limit), root, None, now=now, site=site)
+    outcome = refresh({}, fetch_from(carrier, listing), root, None, now=now, site=site)
     trusted = outcome.believed()
     if trusted.rollout_problem is not None or trusted.rollout is None:
         raise trusted.rollout_problem or DataError("bundle.site", f"{carrier.name} has no rollout of {site}")
@@ -94,13 +88,6 @@ def _expiry(raw: bytes) -> datetime:
     return expires
 
 
-def _fetch(carrier: Carrier, listing: Listing, name: str, limit: int) -> bytes | None:
-    blob = listing.files.get(name)
-    if blob is not None and blob.size > limit:
-        raise DataError("registry.size", f"{carrier.name}: {name} has {blob.size} bytes, allowed are {limit}")
-    return None if blob is None else read_blob(carrier, TUF, blob)
-
-
 def _read_release(carrier: Carrier, trusted: Trusted, model: str, number: int) -> int:
     """Read all blobs of a release and return their size in bytes."""
     signed = trusted.release(model, number)
@@ -108,12 +95,5 @@ def _read_release(carrier: Carrier, trusted: Trusted, model: str, number: int) -
     manifest = read_blob(carrier, release.repository, signed.manifest)
     blobs = [*parse_manifest(manifest, f"{model} {number}").blobs, *([release.bundle] if release.bundle else [])]
     for blob in blobs:
-        _read(carrier, release.repository, blob)
+        check_blob(carrier, release.repository, blob)
     return len(manifest) + sum(blob.size for blob in blobs)
-
-
-def _read(carrier: Carrier, repository: str, blob: Descriptor) -> None:
-    if blob.size:
-        with contextlib.closing(carrier.open(repository, blob)) as stream:
-            for _ in checked_chunks(cast("BinaryIO", stream), blob):
-                pass

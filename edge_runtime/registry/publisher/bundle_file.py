@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tarfile
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.carriers.index import LAYOUT
@@ -18,9 +18,8 @@ from edge_runtime.system.files import make_directory, storage_error, write_atomi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
-    from edge_runtime.registry.carriers.carrier import Carrier, Stream
+    from edge_runtime.registry.carriers.carrier import Carrier
     from edge_runtime.registry.descriptor import Descriptor
     from edge_runtime.registry.publisher.bundle import Bundle
 
@@ -100,12 +99,4 @@ def _blobs(bundle: Bundle, registry: Carrier) -> Iterator[tuple[str, int, Iterab
 def _copied(registry: Carrier, repository: str, blob: Descriptor) -> Iterator[bytes]:
     if blob.size:
         with contextlib.closing(registry.open(repository, blob)) as stream:
-            yield from checked_chunks(cast("BinaryIO", _Reader(stream)), blob)
-
-
-class _Reader:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def read(self, limit: int) -> bytes:
-        return self._stream.read(limit)
+            yield from checked_chunks(stream, blob)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge_runtime.core.errors import BusyError, DataError, InvariantError
 from edge_runtime.registry.carriers.carrier import TUF
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.documents import parse_stamp
 from edge_runtime.registry.publisher.draft import Draft
 from edge_runtime.registry.publisher.explain import explain
 from edge_runtime.registry.publisher.home import Seen
 from edge_runtime.registry.publisher.pending import rebased, write_pending
 from edge_runtime.registry.publisher.repository import TIMESTAMP, Repository, load
-from edge_runtime.registry.publisher.tree import read_blob, write_tree
+from edge_runtime.registry.publisher.tree import write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,7 +207,7 @@ class Desk:
             DataError: signatures are missing, or the registry has changed meanwhile.
             EdgeError: it could not be done.
         """
-        lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+        lacking = draft.lacking()
         if lacking:
             words = ", ".join(f"{count} for {role}" for role, count in lacking.items())
             message = f"it still needs signatures: {words}"
@@ -302,7 +303,7 @@ class Desk:
             keyids = need.signers(self.keyring)
             needed.update(dict.fromkeys(keyids))
             signers.setdefault(need.role, {}).update({self.name_of(keyid): None for keyid in keyids})
-            missing = need.threshold - len(need.keyids()[0]) - len(keyids)
+            missing = need.lacks - len(keyids)
             if missing > 0:
                 lacking[need.role] = max(missing, lacking.get(need.role, 0))
         if not lacking:
@@ -320,7 +321,7 @@ class Desk:
         """Sign and publish, or sign and put aside; the lock is held."""
         changes = tuple(explain(draft, self.name_of))
         draft.sign(self.keyring)
-        lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+        lacking = draft.lacking()
         online = {role: count for role, keyids in draft.online() if (count := self._lacking(draft, role, keyids)) > 0}
         for (model, number), manifest in draft.manifests.items():
             self.registry.tag(model, str(number), manifest)

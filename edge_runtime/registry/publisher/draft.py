@@ -34,6 +34,7 @@ from edge_runtime.registry.publisher.repository import (
     site_of,
 )
 from edge_runtime.registry.publisher.signing import Need, add_signatures
+from edge_runtime.registry.trust.floors import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,6 +129,13 @@ class Draft:
         """Return those of them that have too few signatures yet."""
         return [one for one in self.needs() if not one.met]
 
+    def lacking(self) -> dict[str, int]:
+        """Return how many signatures the roles that changed still need; of two needs of one role the greater."""
+        found: dict[str, int] = {}
+        for need in self.missing():
+            found[need.role] = max(need.lacks, found.get(need.role, 0))
+        return found
+
     def sign(self, keyring: Keyring) -> list[str]:
         """Sign with the keys that are at hand what lacks signatures; return the names of the keys that did.
 
@@ -203,7 +211,7 @@ class Draft:
         """Tell whether the keys that sign ``role`` now could not sign it any more after this change."""
         delegator = self.root if role in self.root.roles else self.targets
         after = delegator.get_delegated_role(role)
-        return len(set(base.keyids(role)) & set(after.keyids)) < after.threshold
+        return Keys(frozenset(base.keyids(role))).replaced_by(Keys(frozenset(after.keyids), after.threshold))
 
     def _next(self, role: str, before: Metadata[Snapshot] | Metadata[Timestamp] | None, seen: Seen) -> int:
         now = self.root.roles[role]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.registry.trust.floors import Keys
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 
 if TYPE_CHECKING:
@@ -249,7 +250,8 @@ class Seen:
         0 when so many of its keys were replaced that the old ones could not sign any more: the role begins anew.
         """
         before = self.roles.get(role)
-        if before is None or (role != "root" and len(set(before.keyids) & set(keyids)) < threshold):
+        now = Keys(frozenset(keyids), threshold)
+        if before is None or (role != "root" and Keys(frozenset(before.keyids)).replaced_by(now)):
             return 0
         return before.version
 

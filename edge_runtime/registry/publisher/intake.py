@@ -10,20 +10,18 @@ from edge_runtime.core.manifest import parse_manifest as parse_package
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.directory import Directory
 from edge_runtime.registry.carriers.index import INDEX_BYTES_MAX, parse_index
-from edge_runtime.registry.carriers.layout import Layout
-from edge_runtime.registry.package.modelpack import parse_manifest
+from edge_runtime.registry.carriers.layout import Layout, blob_path
+from edge_runtime.registry.carriers.whole import read_blob
+from edge_runtime.registry.package.modelpack import MANIFEST_BYTES_MAX, parse_manifest
 from edge_runtime.registry.package.pack import pack
 from edge_runtime.registry.package.unpack import check_contents, described_in
-from edge_runtime.registry.publisher.tree import read_blob
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.core.manifest import Manifest
-    from edge_runtime.registry.carriers.carrier import Carrier, Publication, Stream
+    from edge_runtime.registry.carriers.carrier import Publication
     from edge_runtime.registry.package.modelpack import Artifact
-
-_MANIFEST_BYTES_MAX = 1 << 20
 
 
 class Incoming(Protocol):
@@ -66,10 +64,10 @@ class Copied:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, carrier: Carrier, package: Manifest, manifest: bytes, artifact: Artifact) -> None:
+    def __init__(self, directory: Directory, package: Manifest, manifest: bytes, artifact: Artifact) -> None:
         """Keep the parts; the blobs stay where they are."""
         self.package, self.manifest, self.artifact = package, manifest, artifact
-        self._carrier = carrier
+        self._directory = directory
 
     def publish(self, registry: Publication) -> None:
         """See `Incoming`; what is not as its digest says is not written.
@@ -81,20 +79,9 @@ class Copied:
         repository = self.package.name
         for blob in (*self.artifact.files.values(), self.artifact.config):
             if not registry.has(repository, blob):
-                stream = self._carrier.open(repository, blob)
-                try:
-                    registry.put(repository, blob, _Reader(stream))  # type: ignore[arg-type]  # read() is all it uses
-                finally:
-                    stream.close()
+                with self._directory.file(blob_path(blob)) as file:
+                    registry.put(repository, blob, file)
         registry.tag(repository, str(self.package.release), self.manifest)
-
-
-class _Reader:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def read(self, limit: int) -> bytes:
-        return self._stream.read(limit)
 
 
 def take_in(path: Path, model: str | None, number: int | None) -> Incoming:
@@ -132,7 +119,7 @@ def _from_layout(path: Path, model: str | None, number: int | None) -> Copied:
         message = f"{path} holds {len(chosen)} such releases; all it holds: {', '.join(sorted(named)) or 'none'}"
         raise DataError("release.choose", message, help="--model MODEL --release N say which")
     name, blob = chosen[0]
-    if blob.size > _MANIFEST_BYTES_MAX:
+    if blob.size > MANIFEST_BYTES_MAX:
         raise DataError("release.manifest", f"{path}: the manifest of {name} has {blob.size} bytes")
     manifest = read_blob(layout, TUF, blob)
     artifact = parse_manifest(manifest, name)
@@ -146,4 +133,4 @@ def _from_layout(path: Path, model: str | None, number: int | None) -> Copied:
     if name != f"{package.name}:{package.release}":
         message = f"{path}: what is named {name} is release {package.release} of {package.name}"
         raise DataError("release.other", message, help="pack it again: edge-runtime models pack DIR --oci LAYOUT")
-    return Copied(layout, package, manifest, artifact)
+    return Copied(directory, package, manifest, artifact)

@@ -127,8 +127,9 @@ def runnable(draft: Draft, model: str, number: int) -> str:
     """
     digest = find(draft, model, number)[1]
     floor = floors_of(draft).of(model)
-    if digest in floor.revoked or number < floor.min_release:
-        why = "was revoked" if digest in floor.revoked else f"is below the floor {floor.min_release}"
+    banned = floor.bans(number, digest)
+    if banned is not None:
+        why = "was revoked" if banned == "revoked" else f"is below the floor {floor.min_release}"
         message = f"release {number} of {model} {why}: no box would take it"
         raise DataError("release.banned", message, help="choose another: edge-runtime registry release list")
     return digest

@@ -47,7 +47,12 @@ class Need:
     @property
     def met(self) -> bool:
         """Whether it has enough signatures."""
-        return len(self.keyids()[0]) >= self.threshold
+        return not self.lacks
+
+    @property
+    def lacks(self) -> int:
+        """How many signatures are missing, >= 0."""
+        return max(0, self.threshold - len(self.keyids()[0]))
 
     def wanted(self, keyring: Keyring) -> list[str]:
         """Return what the keys are called that may still sign it."""
@@ -55,11 +60,11 @@ class Need:
 
     def signers(self, keyring: Keyring) -> list[str]:
         """Return the keys at hand that would sign it, no more than it lacks; those without passphrase first."""
-        done, open_ = self.keyids()
         here = sorted(
-            (key for keyid in open_ if (key := keyring.find(keyid)) and key.at_hand), key=lambda k: k.encrypted
+            (key for keyid in self.keyids()[1] if (key := keyring.find(keyid)) and key.at_hand),
+            key=lambda k: k.encrypted,
         )
-        return [key.keyid for key in here[: max(0, self.threshold - len(done))]]
+        return [key.keyid for key in here[: self.lacks]]
 
 
 def add_signatures(need: Need, keyring: Keyring) -> list[str]:

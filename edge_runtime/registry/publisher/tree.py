@@ -7,11 +7,11 @@ names but that of the timestamp carry a version or a hash, so the timestamp is w
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor
 from edge_runtime.registry.documents import release_at
 from edge_runtime.system.files import make_directory, storage_error, write_atomic
@@ -52,30 +52,6 @@ def write_tree(directory: Path, repository: Repository, registry: Carrier) -> No
     for name, raw in sorted(metadata.items(), key=lambda one: one[0] == "timestamp.json"):
         _write(directory / METADATA / name, raw)
     _forget(directory / METADATA, metadata)
-
-
-def read_blob(carrier: Carrier, repository: str, blob: Descriptor) -> bytes:
-    """Return the bytes of a small blob.
-
-    Raises:
-        DataError: it is not there, or other bytes are.
-        EdgeError: the carrier does not answer.
-    """
-    raw = bytearray()
-    if blob.size:
-        stream = carrier.open(repository, blob)
-        try:
-            while len(raw) <= blob.size and (chunk := stream.read(1 << 20)):
-                raw += chunk
-        finally:
-            stream.close()
-    found = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-    if len(raw) != blob.size or found != blob.digest:
-        message = (
-            f"{carrier.name}: expected {blob.size} bytes with the digest {blob.digest}, found {len(raw)} with {found}"
-        )
-        raise DataError("registry.digest", message, help="publish it again, or use another mirror")
-    return bytes(raw)
 
 
 @contextlib.contextmanager

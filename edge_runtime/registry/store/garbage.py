@@ -1,4 +1,7 @@
-"""Makes room: removes what no slot runs, what nobody wants any more, and what never arrived."""
+"""Room on the disk: how much there may be, what does not fit, and what goes to make some.
+
+What no slot runs, what nobody wants any more, and what never arrived is garbage.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.store.blobs import SUFFIX, entries
-from edge_runtime.system.names import remove, remove_tree
+from edge_runtime.system.names import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
+    from edge_runtime.registry.descriptor import Descriptor
+    from edge_runtime.registry.store.blobs import Blobs
     from edge_runtime.registry.store.store import ModelStore
 
 logger = logging.getLogger(__name__)
@@ -45,6 +50,29 @@ def is_short(store: ModelStore, room: Room, need_bytes: int) -> bool:
     blobs = store.blobs
     over = blobs.used_bytes() + need_bytes > room.quota_bytes
     return over or blobs.free_bytes() < need_bytes * HEADROOM + room.reserve_bytes
+
+
+def admit(blobs: Blobs, room: Room, missing: Sequence[Descriptor]) -> None:
+    """Refuse what will not fit before a byte of it is asked for.
+
+    Raises:
+        DataError: code ``registry.quota``: it alone is more than the quota; trying again will not help.
+        StorageError: code ``storage.full``: it does not fit beside what is there.
+    """
+    if not missing:
+        return
+    size = sum(blob.size for blob in missing)
+    if size > room.quota_bytes:
+        message = f"{size} bytes are to be fetched, the quota is {room.quota_bytes}"
+        raise DataError("registry.quota", message, help="raise registry.quota_mb, or publish a smaller model")
+    need = sum(max(0, blob.size - blobs.part_bytes(blob)) for blob in missing)
+    used, free = blobs.used_bytes(), blobs.free_bytes()
+    if used + need > room.quota_bytes:
+        message = f"{need} bytes more than the {used} that are stored exceed the quota of {room.quota_bytes}"
+        raise StorageError("storage.full", message, help="raise registry.quota_mb")
+    if free < need * HEADROOM + room.reserve_bytes:
+        message = f"{need} bytes are to be fetched and {free} are free, of which {room.reserve_bytes} stay free"
+        raise StorageError("storage.full", message, help="free space on the disk of the state directory")
 
 
 def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes: int, now_utc_ns: int) -> int:
@@ -80,8 +108,8 @@ def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes:
 
 
 def _oldest_first(store: ModelStore) -> Iterator[str]:
-    status = {name: status for name, status in entries(store.releases.directory) if name in set(store.releases.names())}
-    for name in sorted(status, key=lambda one: status[one].st_mtime_ns):
+    written = {name: status.st_mtime_ns for name, status in entries(store.releases.directory)}
+    for name in sorted(store.releases.names(), key=lambda one: written.get(one, 0)):
         yield f"sha256:{name}"
 
 
@@ -94,16 +122,9 @@ def _remove_loose(store: ModelStore, keep: Collection[str], stale_ns: int | None
     for digest, status in list(blobs.stored()):
         # a second name: it is part of a release, even of one whose description cannot be read
         if digest not in used and status.st_nlink == 1 and (stale_ns is None or status.st_mtime_ns < stale_ns):
-            _remove(store.blobs.layout / "blobs" / "sha256" / digest.removeprefix("sha256:"))
+            remove_tree(store.blobs.layout / "blobs" / "sha256" / digest.removeprefix("sha256:"))
     for directory in (blobs.incoming, blobs.damaged):
         for name, status in list(entries(directory)):
             wanted = directory == blobs.incoming and f"sha256:{name.removesuffix(SUFFIX)}" in keep
             if not wanted and (stale_ns is None or status.st_mtime_ns < stale_ns):
-                _remove(directory / name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        remove(path)
+                remove_tree(directory / name)

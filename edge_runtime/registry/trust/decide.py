@@ -169,10 +169,11 @@ def ban(floors: Floors, rollout: Rollout | None, release: int, model: str, manif
         An error with the code ``release.floored``, ``release.revoked`` or ``release.killed``; ``None`` = it may run.
     """
     name, floor = f"release {release} of {model}", floors.models.of(model)
-    if release < floor.min_release:
+    banned = floor.bans(release, manifest)
+    if banned == "floored":
         message = f"{name} is below {floor.min_release}, the least that its publisher allows"
         return DataError("release.floored", message, help="roll out a newer release")
-    if manifest in floor.revoked:
+    if banned == "revoked":
         return DataError("release.revoked", f"{name} was revoked by its publisher", help="roll out another release")
     if rollout is not None and manifest in rollout.kill:
         message = f"{name} was killed by rollout {rollout.seq} of {rollout.site}"

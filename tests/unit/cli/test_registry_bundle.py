@@ -24,11 +24,11 @@ from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.carrier import TUF
 from edge_runtime.registry.carriers.index import parse_index
 from edge_runtime.registry.carriers.open import open_carrier
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.documents import release_at
 from edge_runtime.registry.package.modelpack import parse_manifest
 from edge_runtime.registry.publisher import bundle_file
 from edge_runtime.registry.publisher.bundle import collect
-from edge_runtime.registry.publisher.tree import read_blob
 from edge_runtime.registry.trust.refresh import refresh
 from edge_runtime.registry.trust.sigstore import read_bundle_key, verify_bundle
 from tests.assets.make_models import write_package

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.system import regular
-from edge_runtime.system.regular import open_regular
+from edge_runtime.system.regular import open_beneath, open_regular
 
 
 def test_a_file_is_opened_for_reading(tmp_path: Path) -> None:
@@ -49,3 +49,22 @@ def test_directories_devices_and_nothing_are_refused(tmp_path: Path) -> None:
         open_regular(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="null"):
         open_regular(tmp_path / "nul\0byte")
+
+
+@pytest.mark.parametrize("names", [(), ("",), (".",), ("..", "x"), ("a/b",), ("a", "")])
+def test_only_names_lead_below_a_directory(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="not names below a directory"):
+        open_beneath(tmp_path, *names)
+
+
+def test_below_a_directory_no_link_is_followed_but_to_the_directory_itself(tmp_path: Path) -> None:
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "real" / "inner" / "file").write_bytes(b"content")
+    (tmp_path / "root").symlink_to("real")
+    (tmp_path / "real" / "shortcut").symlink_to("inner")
+    (tmp_path / "real" / "link").symlink_to("inner/file")
+    with open_beneath(tmp_path / "root", "inner", "file") as file:
+        assert file.read() == b"content"
+    for names in (("shortcut", "file"), ("link",), ("inner",)):
+        with pytest.raises(OSError, match=r"ot a directory|not a file|Is a directory"):
+            open_beneath(tmp_path / "root", *names)

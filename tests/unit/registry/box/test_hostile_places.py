@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from edge_runtime.registry.box import sources
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Report, Standing
+from edge_runtime.registry.carriers import whole
 from edge_runtime.registry.documents import Assignment
 from tests.fakes.clock import START_UTC_NS, ManualClock
 from tests.fakes.published import Published
@@ -38,7 +38,7 @@ def look(registry: Published, box: Path, attack: Callable[[Call], None]) -> Repo
 def test_attack_30_who_drips_metadata_does_not_hold_back_the_others(
     registry: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "METADATA_S", 0.3)
+    monkeypatch.setitem(cast("dict[str, float]", whole.read_blob.__kwdefaults__), "within_s", 0.3)
 
     dripped = []
 

@@ -247,15 +247,23 @@ def test_a_revoked_release_that_runs_is_told(box: Box, registry: Published) -> N
     assert slot.current is not None
 
 
-def test_a_kill_is_not_taken_back_by_a_rollout_that_is_not_believed(box: Box, registry: Published) -> None:
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_kill_is_not_taken_back_by_a_rollout_that_is_not_believed(
+    box: Box, registry: Published, *, all_of_it: bool
+) -> None:
     manifest = registry.release("weld", 1)
     registry.roll_out(Assignment("weld", 1))
     box.slot()
     registry.roll_out(kill=(manifest.digest,))
     assert box.slot().revoked
-    box.clock.now += timedelta(days=8)
+    box.clock.now += timedelta(days=31)
+    if not all_of_it:  # the publisher goes on, the operators of the site do not sign any more
+        registry.tuf.now += timedelta(days=31)
+        registry.tuf.publish("targets")
+        registry.put(registry.tuf.files)
     report = box.look()
-    assert report.contact is Contact.FROZEN
+    assert report.contact is (Contact.FROZEN if all_of_it else Contact.OK)
+    assert report.slots[0].reason == (None if all_of_it else "trust.expired")
     assert report.slots[0].revoked
 
 

@@ -12,7 +12,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.box.memory import NAME, Look, recall, remember
 from edge_runtime.registry.box.order import Order, Want, order_of
-from edge_runtime.registry.box.report import Contact, Held, Report, SlotReport, Standing, parse_report, report_of
+from edge_runtime.registry.box.report import Contact, Held, Report, SlotReport, Standing, report_of
 from edge_runtime.registry.carriers.access import Access
 from tests.fakes.tuf_repository import START
 
@@ -67,7 +67,7 @@ def test_what_is_no_order_is_refused(missing: str) -> None:
 
 def test_a_report_comes_through_a_pipe_as_it_was() -> None:
     raw = json.dumps(REPORT.as_fields()).encode()
-    assert parse_report(raw, "test") == REPORT
+    assert report_of(json.loads(raw), "test") == REPORT
 
 
 @pytest.mark.parametrize(

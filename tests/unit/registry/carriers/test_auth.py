@@ -96,7 +96,9 @@ def test_a_token_that_does_not_say_lives_for_a_minute(life_s: object, monkeypatc
     _lives(life_s, 54.0, 56.0, monkeypatch)
 
 
-@pytest.mark.parametrize(("life_s", "good_s", "over_s"), [(300, 294, 296), (4, 1.5, 2.5), (1e300, 3594, 3596)])
+@pytest.mark.parametrize(
+    ("life_s", "good_s", "over_s"), [(300, 294, 296), (4, 1.5, 2.5), (1e300, 3594, 3596), (10**400, 3594, 3596)]
+)
 def test_a_token_is_not_used_at_the_end_of_its_life(
     life_s: float, good_s: float, over_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from edge_runtime.registry.carriers import sockets
 from edge_runtime.registry.carriers.listing import make_listing
 from edge_runtime.registry.carriers.oci import OciRegistry
 from edge_runtime.registry.carriers.open import Access, open_carrier
+from edge_runtime.registry.carriers.session import Session
 from edge_runtime.registry.carriers.tls import tls_context
 from edge_runtime.registry.descriptor import Descriptor, digest_of
 from edge_runtime.system.service import Stop
@@ -563,3 +564,31 @@ def test_a_line_that_is_no_answer_writes_no_line_of_its_own(server: HostileRegis
     message = refused(server).message
     assert r"\x1b[2Jnonsense" in message
     assert "\n" not in message
+
+
+def test_attack_28_a_store_of_objects_that_asks_for_a_password_gets_none(server: HostileRegistry) -> None:
+    with HostileRegistry() as storage:
+        storage.put("model", WEIGHTS)
+        storage.attack = hostile.refuse(401, WWW_Authenticate='Basic realm="give"')
+        server.attack = hostile.redirect(f"{storage.url}{{path}}")
+        assert refused(server).code == "registry.unauthorized"
+        assert {*storage.credentials, *server.credentials} == {""}
+
+
+@pytest.mark.parametrize(
+    "inside", ["https://169.254.169.254/", "https://127.0.0.1/", "https://localhost/", "https://[::]/"]
+)
+def test_attack_28_nor_does_a_proxy_get_to_hear_of_an_address_inside(inside: str) -> None:
+    session = Session(("https",), "registry.example", Access(proxy="http://192.0.2.7:3128"))
+    with pytest.raises(DataError) as caught:
+        session._target("https://registry.example/v2/", inside)
+    assert caught.value.code == "registry.redirect"
+
+
+def test_attack_04_another_listing_than_was_announced_is_refused(server: HostileRegistry) -> None:
+    server.attack, server.on = hostile.other_content(make_listing({"1.root.json": b"another"})), "/manifests/sha256"
+    carrier = OciRegistry(f"oci://{server.address}", PATIENT)
+    with pytest.raises(DataError) as caught:
+        carrier.listing(digest_of(b"an older one"))
+    assert caught.value.code == "registry.digest"
+    carrier.close()

@@ -11,9 +11,9 @@ import pytest
 
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.open import open_publication
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.descriptor import INDEX, MANIFEST, digest_of
 from edge_runtime.registry.publisher.sigstore import BundleSigner, attach_bundle, make_bundle_key
-from edge_runtime.registry.publisher.tree import read_blob
 from edge_runtime.registry.trust.sigstore import BUNDLE, verify_bundle
 from tests.registries import Registry, skopeo
 from tests.unit.registry.publisher.test_sigstore import CONFIG, MODEL, NOTHING

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.carriers.whole import read_blob
 from edge_runtime.registry.descriptor import Descriptor, digest_of
 from edge_runtime.registry.publisher.home import PROFILES
-from edge_runtime.registry.publisher.tree import KEPT_VERSIONS, read_blob, write_tree
+from edge_runtime.registry.publisher.tree import KEPT_VERSIONS, write_tree
 from tests.publishers import MODEL, foreign_box, founded, manifest
 
 if TYPE_CHECKING:

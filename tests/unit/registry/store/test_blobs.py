@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.core.errors import DataError, StorageError
-from edge_runtime.registry.descriptor import describe
+from edge_runtime.registry.descriptor import Descriptor, describe
 from edge_runtime.registry.store.blobs import Blobs
 from tests.unit.system.test_files import Faults
 
@@ -50,6 +50,12 @@ def test_putting_twice_writes_once(blobs: Blobs) -> None:
     before = blobs.path(BLOB.digest).stat().st_ino
     blobs.put(BLOB, RAW)
     assert blobs.path(BLOB.digest).stat().st_ino == before
+
+
+def test_a_size_that_is_not_that_of_the_bytes_is_refused_though_the_digest_is_theirs(blobs: Blobs) -> None:
+    with pytest.raises(DataError, match="1801 bytes, found"):
+        blobs.put(Descriptor(BLOB.digest, len(RAW) + 1, ""), RAW)
+    assert not blobs.has(BLOB)
 
 
 def test_other_bytes_than_the_name_says_are_never_stored(blobs: Blobs) -> None:

@@ -52,6 +52,8 @@ def test_a_trial_ends_with_the_activation(slots: Slots) -> None:
     assert slots.activate("top", B) == SlotLinks(B, A)
     slots.try_out("top", C)
     assert slots.try_out("top", None) == SlotLinks(B, A)
+    slots.try_out("top", C)
+    assert slots.activate("top", A) == SlotLinks(A, B), "the trial is one of another release than the current one"
 
 
 def test_rolling_back_makes_the_previous_one_current_and_the_one_left_is_not_gone_back_to(slots: Slots) -> None:

@@ -16,9 +16,11 @@ from tuf.ngclient import Updater
 
 from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError, UnavailableError
 from edge_runtime.registry.documents import (
+    FLOORS_PATH,
     Assignment,
     FloorsDocument,
     ModelFloor,
+    dump_floors,
     parse_stamp,
     release_path,
     rollout_path,
@@ -280,6 +282,23 @@ def test_attack_12_the_time_floor_expires_what_the_clock_would_not(repository: T
     assert box.refuses(repository, EPOCH).code == "trust.frozen"
 
 
+def test_attack_12_the_time_floor_expires_a_root_under_a_clock_of_1970(repository: TufRepository, box: Box) -> None:
+    repository.now += 731 * DAY
+    repository.publish()
+    box.trusts(repository, EPOCH)  # nothing but its timestamp says what time it is, and that comes after the root
+
+    assert box.refuses(repository, EPOCH).code == "trust.expired"
+
+
+def test_attack_12_at_the_first_contact_the_timestamp_says_what_else_has_expired(
+    repository: TufRepository, box: Box
+) -> None:
+    repository.now += 181 * DAY
+    repository.publish("snapshot")  # but not targets
+
+    assert box.refuses(repository, EPOCH).code == "trust.expired"
+
+
 def test_a_clock_far_ahead_freezes_a_box_only_until_the_next_timestamp(repository: TufRepository, box: Box) -> None:
     box.trusts(repository)
     assert box.refuses(repository, FAR).code == "trust.expired"  # the root, even
@@ -314,6 +333,12 @@ def test_attack_13_targets_of_another_snapshot(repository: TufRepository, box: B
     other.add_release("weld", 9, b"evil")
     other.publish()
     repository.files["3.targets.json"] = other.files["3.targets.json"]
+
+    assert box.refuses(repository).code == "trust.mixed"
+
+
+def test_attack_13_floors_that_are_not_those_that_were_signed(repository: TufRepository, box: Box) -> None:
+    repository.files[f"targets/{FLOORS_PATH}"] = dump_floors(FloorsDocument())
 
     assert box.refuses(repository).code == "trust.mixed"
 
