@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
@@ -13,7 +12,7 @@ from edge_runtime.core.jsonfields import load_object
 from edge_runtime.registry.carriers.addresses import is_disguised, is_loopback, is_redirect_allowed, literal
 from edge_runtime.registry.carriers.auth import TOKEN_BYTES_MAX, Auth
 from edge_runtime.registry.carriers.http import NOT_TLS, Http, without_query
-from edge_runtime.registry.carriers.sockets import check
+from edge_runtime.registry.carriers.sockets import pause
 from edge_runtime.system.redact import hide
 
 if TYPE_CHECKING:
@@ -94,8 +93,7 @@ class Session:
             if pause_s is None or waited_s + pause_s > self._access.retry_after_s:
                 return reply
             reply.close()
-            (self._access.stop or threading.Event()).wait(pause_s)
-            check(self._access.stop)
+            pause(self._access.stop, pause_s)
             waited_s += pause_s
 
     def document(self, reply: Reply, limit: int) -> bytes:
