@@ -169,3 +169,18 @@ def test_variables_of_the_environment_count_only_when_that_is_set(monkeypatch: p
     assert [proxy_for(Access(), "https", host) for host in hosts] == [None] * 4
     assert [proxy_for(Access(proxy="http://p"), "https", host) for host in hosts] == ["http://p"] * 2 + [None] * 2
     assert proxy_for(environment, "http", "registry.example") is None
+
+
+class _Redirecting(Handler):
+    def respond(self) -> None:
+        self.answer(307, Location=f"https://{self.path.rpartition('=')[2].partition('/')[0]}/")
+
+
+@pytest.mark.parametrize("host", ["2852039166", "127.1", "0x7f.1", "169.254.169.254.", "localhost.", "a.localhost"])
+def test_attack_28_a_proxy_is_not_sent_to_an_address_in_disguise(host: str) -> None:
+    with LoopbackServer(_Redirecting) as proxy:
+        carrier = open_carrier(f"http://{ELSEWHERE}/to={host}", Access(proxy=proxy.url, allow_http=True))
+        with pytest.raises(DataError) as caught:
+            carrier.listing()
+        carrier.close()
+        assert (caught.value.code, len(proxy.requests)) == ("registry.redirect", 1)
