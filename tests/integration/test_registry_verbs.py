@@ -386,6 +386,9 @@ def test_rollouts_are_set_shown_paused_and_killed(dev: Desk) -> None:
     digest = dev("release", "list", "--json")["releases"][0]["manifest"]
     dev("rollout", "kill", MODEL, 1, "--yes")
     assert dev("rollout", "show", "--json")[SITE]["kill"] == [digest]
+    shown = dev("rollout", "show")
+    assert f"1. {MODEL} 1 for every slot that wants it  BANNED: no box takes it" in shown
+    assert f"killed: {MODEL} 1 {digest}" in shown
     assert "nothing to do" in dev("rollout", "kill", digest, "--yes")
     for wrong in ((MODEL,), (digest, 1), ("sha256:12",)):
         dev("rollout", "kill", *wrong, "--yes", code=65 if wrong == ("sha256:12",) else 78)
