@@ -63,7 +63,7 @@ def run_verify(args: argparse.Namespace) -> int:
     try:
         checked = check_bundle(carrier, _root(args), args.site, utc_now())
     except DataError as error:
-        if error.code != "registry.digest":
+        if error.code not in ("registry.digest", "registry.digest_mismatch"):
             raise
         message = f"{args.path}: {error.message}"
         raise DataError(error.code, message, help="it was damaged on the way: export it again") from error

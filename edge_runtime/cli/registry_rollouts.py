@@ -89,16 +89,20 @@ def run_show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({site: json.loads(repository.documents[rollout_path(site)]) for site in sites}))
         return os.EX_OK
+    releases, floors = repository.releases(), repository.floors()
     for site, rollout in found.items():
         state = "PAUSED: boxes begin nothing new" if rollout.pause else "running"
         times = f"of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}"
         print(f"{site}: rollout {rollout.seq} {times}, {state}")
         for number, one in enumerate(rollout.assignments, 1):
-            print(f"  {number}. {rollouts.describe(one)}")
+            _, digest = releases.get((one.model, one.release), (None, ""))
+            banned = digest in rollout.kill or floors.of(one.model).bans(one.release, digest) is not None
+            print(f"  {number}. {rollouts.describe(one)}" + ("  BANNED: no box takes it" if banned else ""))
         if not rollout.assignments:
             print("  nothing is assigned: boxes keep what they run")
         for digest in rollout.kill:
-            print(f"  killed: {digest}")
+            name = next((f"{model} {number} " for (model, number), one in releases.items() if one[1] == digest), "")
+            print(f"  killed: {name}{digest}")
     return os.EX_OK
 
 
