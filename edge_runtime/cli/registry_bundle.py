@@ -17,7 +17,7 @@ from edge_runtime.registry.documents import rollout_role, stamp
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.bundle import collect
 from edge_runtime.registry.publisher.bundle_check import check_bundle
-from edge_runtime.registry.publisher.bundle_file import refuse_layout, write_archive, write_directory
+from edge_runtime.registry.publisher.bundle_file import check_place, refuse_layout, write_archive, write_directory
 from edge_runtime.registry.publisher.desk import Outcome
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP
@@ -42,6 +42,7 @@ def run_export(args: argparse.Namespace) -> int:
     repository, _ = desk.read()
     site, wanted = site_of(args, desk), [_wanted(one) for one in args.model]
     is_archive = args.out.name.endswith(ARCHIVE)
+    check_place(args.out)
     if not is_archive:
         refuse_layout(args.out)
     bundle = collect(desk.registry, repository, site, wanted)  # before anything is signed for it
@@ -61,6 +62,11 @@ def run_verify(args: argparse.Namespace) -> int:
     carrier = open_carrier(f"{kind}{args.path}", Access())
     try:
         checked = check_bundle(carrier, _root(args), args.site, utc_now())
+    except DataError as error:
+        if error.code != "registry.digest":
+            raise
+        message = f"{args.path}: {error.message}"
+        raise DataError(error.code, message, help="it was damaged on the way: export it again") from error
     finally:
         carrier.close()
     trusted = checked.trusted

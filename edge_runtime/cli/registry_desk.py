@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.publisher.home import Settings
 
 LAYOUT = "oci-layout:"
+USUAL_HOME = Path("registry")
 _SECRET_BYTES_MAX = 4096
 _FIRST_LINE = "write the secret into the first line, and nothing else"
 
@@ -181,6 +182,12 @@ def _preview(preview: Preview) -> Iterator[str]:
         yield f"  {role}: {count} more needed from somebody else, so a file to hand on is written"
 
 
+def verb(args: argparse.Namespace, words: str) -> str:
+    """Return an action of ``registry`` as it has to be typed here, with the directory that is not the usual one."""
+    home: Path = args.home
+    return f"edge-runtime registry {words}" + ("" if home == USUAL_HOME else f" --home {home}")
+
+
 def tell(outcome: Outcome, args: argparse.Namespace, *next_steps: str) -> int:
     """Print what became of a change, and return the exit code 0."""
     if args.json:
@@ -189,8 +196,9 @@ def tell(outcome: Outcome, args: argparse.Namespace, *next_steps: str) -> int:
     if outcome.pending is not None:
         lacking = ", ".join(f"{count} for {role}" for role, count in outcome.lacking.items())
         print(f"not published yet: signatures are missing ({lacking})\nhand on {outcome.pending}, then:")
-        print(f"  edge-runtime registry sign {outcome.pending.name} --key THEIR-KEY.pem")
-        print(f"  edge-runtime registry publish {outcome.pending}")
+        print(f"  edge-runtime registry sign {outcome.pending.name} --key THEIR-KEY.pem --home DIR")
+        print("    (there, in a DIR that has a copy of root.json and needs nothing else)")
+        print(f"  {verb(args, f'publish {outcome.pending}')}")
     elif not outcome.versions:
         print("nothing to do: it is so already")
     else:

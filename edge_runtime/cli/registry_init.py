@@ -20,6 +20,7 @@ from edge_runtime.cli.registry_desk import (
     tell,
     tree_of,
     utc_now,
+    verb,
 )
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.documents import is_name, rollout_role
@@ -98,7 +99,8 @@ def _demand_free(home: Home, settings: Settings, registry: Publication) -> None:
     Raises:
         ConfigError: the home belongs to another registry, or the registry is there.
     """
-    if (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
+    founded = home.root() is not None  # else an init failed before anything was signed: its address may be corrected
+    if founded and (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
         message = f"{home.path} is the publisher's directory of {before.url}"
         raise ConfigError("publisher.other", message, help="--home DIR names another directory")
     directory = tree_of(settings)
@@ -200,7 +202,7 @@ def _tell(
         _print_keys(offline, people, operators, online)
     print(f"Copy {root} to every box, and write into its configuration:")
     print(f"  registry: {{url: {settings.url!r}, root: root.json}}\n")
-    print("Next: edge-runtime registry release add PACKAGE")
+    print(f"Next: {verb(args, 'release add PACKAGE')}")
     return os.EX_OK
 
 

@@ -90,9 +90,15 @@ def run_rotate(args: argparse.Namespace) -> int:
         raise ConfigError("key.rotate", message, help="edge-runtime registry key list")
     wishes = [tuple(args.what[at : at + 3]) for at in range(0, len(args.what), 3)]
     desk, settings = open_desk(args)
+    repository, _ = desk.read(recover=True)
+    known = (*roots.TOP, *delegated(repository.targets.signed))
+    for role, _, _ in wishes:  # all looked up before a key is made for any
+        if role not in known:
+            raise DataError("registry.role", f"there is no role {role[:80]!r}; roles: {', '.join(known)}")
+    olds = [_keyid(desk, old) for _, old, _ in wishes]
     for _, _, new in wishes:
         desk = _with_key(args, new, desk)
-    moves = [(role, _keyid(desk, old), desk.keyring.named(new)) for role, old, new in wishes]
+    moves = [(role, keyid, desk.keyring.named(new)) for (role, _, new), keyid in zip(wishes, olds, strict=True)]
 
     def edit(draft: Draft) -> None:
         for role, old, new in moves:

@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.registry_desk import open_desk, site_of, tell
+from edge_runtime.cli.registry_desk import open_desk, site_of, tell, verb
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.descriptor import checked_digest
 from edge_runtime.registry.documents import KEYS_OF_MATCH, Assignment, Match, rollout_path
@@ -43,7 +43,7 @@ def run_set(args: argparse.Namespace) -> int:
         on_regression=args.on_regression,
     )
     outcome = desk.carry_out(lambda draft: rollouts.assign(draft, site, wanted), settings.profile)
-    return tell(outcome, args, f"boxes of {site} see it at their next look; edge-runtime registry rollout show")
+    return tell(outcome, args, f"boxes of {site} see it at their next look; {verb(args, 'rollout show')}")
 
 
 def run_unset(args: argparse.Namespace) -> int:

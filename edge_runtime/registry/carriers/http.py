@@ -33,7 +33,7 @@ _CONNECTIONS: Final = 16  # kept for each host
 _DRAIN_BYTES, _DRAIN_S = 8192, 0.2  # of a body that nobody wants, to keep the connection
 _TLS_CUT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 NOT_TLS: Final = "registry.not_tls"  # the code of an error: the server answered in plain HTTP
-_HELP_AWAY: Final = "look at the network and the server; registry.mirrors names other places with the same content"
+_UNREACHABLE_HELP: Final = "check host and port of registry.url, that the registry runs, and the network between"
 _PLAIN_ANSWER: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
 
@@ -312,11 +312,11 @@ def translated(error: Exception, url: str) -> EdgeError:
         return DataError("registry.url", f"{where}: is no address that can be asked", help="correct registry.url")
     if isinstance(cause, exceptions.NewConnectionError):
         text = str(cause).rpartition(": ")[2]
-        return UnavailableError("registry.unavailable", f"{where}: no connection: {text}", help=_HELP_AWAY)
+        return UnavailableError("registry.unavailable", f"{where}: no connection: {text}", help=_UNREACHABLE_HELP)
     if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-        return UnavailableError("registry.timeout", f"{where}: no answer in time", help=_HELP_AWAY)
+        return UnavailableError("registry.timeout", f"{where}: no answer in time", help=_UNREACHABLE_HELP)
     text = str(cause.args[-1] if cause.args else cause)
-    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}", help=_HELP_AWAY)
+    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}", help=_UNREACHABLE_HELP)
 
 
 def _distrust(error: ssl.SSLError, where: str) -> DataError:
