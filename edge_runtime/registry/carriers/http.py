@@ -315,8 +315,8 @@ def translated(error: Exception, url: str) -> EdgeError:
         return UnavailableError("registry.unavailable", f"{where}: no connection: {text}", help=_UNREACHABLE_HELP)
     if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
         return UnavailableError("registry.timeout", f"{where}: no answer in time", help=_UNREACHABLE_HELP)
-    text = str(cause.args[-1] if cause.args else cause)
-    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}", help=_UNREACHABLE_HELP)
+    text = " ".join(str(cause.args[-1] if cause.args else cause)[:200].split())  # perhaps a line that the server sent
+    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text}", help=_UNREACHABLE_HELP)
 
 
 def _distrust(error: ssl.SSLError, where: str) -> DataError:
