@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 OVERALL_MIN_PERCENT = 90.0
 COMPLETE = (
     "edge_runtime/app/release_news.py",
-    "edge_runtime/app/release_news.py",
     "edge_runtime/config/report.py",
     "edge_runtime/config/yaml12.py",
     "edge_runtime/control/commands/answers.py",
@@ -89,7 +88,6 @@ COMPLETE = (
     "edge_runtime/publish/spool/throttle.py",
     "edge_runtime/publish/spool/trouble.py",
     "edge_runtime/publish/spool/writer.py",
-    "edge_runtime/registry/box/report.py",
     "edge_runtime/registry/box/countersign.py",
     "edge_runtime/registry/box/memory.py",
     "edge_runtime/registry/box/order.py",
