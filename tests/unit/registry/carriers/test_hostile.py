@@ -477,7 +477,7 @@ def test_a_status_says_whether_to_try_again(server: HostileRegistry) -> None:
 )
 def test_what_it_says_is_quoted_shortly_and_cleanly(server: HostileRegistry, body: bytes, expected: str) -> None:
     server.attack = lambda call: call.handler.answer(500, body)
-    assert str(refused(server)).endswith(expected)
+    assert refused(server).message.endswith(expected)
 
 
 def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(server: HostileRegistry) -> None:
