@@ -255,7 +255,7 @@ class Session:
         reply.close()
         text = _first_error(raw)
         clean = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-        return hide(clean, [self._access.password] if self._access.password else [])[:_ERROR_CHARS]
+        return hide(clean, self._access.secrets())[:_ERROR_CHARS]
 
 
 def _first_error(raw: bytes) -> str:

@@ -592,3 +592,11 @@ def test_attack_04_another_listing_than_was_announced_is_refused(server: Hostile
         carrier.listing(digest_of(b"an older one"))
     assert caught.value.code == "registry.digest"
     carrier.close()
+
+
+def test_what_a_refusal_says_back_of_the_password_is_masked(server: HostileRegistry) -> None:
+    def echo(call: Call) -> None:
+        call.handler.answer(403, f"hunter22 {call.handler.headers['Authorization']}".encode())
+
+    server.attack = _with_password(echo)
+    assert "(*** Basic ***)" in refused(server).message
