@@ -122,11 +122,14 @@ def ask_registry(settings: Settings) -> Iterator[Finding]:
         return
     for url in order.urls:
         try:
-            said = probe(order, url)
+            found = probe(order, url)
         except EdgeError as error:
             yield Finding("fail", f"registry {redact(url)}: {error.message}", error.help or "mend registry.url")
             continue
-        yield Finding("ok", f"registry {redact(url)}: {said}")
+        yield Finding("ok", f"registry {redact(url)}: {found.text}")
+        for doubt in found.doubts:
+            help_ = "compare site and models.SLOT.release with edge-runtime registry status"
+            yield Finding("warn", f"registry {redact(url)}: {doubt}", help_)
 
 
 def _python() -> Iterator[Finding]:

@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.app.registry_order import MODELS_DIR, hardware, order_of_settings, versions
+from edge_runtime.app.registry_order import HARDWARE_LABEL, MODELS_DIR, hardware, order_of_settings, versions
 from edge_runtime.config.loader import find_config, load_part
 from edge_runtime.config.secrets import SecretError, read_secret
 from edge_runtime.core.errors import ConfigError
 from edge_runtime.registry.box.order import Order, Want
 from edge_runtime.registry.carriers.access import Access
+from edge_runtime.registry.statements import STABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -80,7 +81,7 @@ def order_of_arguments(args: argparse.Namespace) -> tuple[Order, list[str]]:
         edge=args.edge,
         wants=wants,
         labels=labels,
-        hardware=hardware(labels.get("hardware", "")),
+        hardware=hardware(labels.get(HARDWARE_LABEL, "")),
         versions=versions(),
         quota_bytes=args.quota_mb * _MB,
     )
@@ -112,4 +113,4 @@ def access_of_arguments(args: argparse.Namespace) -> Access:
 
 def _model(name: str) -> tuple[str, str]:
     model, _, channel = name.partition("@")
-    return model, channel or "stable"
+    return model, channel or STABLE

@@ -56,7 +56,7 @@ def _add_pull(actions: Actions) -> None:
         actions, "pull", "pull", "look at the registry now, and fetch and verify what is rolled out to slots"
     )
     pull.epilog = (
-        "Without a configuration: models pull URL --root FILE --site SITE --state-dir DIR MODEL[@CHANNEL]... With one, "
+        "Without a configuration: models pull URL MODEL[@CHANNEL]... --root FILE --site SITE --state-dir DIR With one, "
         "URL is another place with the same content, for example oci-layout:/media/usb. Exit 0: every slot has what it "
         "should, or it waits to be activated; 65: something must not be used; 69: the registry does not answer or "
         "what it says is too old; 75: try again; 77: it refuses the credentials."

@@ -61,7 +61,8 @@ def run_list(args: argparse.Namespace) -> int:
     if not slots and not others:
         print("no releases are on this box")
     if last is not None:
-        print(f"last good look at the registry: {last.at:%Y-%m-%d %H:%M:%S} UTC")
+        # what is unchanged is not written again, so this says nothing about whether the registry answers now
+        print(f"what the registry says was taken in at {last.at:%Y-%m-%d %H:%M:%S} UTC; it is asked by models pull")
     return os.EX_OK
 
 

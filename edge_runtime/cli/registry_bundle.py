@@ -9,15 +9,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED, say
-from edge_runtime.cli.registry_desk import open_desk, utc_now
+from edge_runtime.cli.registry_desk import open_desk, site_of, utc_now
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.carriers.access import Access
 from edge_runtime.registry.carriers.open import open_carrier
-from edge_runtime.registry.documents import rollout_role
+from edge_runtime.registry.documents import rollout_role, stamp
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.bundle import collect
 from edge_runtime.registry.publisher.bundle_check import check_bundle
-from edge_runtime.registry.publisher.bundle_file import refuse_layout, write_archive, write_directory
+from edge_runtime.registry.publisher.bundle_file import check_place, refuse_layout, write_archive, write_directory
 from edge_runtime.registry.publisher.desk import Outcome
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP
@@ -40,8 +40,9 @@ def run_export(args: argparse.Namespace) -> int:
     """Write the bundle of a site."""
     desk, settings = open_desk(args)
     repository, _ = desk.read()
-    site, wanted = _site(repository, args.site), [_wanted(one) for one in args.model]
+    site, wanted = site_of(args, desk), [_wanted(one) for one in args.model]
     is_archive = args.out.name.endswith(ARCHIVE)
+    check_place(args.out)
     if not is_archive:
         refuse_layout(args.out)
     bundle = collect(desk.registry, repository, site, wanted)  # before anything is signed for it
@@ -61,6 +62,11 @@ def run_verify(args: argparse.Namespace) -> int:
     carrier = open_carrier(f"{kind}{args.path}", Access())
     try:
         checked = check_bundle(carrier, _root(args), args.site, utc_now())
+    except DataError as error:
+        if error.code != "registry.digest":
+            raise
+        message = f"{args.path}: {error.message}"
+        raise DataError(error.code, message, help="it was damaged on the way: export it again") from error
     finally:
         carrier.close()
     trusted = checked.trusted
@@ -68,7 +74,7 @@ def run_verify(args: argparse.Namespace) -> int:
     fields = {
         "site": trusted.site,
         "seq": seq,
-        "expires": f"{checked.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": stamp(checked.expires),
         "releases": [{"model": model, "release": number} for model, number in checked.releases],
         "missing": list(checked.missing),
         "size_bytes": checked.size_bytes,
@@ -101,14 +107,6 @@ def _renewed(desk: Desk, profile: Profile, site: str, days: int) -> Repository:
     return desk.lend(profile, longer)
 
 
-def _site(repository: Repository, wanted: str | None) -> str:
-    sites = sorted(repository.rollouts)
-    if wanted is None and len(sites) != 1:
-        message = f"which site is it for? There are: {', '.join(sites) or 'none'}"
-        raise DataError("registry.site", message, help="--site SITE")
-    return sites[0] if wanted is None else wanted
-
-
 def _wanted(text: str) -> tuple[str, int | None]:
     model, _, number = text.partition(":")
     if number and not (number.isascii() and number.isdecimal()):
@@ -130,7 +128,7 @@ def _root(args: argparse.Namespace) -> bytes:
 
 
 def _tell_export(args: argparse.Namespace, bundle: Bundle) -> None:
-    expires = f"{bundle.expires:%Y-%m-%dT%H:%M:%SZ}"
+    expires = stamp(bundle.expires)
     if args.json:
         fields = {
             "site": bundle.site,

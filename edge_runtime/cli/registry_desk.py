@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.publisher.home import Settings
 
 LAYOUT = "oci-layout:"
+USUAL_HOME = Path("registry")
 _SECRET_BYTES_MAX = 4096
 
 
@@ -116,6 +117,31 @@ def secrets_of(args: argparse.Namespace) -> Callable[[str], str]:
     return ask
 
 
+def new_passphrase(of: str) -> str | None:
+    """Ask at the terminal, twice, for the passphrase of what is about to be made; ``None`` = without one."""
+    while True:
+        first = getpass.getpass(f"passphrase of {of} (empty: none): ", sys.stderr)
+        if first == getpass.getpass("again: ", sys.stderr):
+            return first or None
+        say("these were two different ones\n")
+
+
+def site_of(args: argparse.Namespace, desk: Desk) -> str:
+    """Return the site that the arguments name, or the only one there is.
+
+    Raises:
+        ConfigError: there is not one.
+        EdgeError: the registry cannot be read.
+    """
+    if args.site is not None:
+        return str(args.site)
+    sites = sorted(desk.read()[0].rollouts)
+    if len(sites) != 1:
+        message = f"this registry has {len(sites)} sites: {', '.join(sites)}"
+        raise ConfigError("registry.site", message, help="--site says for which")
+    return sites[0]
+
+
 def confirmer(args: argparse.Namespace) -> Callable[[Preview], None]:
     """Return what shows a change and asks; with ``--yes`` it only shows."""
 
@@ -154,6 +180,12 @@ def _preview(preview: Preview) -> Iterator[str]:
         yield f"  {role}: {count} more needed from somebody else, so a file to hand on is written"
 
 
+def verb(args: argparse.Namespace, words: str) -> str:
+    """Return an action of ``registry`` as it has to be typed here, with the directory that is not the usual one."""
+    home: Path = args.home
+    return f"edge-runtime registry {words}" + ("" if home == USUAL_HOME else f" --home {home}")
+
+
 def tell(outcome: Outcome, args: argparse.Namespace, *next_steps: str) -> int:
     """Print what became of a change, and return the exit code 0."""
     if args.json:
@@ -162,8 +194,9 @@ def tell(outcome: Outcome, args: argparse.Namespace, *next_steps: str) -> int:
     if outcome.pending is not None:
         lacking = ", ".join(f"{count} for {role}" for role, count in outcome.lacking.items())
         print(f"not published yet: signatures are missing ({lacking})\nhand on {outcome.pending}, then:")
-        print(f"  edge-runtime registry sign {outcome.pending.name} --key THEIR-KEY.pem")
-        print(f"  edge-runtime registry publish {outcome.pending}")
+        print(f"  edge-runtime registry sign {outcome.pending.name} --key THEIR-KEY.pem --home DIR")
+        print("    (there, in a DIR that has a copy of root.json and needs nothing else)")
+        print(f"  {verb(args, f'publish {outcome.pending}')}")
     elif not outcome.versions:
         print("nothing to do: it is so already")
     else:

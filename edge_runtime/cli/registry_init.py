@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -14,12 +13,14 @@ from edge_runtime.cli.registry_desk import (
     LAYOUT,
     agree,
     as_fields,
+    new_passphrase,
     open_registry,
     read_secret,
     secrets_of,
     tell,
     tree_of,
     utc_now,
+    verb,
 )
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.documents import is_name, rollout_role
@@ -98,7 +99,8 @@ def _demand_free(home: Home, settings: Settings, registry: Publication) -> None:
     Raises:
         ConfigError: the home belongs to another registry, or the registry is there.
     """
-    if (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
+    founded = home.root() is not None  # else an init failed before anything was signed: its address may be corrected
+    if founded and (home.path / "publisher.json").exists() and (before := home.settings()).url != settings.url:
         message = f"{home.path} is the publisher's directory of {before.url}"
         raise ConfigError("publisher.other", message, help="--home DIR names another directory")
     directory = tree_of(settings)
@@ -165,11 +167,7 @@ def _passphrase(args: argparse.Namespace, profile: Profile, names: Sequence[str]
     if args.yes or not sys.stdin.isatty():
         say("note: the keys are made without a passphrase; --passphrase-file FILE gives them one\n")
         return None
-    while True:
-        first = getpass.getpass(f"passphrase for {', '.join(names)} (empty: none): ", sys.stderr)
-        if first == getpass.getpass("again: ", sys.stderr):
-            return first or None
-        say("these were two different ones\n")
+    return new_passphrase(", ".join(names))
 
 
 def _draft(home: Home, profile: Profile, keys: Mapping[str, Sequence[PublisherKey]], sites: Sequence[str]) -> Draft:
@@ -204,7 +202,7 @@ def _tell(
         _print_keys(offline, people, operators, online)
     print(f"Copy {root} to every box, and write into its configuration:")
     print(f"  registry: {{url: {settings.url!r}, root: root.json}}\n")
-    print("Next: edge-runtime registry release add PACKAGE")
+    print(f"Next: {verb(args, 'release add PACKAGE')}")
     return os.EX_OK
 
 

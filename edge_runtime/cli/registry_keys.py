@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import say
-from edge_runtime.cli.registry_desk import open_desk, read_secret, secrets_of, tell
+from edge_runtime.cli.registry_desk import new_passphrase, open_desk, read_secret, secrets_of, tell
 from edge_runtime.core.errors import ConfigError, DataError
-from edge_runtime.registry.documents import rollout_role
+from edge_runtime.registry.documents import rollout_role, stamp
 from edge_runtime.registry.publisher import roots
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import checked_name, make_key, make_reference
@@ -64,7 +63,7 @@ def run_list(args: argparse.Namespace) -> int:
     rows = []
     signed = repository.roles()
     for role in (*roots.TOP, *delegated(repository.targets.signed)):
-        until = f"{signed[role].expires:%Y-%m-%dT%H:%M:%SZ}" if role in signed else None
+        until = stamp(signed[role].expires) if role in signed else None
         for keyid in repository.keyids(role):
             key = desk.keyring.find(keyid)
             row: dict[str, object] = {"role": role, "keyid": keyid, "name": key.name if key else None}
@@ -91,9 +90,15 @@ def run_rotate(args: argparse.Namespace) -> int:
         raise ConfigError("key.rotate", message, help="edge-runtime registry key list")
     wishes = [tuple(args.what[at : at + 3]) for at in range(0, len(args.what), 3)]
     desk, settings = open_desk(args)
+    repository, _ = desk.read(recover=True)
+    known = (*roots.TOP, *delegated(repository.targets.signed))
+    for role, _, _ in wishes:  # all looked up before a key is made for any
+        if role not in known:
+            raise DataError("registry.role", f"there is no role {role[:80]!r}; roles: {', '.join(known)}")
+    olds = [_keyid(desk, old) for _, old, _ in wishes]
     for _, _, new in wishes:
         desk = _with_key(args, new, desk)
-    moves = [(role, _keyid(desk, old), desk.keyring.named(new)) for role, old, new in wishes]
+    moves = [(role, keyid, desk.keyring.named(new)) for (role, _, new), keyid in zip(wishes, olds, strict=True)]
 
     def edit(draft: Draft) -> None:
         for role, old, new in moves:
@@ -160,11 +165,7 @@ def _passphrase(args: argparse.Namespace) -> str | None:
         return None
     if args.passphrase_file is not None or not sys.stdin.isatty():
         return secrets_of(args)("a passphrase (or --no-passphrase)")
-    while True:
-        first = getpass.getpass(f"passphrase of {args.name} (empty: none): ", sys.stderr)
-        if first == getpass.getpass("again: ", sys.stderr):
-            return first or None
-        say("these were two different ones\n")
+    return new_passphrase(args.name)
 
 
 def _tell_key(args: argparse.Namespace, key: PublisherKey, words: str) -> int:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import say
-from edge_runtime.cli.registry_desk import open_desk, secrets_of, tell
+from edge_runtime.cli.registry_desk import open_desk, secrets_of, tell, verb
 from edge_runtime.registry.descriptor import describe, digest_of
-from edge_runtime.registry.documents import Release
+from edge_runtime.registry.documents import Release, stamp
 from edge_runtime.registry.publisher import releases
 from edge_runtime.registry.publisher.intake import take_in
 from edge_runtime.registry.publisher.sigstore import attach_bundle, read_bundle_signer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.publisher.draft import Draft
 
 _MIB = 1 << 20
+_BANNED = "boxes refuse it; one that runs it says so (model.revoked) until another is activated"
 _STATES = {None: "good", "floored": "below the floor", "revoked": "revoked"}
 
 
@@ -50,8 +51,8 @@ def run_add(args: argparse.Namespace) -> int:
     outcome = desk.carry_out(edit, settings.profile, push=push)
     if not outcome.changes:
         push()  # the registry may have lost what was signed before
-    step = f"Next: edge-runtime registry rollout set --model {package.name} --release {package.release}"
-    return tell(outcome, args, step)
+    step = verb(args, f"rollout set --model {package.name} --release {package.release}")
+    return tell(outcome, args, f"Next: {step}")
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -70,7 +71,7 @@ def run_list(args: argparse.Namespace) -> int:
                 "state": state,
                 "manifest": digest,
                 "digest": release.digest,
-                "issued": f"{release.issued:%Y-%m-%dT%H:%M:%SZ}",
+                "issued": stamp(release.issued),
             }
         )
     if args.json:
@@ -88,14 +89,14 @@ def run_revoke(args: argparse.Namespace) -> int:
     """Ban one release."""
     desk, settings = open_desk(args)
     outcome = desk.carry_out(lambda draft: releases.revoke(draft, args.model, args.release), settings.profile)
-    return tell(outcome, args, "boxes refuse it; one that runs it says so (model.revoked) until another is activated")
+    return tell(outcome, args, _BANNED)
 
 
 def run_floor(args: argparse.Namespace) -> int:
     """Ban all releases below a number."""
     desk, settings = open_desk(args)
     outcome = desk.carry_out(lambda draft: releases.raise_floor(draft, args.model, args.release), settings.profile)
-    return tell(outcome, args)
+    return tell(outcome, args, _BANNED)
 
 
 def _bundle(args: argparse.Namespace, manifest: bytes) -> bytes | None:

@@ -7,10 +7,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.registry_desk import open_desk, tell
+from edge_runtime.cli.registry_desk import open_desk, site_of, tell, verb
 from edge_runtime.core.errors import ConfigError, DataError
 from edge_runtime.registry.descriptor import checked_digest
-from edge_runtime.registry.documents import Assignment, Match, rollout_path
+from edge_runtime.registry.documents import KEYS_OF_MATCH, Assignment, Match, rollout_path
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.releases import find
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from edge_runtime.registry.publisher.desk import Desk
     from edge_runtime.registry.publisher.draft import Draft
 
 _LABEL = re.compile(r"([^=\x00-\x1f]{1,256})=([^\x00-\x1f]{1,256})")
@@ -28,7 +27,7 @@ _DIGEST = "sha256:"
 def run_set(args: argparse.Namespace) -> int:
     """Assign a release."""
     desk, settings = open_desk(args)
-    site = _site(args, desk)
+    site = site_of(args, desk)
     wanted = Assignment(
         model=args.model,
         release=args.release,
@@ -44,20 +43,20 @@ def run_set(args: argparse.Namespace) -> int:
         on_regression=args.on_regression,
     )
     outcome = desk.carry_out(lambda draft: rollouts.assign(draft, site, wanted), settings.profile)
-    return tell(outcome, args, f"boxes of {site} see it at their next look; edge-runtime registry rollout show")
+    return tell(outcome, args, f"boxes of {site} see it at their next look; {verb(args, 'rollout show')}")
 
 
 def run_unset(args: argparse.Namespace) -> int:
     """Take back assignments."""
     desk, settings = open_desk(args)
-    site, match = _site(args, desk), _match(args)
+    site, match = site_of(args, desk), _match(args)
     return tell(desk.carry_out(lambda draft: rollouts.unassign(draft, site, args.model, match), settings.profile), args)
 
 
 def run_pause(args: argparse.Namespace) -> int:
     """Pause a site, or let it go on."""
     desk, settings = open_desk(args)
-    site = _site(args, desk)
+    site = site_of(args, desk)
     return tell(
         desk.carry_out(lambda draft: rollouts.pause(draft, site, paused=not args.resume), settings.profile), args
     )
@@ -103,16 +102,6 @@ def run_show(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _site(args: argparse.Namespace, desk: Desk) -> str:
-    if args.site is not None:
-        return str(args.site)
-    sites = sorted(desk.read()[0].rollouts)
-    if len(sites) != 1:
-        message = f"this registry has {len(sites)} sites: {', '.join(sites)}"
-        raise ConfigError("registry.site", message, help="--site says for which")
-    return sites[0]
-
-
 def _match(args: argparse.Namespace) -> Match:
     labels: dict[str, tuple[str, ...]] = {}
     for one in args.label:
@@ -120,7 +109,7 @@ def _match(args: argparse.Namespace) -> Match:
         if found is None:
             raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}")
         labels[found[1]] = (*labels.get(found[1], ()), found[2])
-    parts = {part: tuple(getattr(args, part)) for part in ("line", "edge", "camera", "slot", "channel")}
+    parts = {part: tuple(getattr(args, part)) for part in KEYS_OF_MATCH}
     return Match(**parts, labels=labels)
 
 

@@ -8,20 +8,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import EXIT_FAILED, say
-from edge_runtime.cli.registry_desk import as_fields, confirmer, open_desk, secrets_of, tell, utc_now
+from edge_runtime.cli.registry_desk import as_fields, confirmer, open_desk, secrets_of, tell, utc_now, verb
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.documents import stamp
 from edge_runtime.registry.publisher import rollouts
 from edge_runtime.registry.publisher.desk import Outcome, Preview
 from edge_runtime.registry.publisher.explain import explain
 from edge_runtime.registry.publisher.home import Home
 from edge_runtime.registry.publisher.keys import Keyring
-from edge_runtime.registry.publisher.pending import read_pending, write_pending
+from edge_runtime.registry.publisher.pending import read_pending, rebased, write_pending
 from edge_runtime.registry.publisher.repository import SNAPSHOT, TIMESTAMP, site_of
 from edge_runtime.registry.publisher.restore import restore
 
 if TYPE_CHECKING:
     import argparse
     from datetime import datetime
+    from pathlib import Path
 
     from edge_runtime.registry.publisher.desk import Desk
     from edge_runtime.registry.publisher.draft import Draft
@@ -37,7 +39,7 @@ def run_status(args: argparse.Namespace) -> int:
     repository, token = desk.read()
     now = utc_now()
     roles = [_role_fields(repository, desk, role, settings.profile, now) for role in repository.roles()]
-    waiting = sorted(str(path) for path in desk.home.pending.glob("*.json"))
+    waiting = sorted(desk.home.pending.glob("*.json"))
     warnings = [str(row["warning"]) for row in roles if row["warning"]]
     releases = repository.releases()
     fields = {
@@ -48,13 +50,15 @@ def run_status(args: argparse.Namespace) -> int:
         "releases": len(releases),
         "models": sorted({model for model, _ in releases}),
         "sites": {site: _site_fields(repository, site) for site in sorted(repository.rollouts)},
-        "pending": waiting,
+        "pending": [str(path) for path in waiting],
         "warnings": warnings,
     }
     if args.json:
         print(json.dumps(fields))
     else:
         _print(fields, roles, repository)
+        for path in waiting:
+            print(f"  {_pending_text(path, desk, repository, args)}")
     return EXIT_FAILED if any(row["expired"] for row in roles) else os.EX_OK
 
 
@@ -94,6 +98,9 @@ def run_sign(args: argparse.Namespace) -> int:
     for need in draft.needs():
         names = (keyring.find(keyid) for keyid in need.signers(keyring))
         signers[need.role] = (*signers.get(need.role, ()), *(key.name for key in names if key))
+    if not draft.missing():
+        message = f"{args.file} has all signatures already"
+        raise DataError("pending.signed", message, help=f"edge-runtime registry publish {args.file}, at its publisher")
     if not any(signers.values()):
         lacking = {need.role: ", ".join(need.wanted(keyring)) for need in draft.missing()}
         words = "; ".join(f"{role} by one of {names}" for role, names in lacking.items()) or "none"
@@ -131,7 +138,7 @@ def _role_fields(repository: Repository, desk: Desk, role: str, profile: Profile
     return {
         "role": role,
         "version": one.version,
-        "expires": f"{one.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": stamp(one.expires),
         "expired": left <= timedelta(0),
         "signed_by": [_name(desk, keyid) for keyid in repository.signers(role)],
         "threshold": repository.threshold(role),
@@ -209,7 +216,23 @@ def _print(fields: dict[str, object], roles: list[dict[str, object]], repository
         print(f"  site {site}: rollout {rollout.seq}" + (", PAUSED" if rollout.pause else ""))
         for one in rollout.assignments:
             print(f"    {rollouts.describe(one)}")
-    for key, words in (("pending", "waits for signatures"), ("warnings", "WARNING")):
-        listed = fields[key]
-        for line in listed if isinstance(listed, list) else []:
-            print(f"  {words}: {line}")
+    warnings = fields["warnings"]
+    for line in warnings if isinstance(warnings, list) else []:
+        print(f"  WARNING: {line}")
+
+
+def _pending_text(path: Path, desk: Desk, repository: Repository, args: argparse.Namespace) -> str:
+    """Return what becomes of a change that was put aside."""
+    try:
+        draft = read_pending(path, desk.home.root(), utc_now())
+        lacking = {need.role: need.threshold - len(need.keyids()[0]) for need in draft.missing()}
+        if draft.base is not None:
+            rebased(draft, repository)
+    except DataError as error:
+        if error.code != "pending.outdated":
+            return f"cannot be used: {error}"
+        return f"not needed any more, the registry went on without it: rm {path}"
+    if lacking:
+        words = ", ".join(f"{count} for {role}" for role, count in lacking.items())
+        return f"waits for signatures ({words}): {path}"
+    return f"has all signatures: {verb(args, f'publish {path}')}"

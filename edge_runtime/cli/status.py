@@ -85,9 +85,15 @@ def _print(document: dict[str, object]) -> None:
     for title in ("spool", "broker", "sparkplug", "registry"):
         if document.get(title) is not None:
             print(f"{title:11} {'':24} {_line(document[title])}")
+    registry = document.get("registry")
+    slots = registry.get("slots") if isinstance(registry, dict) else None
+    for name, facts in slots.items() if isinstance(slots, dict) else ():
+        why = "  (edge-runtime models list says more)" if facts.get("reason") else ""
+        print(f"{'release':11} {name:24} {_line(facts)}{why}")
 
 
 def _line(facts: object) -> str:
     if not isinstance(facts, dict):
         return str(facts)
-    return "  ".join(f"{key}={value}" for key, value in facts.items() if value not in (None, "", {}))
+    shown = {key: value for key, value in facts.items() if key != "slots" and value not in (None, "", {})}
+    return "  ".join(f"{key}={value}" for key, value in shown.items())

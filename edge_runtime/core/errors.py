@@ -16,7 +16,10 @@ Exit codes are those of BSD sysexits.h (os.EX_*), as contracts.md lists them.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_INVISIBLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class EdgeError(Exception):
@@ -24,7 +27,8 @@ class EdgeError(Exception):
 
     Attributes:
         code: stable identifier that programs may match, for example ``model.unreadable``.
-        message: what happened, where, expected against found; never holds a secret.
+        message: what happened, where, expected against found; never holds a secret, nor what a terminal obeys:
+            some words in it are chosen by strangers, and it is shown in terminals, logs and pages.
         help: what the reader can do about it, or ``None``.
     """
 
@@ -33,6 +37,7 @@ class EdgeError(Exception):
 
     def __init__(self, code: str, message: str, *, help: str | None = None) -> None:  # noqa: A002 - the field's word
         """Keep the parts apart; ``str()`` joins them for people."""
+        message = _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], message)
         super().__init__(code, message)
         self.code = code
         self.message = message

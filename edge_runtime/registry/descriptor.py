@@ -18,7 +18,7 @@ EMPTY: Final = "application/vnd.oci.empty.v1+json"
 TITLE: Final = "org.opencontainers.image.title"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def checked_digest(text: object, where: str) -> str:
     Raises:
         DataError: code ``registry.digest``: another algorithm, upper case, or no digest at all.
     """
-    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+    if not isinstance(text, str) or not DIGEST.fullmatch(text):
         message = f"{where}: expected sha256: and 64 lower-case hex digits, found {str(text)[:80]!r}"
         raise DataError("registry.digest", message, help="publish it again with a tool that uses sha256")
     return text

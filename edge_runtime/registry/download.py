@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError, EdgeError, PermissionDeniedError, UnavailableError
+from edge_runtime.registry.pace import Pace
 from edge_runtime.registry.store.garbage import Room, admit
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.service import Stop
@@ -53,6 +54,8 @@ class Limits:
         pause_s: before the second round; doubled each time, up to ``pause_max_s``, and of random length around it.
         rate_min_bytes_s: slower than that over ``rate_window_s`` is as good as nothing (Uptane standard: "SHALL monitor
             the download speed").
+        overall_s: limit for all that one `Downloader` fetches. While it fetches, nobody asks what was revoked, so who
+            serves slowly, or the same bytes again and again, must not decide how long that is; the next one goes on.
         room: quota and reserve of the disk.
     """
 
@@ -62,6 +65,7 @@ class Limits:
     pause_max_s: float = 30.0
     rate_min_bytes_s: int = 4096
     rate_window_s: float = 60.0
+    overall_s: float = 3600.0
     room: Room = field(default_factory=Room)
 
 
@@ -103,6 +107,7 @@ class Downloader:
         self._stop = stop or Stop()
         self._on_progress = on_progress
         self._clock = clock or SystemClock()
+        self._until_ns: int | None = None  # from the first fetch on
 
     def fetch(self, repository: str, wanted: Iterable[Descriptor]) -> Fetched:
         """Bring all of ``wanted`` into the store; what is there and sound already is not fetched again.
@@ -117,7 +122,10 @@ class Downloader:
         missing = [blob for blob in _distinct(wanted) if not self._blobs.is_sound(blob)]
         admit(self._blobs, self._limits.room, missing)
         missing.sort(key=lambda blob: blob.size, reverse=True)
-        errand = _Errand(self._blobs, repository, missing, self._limits, self._stop, self._clock, self._on_progress)
+        if self._until_ns is None:
+            self._until_ns = self._clock.mono_ns() + int(self._limits.overall_s * 1e9)
+        until_ns, told = self._until_ns, self._on_progress
+        errand = _Errand(self._blobs, repository, missing, self._limits, self._stop, self._clock, until_ns, told)
         threads = min(self._limits.parallel, len(missing))
         if threads <= 1:
             errand.run(self._sources)
@@ -141,6 +149,7 @@ class _Errand:
         limits: Limits,
         stop: Stop,
         clock: Clock,
+        until_ns: int,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
         self.blobs = blobs
@@ -150,6 +159,7 @@ class _Errand:
         self.halt = threading.Event()  # a thread failed: the others need not go on
         self.banned: set[int] = set()  # sources that sent other bytes; adding is atomic
         self._stop = stop
+        self._until_ns = until_ns
         self._on_progress = on_progress
         self._queue = deque(missing)
         self._lock = threading.Lock()  # guards what is below, and lets one thread at a time report
@@ -182,6 +192,9 @@ class _Errand:
         """Raise when it is not to go on."""
         if self._stop.is_set() or self.halt.is_set():
             raise UnavailableError("registry.stopped", "the download was stopped; it goes on where it is")
+        if self._total > self._there and self.clock.mono_ns() >= self._until_ns:
+            message = f"not all was here within {self.limits.overall_s:g} s; the next look goes on where it is"
+            raise UnavailableError("registry.slow", message, help="look at the network, or name a mirror")
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond a stop."""
@@ -333,7 +346,8 @@ class _Fetch:
             stream.close()
 
     def _copy(self, stream: Stream, part: Part, name: str) -> None:
-        pace = _Pace(self._errand.clock, self._errand.limits)
+        limits = self._errand.limits
+        pace = Pace(self._errand.clock, limits.rate_min_bytes_s, limits.rate_window_s)
         while chunk := stream.read(min(CHUNK_BYTES, self._blob.size - part.size + 1)):
             part.write(chunk)
             self._errand.count(read=len(chunk))
@@ -342,28 +356,6 @@ class _Fetch:
         if part.size < self._blob.size:
             message = f"{name}: {self._blob.digest} ended after {part.size} of {self._blob.size} bytes"
             raise UnavailableError("registry.cut", message)
-
-
-class _Pace:
-    """Whether a stream is fast enough: bytes in windows of time that follow each other."""
-
-    def __init__(self, clock: Clock, limits: Limits) -> None:
-        self._clock = clock
-        self._limits = limits
-        self._since_ns = clock.mono_ns()
-        self._bytes = 0
-
-    def check(self, count: int, name: str) -> None:
-        """Count; raise at the end of a window that was too slow."""
-        self._bytes += count
-        passed_s = (self._clock.mono_ns() - self._since_ns) / 1e9
-        if passed_s < self._limits.rate_window_s:
-            return
-        rate = self._bytes / passed_s
-        if rate < self._limits.rate_min_bytes_s:
-            message = f"{name}: {rate:.0f} bytes a second, expected {self._limits.rate_min_bytes_s} at least"
-            raise UnavailableError("registry.slow", message, help="look at the network, or name a mirror")
-        self._since_ns, self._bytes = self._clock.mono_ns(), 0
 
 
 def _distinct(wanted: Iterable[Descriptor]) -> list[Descriptor]:

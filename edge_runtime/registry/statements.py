@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBER_MAX: Final = 2**53  # of releases and sequences: every JSON reader knows it exactly
 FLOORS_PATH: Final = "floors.json"
+STABLE: Final = "stable"  # the channel of a slot that names none
 KEYS_OF_MATCH: Final = ("line", "edge", "camera", "slot", "channel")  # beside labels
 MODES: Final = ("shadow", "canary", "active")
 APPROVALS: Final = ("auto", "operator")

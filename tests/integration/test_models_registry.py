@@ -12,9 +12,10 @@ from edge_runtime.app.doctor import ask_registry
 from edge_runtime.cli import dispatch
 from edge_runtime.cli.models_asked import WANTED
 from edge_runtime.config.loader import load_part
-from edge_runtime.registry.documents import Assignment, ModelFloor
+from edge_runtime.registry.documents import Assignment, Match, ModelFloor
 from edge_runtime.registry.store.store import ModelStore
 from tests.fakes.published import Published, make_files
+from tests.release_desk import ReleaseDesk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,3 +226,33 @@ def test_a_packed_release_is_pushed_and_not_taken_before_it_is_signed(
     registry.roll_out(Assignment("weld", 5))
     code, out, _ = desk.say("pull")
     assert (code, "has not signed releases/weld/5.json" in out) == (65, True)
+
+
+def test_a_slot_that_gets_nothing_says_what_to_compare(desk: Desk, registry: Published) -> None:
+    registry.release("weld", 1)
+    registry.release("paint", 1)
+    registry.roll_out(Assignment("paint", 1))
+    _, out, _ = desk.say("pull")
+    assert "names no release of weld, only of paint; compare release: here" in out
+    registry.roll_out(Assignment("weld", 1, match=Match(line=("line-9",))))
+    _, out, _ = desk.say("pull")
+    assert "for others than slot defects of plant-a/line-3/box-17; compare line, edge" in out
+    desk.config.write_text(desk.config.read_text().replace("site: plant-a", "site: plant-b"))
+    _, out, _ = desk.say("pull")
+    assert "the registry has no rollout for the site plant-b; compare site: here" in out
+    _, doubt = ask_registry(load_part(desk.config, environ={}, wanted=WANTED).settings)
+    assert (doubt.level, "no rollout for the site plant-b" in doubt.what) == ("warn", True)
+
+
+def test_a_root_of_trust_that_is_none_or_of_another_registry_is_named(
+    desk: Desk, registry: Published, tmp_path: Path
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    with ReleaseDesk(tmp_path / "other", f"oci-layout:{tmp_path / 'elsewhere'}") as other:
+        root = other.root
+    bare = ("--site", "plant-a", "--state-dir", str(tmp_path / "bare"), "--root")
+    _, out, _ = desk.say("pull", registry.url, "weld", *bare, str(root))
+    assert "the root.json here is that of another registry" in out
+    code, _, err = desk.say("pull", registry.url, "weld", *bare, str(desk.config))
+    assert (code, str(desk.config) in err) == (78, True)

@@ -239,6 +239,52 @@ def test_a_founding_that_is_killed_at_any_write_is_finished_by_the_next(
     assert step >= 15
 
 
+def test_an_address_that_was_wrong_is_corrected_by_the_next_init(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with contextlib.suppress(AssertionError):
+        desk("init", "--url", "oci-layout:file/layout", "--site", SITE, "--profile", "dev", "--yes", code=0)
+    assert (tmp_path / "registry" / "keys" / "root.pem").exists()
+    desk.init("--profile", "dev")
+    assert desk("status", "--json")["url"] == f"oci-layout:{tmp_path / 'layout'}"
+
+
+def test_a_rotation_with_a_typo_makes_no_key(dev: Desk, tmp_path: Path) -> None:
+    dev("key", "rotate", "timestamp", "timestmap", "timestamp-2", "--yes", code=65)
+    dev("key", "rotate", "timestmap", "timestamp", "timestamp-2", "--yes", code=65)
+    assert not (tmp_path / "registry" / "keys" / "timestamp-2.pem").exists()
+
+
+def test_a_change_that_was_put_aside_says_what_becomes_of_it(desk: Desk, tmp_path: Path) -> None:
+    """Commands that are suggested can be typed as they are: with the directory that is not the usual one."""
+    home = ("--home", "board")
+    desk.init("--profile", "production", *home)
+    assert "release add PACKAGE --home board" in desk.printed
+    second = tmp_path / "second"
+    second.mkdir()
+    shutil.move("board/keys/targets-2.pem", second / "targets-2.pem")
+    shutil.move("board/keys/targets-3.pem", second / "targets-3.pem")
+    shutil.copy("board/root.json", second)
+    desk("release", "add", PACKAGE, "--yes", *home)
+    assert "publish board/pending/targets-2.json --home board" in desk.printed
+    assert "waits for signatures (1 for targets)" in desk("status", *home)
+    shutil.copy("board/pending/targets-2.json", "handed.json")
+    sign = ("sign", "handed.json", "--home", "second", "--yes", "--key")
+    desk(*sign, second / "targets-2.pem")
+    desk(*sign, second / "targets-3.pem", code=65)
+    assert "has all signatures already" in desk.said
+    shutil.copy("handed.json", "board/pending/targets-2.json")
+    assert "has all signatures: edge-runtime registry publish board/pending/targets-2.json --home board" in desk(
+        "status", *home
+    )
+    desk("publish", "handed.json", "--yes", *home)
+    assert "not needed any more" in desk("status", *home)
+    root_keys = ("--key", "board/keys/root-1.pem", "--key", "board/keys/root-2.pem")
+    desk("key", "rotate", "root", "root-3", "root-4", "--yes", *home, *root_keys)
+    assert "not needed any more" in desk("status", *home)
+    desk("publish", "handed.json", "--yes", *home, code=65)
+    assert "make the change again" in desk.said
+
+
 def test_keys_are_made_listed_rotated_and_revoked(dev: Desk) -> None:
     dev("key", "new", "targets-new", "--no-passphrase")
     dev("key", "import", "board", "--public", "registry/keys/targets-new.pub.json", "--uri", "hsm:2?label=board")

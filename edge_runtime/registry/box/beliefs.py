@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import ConfigError, DataError
+from edge_runtime.core.jsonfields import load_object
 from edge_runtime.registry.store.metadata import TrustStore
 from edge_runtime.registry.trust.floors import Floors
 from edge_runtime.registry.trust.refresh import refresh, unchanged
@@ -29,12 +30,16 @@ def read_anchor(path: Path) -> bytes:
         ConfigError: it is not there, or too large to be one.
         PermissionDeniedError, StorageError: it cannot be read.
     """
+    way_out = "registry.root names the root.json to trust: a copy of the one that edge-runtime registry init made"
     try:
-        return read_limited(path, ANCHOR_BYTES_MAX)
+        raw = read_limited(path, ANCHOR_BYTES_MAX)
+        signed = load_object(raw, str(path), limit_bytes=ANCHOR_BYTES_MAX).get("signed")
     except (FileNotFoundError, DataError) as error:
         message = f"the root of trust {path} is not there, or is none"
-        way_out = "registry.root names the root.json to trust"
         raise ConfigError("trust.pinned_root", message, help=way_out) from error
+    if not isinstance(signed, dict) or signed.get("_type") != "root":
+        raise ConfigError("trust.pinned_root", f"{path} is another file than a root.json", help=way_out)
+    return raw
 
 
 class Beliefs:

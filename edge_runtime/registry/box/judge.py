@@ -119,7 +119,7 @@ class Judge:
     def _acted(self, slot: SlotReport, decision: Decision, taking: Taking | None, wanted: set[str]) -> SlotReport:
         """Return how ``slot`` is after what was decided for it; without ``taking`` nothing can be fetched."""
         if isinstance(decision, Keep):
-            return replace(slot, reason=decision.reason)
+            return replace(slot, reason=decision.reason, message=decision.message)
         if isinstance(decision, Refused):
             return replace(slot, standing=Standing.REFUSED, reason=decision.error.code, message=str(decision.error))
         slot = replace(slot, wanted=decision.release.release.release)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section
 from edge_runtime.registry.carriers.access import Access
+from edge_runtime.registry.statements import STABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ class Want:
 
     slot: str
     model: str
-    channel: str = "stable"
+    channel: str = STABLE
     cameras: tuple[str, ...] = ()
 
 
@@ -64,11 +65,6 @@ class Order:
     versions: Mapping[str, str] = field(default_factory=dict)
     publisher_keys: tuple[Path, ...] = ()
     quota_bytes: int = DEFAULT_QUOTA_BYTES
-
-    @property
-    def box(self) -> str:
-        """Which box this is, as percentages of rollouts count it."""
-        return f"{self.site}/{self.line}/{self.edge}"
 
     def as_fields(self) -> dict[str, object]:
         """Return JSON values, secrets included: for a pipe to a process of ours, never for a file or a log."""

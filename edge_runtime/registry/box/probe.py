@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from edge_runtime.registry.box.order import Order
 
 
-def probe(order: Order, url: str) -> str:
-    """Return in words what the registry at ``url`` has for the box; what the box believes already counts.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a place of a registry has for a box, in words; ``doubts`` are what hardly anybody means to be so."""
+
+    text: str
+    doubts: tuple[str, ...] = ()
+
+
+def probe(order: Order, url: str) -> Found:
+    """Return what the registry at ``url`` has for the box; what the box believes already counts.
 
     Raises:
         EdgeError: it cannot be had, or must not be believed.
@@ -37,4 +46,8 @@ def probe(order: Order, url: str) -> str:
     if trusted.rollout_problem is not None:
         raise trusted.rollout_problem
     wish = f"rollout {trusted.rollout.seq}" if trusted.rollout is not None else "no rollout"
-    return f"signed as it should be until {stamp(trusted.expires)}; {said}, {wish} for {order.site}"
+    doubts = [f"it has no release of {model}" for model, found in models.items() if not found]
+    if trusted.rollout is None:
+        doubts.append(f"it has no rollout for the site {order.site}")
+    text = f"signed as it should be until {stamp(trusted.expires)}; {said}, {wish} for {order.site}"
+    return Found(text, tuple(doubts))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section
+from edge_runtime.registry.statements import NUMBER_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIMIT_BYTES: Final = 4 << 20
-_WHOLE_MAX: Final = 2**53
 _SLOTS_MAX: Final = 64
 
 
@@ -142,7 +142,7 @@ def report_of(fields: Mapping[str, object], where: str) -> Report:
         top.text("reason"),
         top.text("message"),
         tuple(slots[:_SLOTS_MAX]),
-        top.integer("fetched_bytes", 0, _WHOLE_MAX) or 0,
+        top.integer("fetched_bytes", 0, NUMBER_MAX) or 0,
     )
     if contact is None or problems:
         raise DataError("registry.report", f"{where}: no report of a look at a registry: {'; '.join(problems)[:500]}")
@@ -160,8 +160,8 @@ def _slot(section: Section) -> SlotReport:
         standing=Standing(standing) if standing else Standing.EMPTY,
         reason=section.text("reason"),
         message=section.text("message"),
-        seq=section.integer("seq", 0, _WHOLE_MAX),
-        wanted=section.integer("wanted", 0, _WHOLE_MAX),
+        seq=section.integer("seq", 0, NUMBER_MAX),
+        wanted=section.integer("wanted", 0, NUMBER_MAX),
         current=_held(section, "current"),
         staged=_held(section, "staged"),
         previous=_held(section, "previous"),
@@ -174,6 +174,6 @@ def _held(section: Section, key: str) -> Held | None:
     if section.get(key) is None:
         return None
     inner = section.section(key)
-    number = inner.integer("release", 0, _WHOLE_MAX)
+    number = inner.integer("release", 0, NUMBER_MAX)
     texts = [inner.text(name, required=True) or "" for name in ("version", "digest", "manifest")]
     return None if number is None else Held(number, *texts)

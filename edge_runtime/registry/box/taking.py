@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DOCUMENT_BYTES_MAX: Final = 8 << 20
+_CONTENTS_BYTES_MAX: Final = 8 << 20
 OPERATOR: Final = "operator"  # of an assignment: somebody at the box says when
 _OF_THIS_BOX: Final = frozenset({"registry.quota", "package.quota", NOT_COUNTERSIGNED})  # a setting here may lift it
 
@@ -169,7 +169,7 @@ class Taking:
         self._download(release.repository, artifact.blobs)
         with _its_fault():
             described = described_in(artifact, where)
-        contents = {path: blobs.read(blob.digest, DOCUMENT_BYTES_MAX) for path, blob in described.items()}
+        contents = {path: blobs.read(blob.digest, _CONTENTS_BYTES_MAX) for path, blob in described.items()}
         with _its_fault():
             check_contents(
                 artifact, contents, model=release.model, release=release.release, digest=release.digest, where=where

@@ -30,7 +30,7 @@ _MARGIN_S: Final = 5.0  # a token is not used in the last seconds of its life
 _LIFE_MAX_S: Final = 3600.0
 _TOKENS_MAX: Final = 256
 _PARAMETER: Final = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
-_SCHEME: Final = re.compile(r"\s*,*\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$|,)")
+_SCHEME: Final = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$|,)")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 
 

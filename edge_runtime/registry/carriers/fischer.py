@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 import socket
-import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import BusyError, DataError, UnavailableError
 from edge_runtime.core.jsonfields import load_object
 from edge_runtime.registry.carriers.listing import NOTHING
-from edge_runtime.registry.carriers.sockets import check
+from edge_runtime.registry.carriers.sockets import pause
 from edge_runtime.registry.descriptor import EMPTY, MANIFEST, describe
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ class TagLock:
             logger.warning("%s: the lock stays for %g s: %s", self._name, self._lease_s, error.message)
 
     def _wait(self, seconds: float) -> None:
-        (self._stop or threading.Event()).wait(seconds)
-        check(self._stop)
+        pause(self._stop, seconds)
 
 
 def _document(number: str | None) -> bytes:

@@ -33,6 +33,7 @@ _CONNECTIONS: Final = 16  # kept for each host
 _DRAIN_BYTES, _DRAIN_S = 8192, 0.2  # of a body that nobody wants, to keep the connection
 _TLS_CUT: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 NOT_TLS: Final = "registry.not_tls"  # the code of an error: the server answered in plain HTTP
+_UNREACHABLE_HELP: Final = "check host and port of registry.url, that the registry runs, and the network between"
 _PLAIN_ANSWER: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
 
@@ -308,14 +309,14 @@ def translated(error: Exception, url: str) -> EdgeError:
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_CUT):
         return _distrust(cause, where)
     if isinstance(cause, ValueError):  # of urllib3, idna or http.client
-        return DataError("registry.url", f"{where}: is no address that can be asked")
+        return DataError("registry.url", f"{where}: is no address that can be asked", help="correct registry.url")
     if isinstance(cause, exceptions.NewConnectionError):
         text = str(cause).rpartition(": ")[2]
-        return UnavailableError("registry.unavailable", f"{where}: no connection: {text}")
+        return UnavailableError("registry.unavailable", f"{where}: no connection: {text}", help=_UNREACHABLE_HELP)
     if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-        return UnavailableError("registry.timeout", f"{where}: no answer in time")
-    text = str(cause.args[-1] if cause.args else cause)
-    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text[:200]}")
+        return UnavailableError("registry.timeout", f"{where}: no answer in time", help=_UNREACHABLE_HELP)
+    text = " ".join(str(cause.args[-1] if cause.args else cause)[:200].split())  # perhaps a line that the server sent
+    return UnavailableError("registry.cut", f"{where}: the connection was cut: {text}", help=_UNREACHABLE_HELP)
 
 
 def _distrust(error: ssl.SSLError, where: str) -> DataError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LAYOUT_BYTES_MAX: Final = 4 << 10  # of oci-layout
 INDEX_BYTES_MAX: Final = 4 << 20
-LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
+LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'  # the content of oci-layout
 EMPTY_INDEX: Final = b'{"schemaVersion":2,"mediaType":"' + INDEX.encode() + b'","manifests":[]}'
 
 

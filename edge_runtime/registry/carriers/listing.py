@@ -84,7 +84,7 @@ def parse_listing(raw: bytes, where: str) -> Listing:
     if data.get("artifactType") != ARTIFACT or not isinstance(layers, list) or len(layers) > FILES_MAX:
         found = data.get("artifactType")
         message = (
-            f"{where}: expected an artifact of type {ARTIFACT} with up to {FILES_MAX} layers, found {str(found)[:80]}"
+            f"{where}: expected an artifact of type {ARTIFACT} with up to {FILES_MAX} layers, found {str(found)[:80]!r}"
         )
         raise DataError("registry.listing", message, help="check the address: it should name a registry of releases")
     files: dict[str, Descriptor] = {}
@@ -103,6 +103,6 @@ def _layer(layer: object, where: str) -> tuple[str, Descriptor]:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DataError("registry.listing", f"{where}: {str(name)[:80]!r} is no name of a metadata file")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= FILE_BYTES_MAX:
-        message = f"{where}: {name} has {str(size)[:30]} bytes, allowed are {FILE_BYTES_MAX}"
+        message = f"{where}: {name} has {str(size)[:30]!r} bytes, allowed are {FILE_BYTES_MAX}"
         raise DataError("registry.listing", message)
     return name, Descriptor(checked_digest(fields.get("digest"), f"{where}: {name}"), size, ARTIFACT, {FILENAME: name})

@@ -12,7 +12,7 @@ from edge_runtime.registry.carriers.body import Bodies
 from edge_runtime.registry.carriers.carrier import LATEST, TUF
 from edge_runtime.registry.carriers.listing import LIMIT_BYTES, Listing, parse_listing
 from edge_runtime.registry.carriers.session import Session
-from edge_runtime.registry.descriptor import INDEX, MANIFEST, digest_of
+from edge_runtime.registry.descriptor import DIGEST, INDEX, MANIFEST, digest_of
 
 if TYPE_CHECKING:
     from edge_runtime.registry.carriers.access import Access
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ACCEPT: Final = {"Accept": f"{MANIFEST}, {INDEX}"}
 _OK: Final = 200
 _NO_HEAD: Final = frozenset({400, 405, 501})  # what servers without it answer
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NAME_CHARS_MAX: Final = 200
 LOOK_S: Final = 5.0  # limit for an answer about a tag: a cache before a frozen registry is silent, a mirror may not be
@@ -83,7 +82,7 @@ class OciRegistry:
             raise self._session.refusal(reply)
         digest = reply.header("Docker-Content-Digest") or ""
         reply.close()
-        return digest if _DIGEST.fullmatch(digest) else LATEST
+        return digest if DIGEST.fullmatch(digest) else LATEST
 
     def _path(self, repository: str, kind: str, reference: str) -> str:
         return f"/v2/{self._repository(repository)}/{kind}/{reference}"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from edge_runtime.core.errors import DataError, EdgeError, PermissionDeniedError, UnavailableError
 from edge_runtime.core.jsonfields import load_object
-from edge_runtime.registry.carriers.addresses import is_loopback, is_redirect_allowed, literal
+from edge_runtime.registry.carriers.addresses import is_disguised, is_loopback, is_redirect_allowed, literal
 from edge_runtime.registry.carriers.auth import TOKEN_BYTES_MAX, Auth
 from edge_runtime.registry.carriers.http import NOT_TLS, Http, without_query
-from edge_runtime.registry.carriers.sockets import check
+from edge_runtime.registry.carriers.sockets import pause
 from edge_runtime.system.redact import hide
 
 if TYPE_CHECKING:
@@ -94,8 +93,7 @@ class Session:
             if pause_s is None or waited_s + pause_s > self._access.retry_after_s:
                 return reply
             reply.close()
-            (self._access.stop or threading.Event()).wait(pause_s)
-            check(self._access.stop)
+            pause(self._access.stop, pause_s)
             waited_s += pause_s
 
     def document(self, reply: Reply, limit: int) -> bytes:
@@ -107,7 +105,7 @@ class Session:
         """
         until_s = time.monotonic() + self._access.overall_s
         where = without_query(reply.url)
-        parts: list[bytes] = []
+        raw = bytearray()
         size = reply.length or 0
         try:
             while size <= limit:
@@ -118,13 +116,13 @@ class Session:
                 chunk = reply.read(_PIECE_BYTES, min(left_s, self._access.gap_s))
                 if not chunk:
                     break
-                parts.append(chunk)
-                size = max(reply.length or 0, sum(map(len, parts)))
+                raw += chunk
+                size = max(reply.length or 0, len(raw))
         finally:
             reply.close()
         if size > limit:
             raise DataError("registry.size", f"{where}: has {size} bytes or more, allowed are {limit}")
-        return b"".join(parts)
+        return bytes(raw)
 
     def refusal(self, reply: Reply) -> EdgeError:
         """Return the error for an answer that is not the one that was hoped for, and close it."""
@@ -220,7 +218,11 @@ class Session:
         """
         parts = _joined(current, location)
         host = "" if parts is None else (parts.hostname or "").lower()
-        inner = is_loopback(host) or (literal(host) is not None and not is_redirect_allowed(host, None))
+        inner = (
+            is_loopback(host)
+            or is_disguised(host)
+            or (literal(host) is not None and not is_redirect_allowed(host, None))
+        )
         plain = self._schemes[0] == "http" and (host == self._host or self._access.allow_http)
         if parts is None or not host or parts.username is not None or (inner and host != self._host):
             why = "to an address that is none, or inside of this machine"

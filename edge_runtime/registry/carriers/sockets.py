@@ -82,6 +82,12 @@ def check(stop: Stop | None) -> None:
         raise UnavailableError("registry.stopped", "the daemon stops, so the registry is not waited for")
 
 
+def pause(stop: Stop | None, seconds: float) -> None:
+    """Wait; raises as `check` when the stop was asked for."""
+    (stop or threading.Event()).wait(seconds)
+    check(stop)
+
+
 def dial(
     host: str, port: int, timeout_s: float, stop: Stop | None, allowed: Callable[[str], bool] = lambda _: True
 ) -> PlainSocket:

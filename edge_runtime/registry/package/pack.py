@@ -161,9 +161,15 @@ class _Reader:
         try:
             return open_beneath(self.root, *checked_path(path, where).split("/"))
         except FileNotFoundError as error:
-            help_ = "correct the path" if path == MANIFEST_NAME else "copy it there, or take it out of what names it"
+            if path == MANIFEST_NAME:
+                message = f"{self.root / path}: there is no such file, so {self.root} is no package"
+                raise _no_package("pack.missing", message) from error
+            help_ = "copy it there, or take it out of what names it"
             raise DataError("pack.missing", f"{where}: there is no such file", help=help_) from error
         except OSError as error:
+            if error.errno == errno.ENOTDIR and path == MANIFEST_NAME:
+                message = f"{self.root} is no package: it is no directory"
+                raise _no_package("pack.not_a_file", message) from error
             if error.errno in _NOT_A_FILE:
                 message = f"{where} is no regular file in regular directories"
                 raise DataError("pack.not_a_file", message, help="copy the file into the package: no links") from error
@@ -202,14 +208,19 @@ class _Reader:
             raise storage_error(error, self.root / path, "read") from error
 
 
+def _no_package(code: str, message: str) -> DataError:
+    help_ = "correct the path; edge-runtime models pack MODEL --out DIR --release N makes a package of a bare model"
+    return DataError(code, message, help=help_)
+
+
 def _checked_release(package: Manifest, root: Path) -> int:
     if not _REPOSITORY.fullmatch(package.name) or package.name == TUF:
         message = f"{root.name}: {package.name!r} cannot be the name of a repository in a registry"
         help_ = f"use letters and digits with single dots, dashes or underscores between them; {TUF!r} is taken"
         raise DataError("pack.name", message, help=help_)
     if package.release is None:
-        message = f'{root.name}/{MANIFEST_NAME}: no "release", the number that orders the releases of a model'
-        raise DataError("pack.no_release", message, help="add it with --release N, higher than any before")
+        message = f'{root / MANIFEST_NAME}: no "release", the number that orders the releases of a model'
+        raise DataError("pack.no_release", message, help='write "release": N into it, higher than any before')
     return package.release
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.carriers.index import LAYOUT
 from edge_runtime.registry.carriers.source import checked_chunks
+from edge_runtime.registry.publisher.home import SETTINGS
 from edge_runtime.system.files import make_directory, storage_error, write_atomic, write_chunks
 
 if TYPE_CHECKING:
@@ -57,17 +58,33 @@ def write_directory(root: Path, bundle: Bundle, registry: Carrier) -> None:
     write_atomic(root / _INDEX, bundle.index, mode=_FILE_MODE)
 
 
-def refuse_layout(root: Path) -> None:
-    """Refuse a directory that holds a layout, or a part of one.
+def check_place(path: Path) -> None:
+    """Refuse a place that is not there: where a stick should be mounted, a directory would go to this machine's disk.
 
     Raises:
-        DataError: code ``bundle.exists``.
+        DataError: code ``bundle.no_place``.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        message = f"there is no directory {parent} to write {path.name} into"
+        raise DataError("bundle.no_place", message, help="mount the stick, or correct the path")
+
+
+def refuse_layout(root: Path) -> None:
+    """Refuse a directory that holds a layout or a part of one, or the keys of a publisher.
+
+    Raises:
+        DataError: code ``bundle.exists`` or ``bundle.home``.
         StorageError, PermissionDeniedError: it cannot be looked at.
     """
     try:
         there = [name for name in (_INDEX, _VERSION, "blobs") if (root / name).exists()]
+        is_home = (root / SETTINGS).exists()
     except OSError as error:
         raise storage_error(error, root, "look at") from error
+    if is_home:
+        message = f"{root} is a publisher's directory: its keys would travel with the bundle"
+        raise DataError("bundle.home", message, help="name another directory")
     if there:
         message = f"{root / there[0]} exists already: a bundle is never mixed with what was carried before"
         raise DataError("bundle.exists", message, help="remove it, or name another directory")

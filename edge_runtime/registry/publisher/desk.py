@@ -23,7 +23,7 @@ from edge_runtime.registry.publisher.explain import explain
 from edge_runtime.registry.publisher.home import Seen
 from edge_runtime.registry.publisher.pending import rebased, write_pending
 from edge_runtime.registry.publisher.repository import TIMESTAMP, Repository, load
-from edge_runtime.registry.publisher.tree import write_tree
+from edge_runtime.registry.publisher.tree import METADATA, write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _CLOCK_SLACK: Final = timedelta(minutes=5)
 _CLOCK_AHEAD: Final = timedelta(days=400)
+_CLOCK_HELP: Final = (
+    "set the clock (UTC); if it was wrong then and is right now: edge-runtime registry key rotate timestamp OLD NEW"
+)
 _PAUSE_S: Final = 0.2
 PATIENCE_S: Final = 60.0
 T = TypeVar("T")
@@ -149,6 +152,8 @@ class Desk:
         """
         drafted = self._drafted(edit, profile, recover=recover)[0]
         if not drafted.roles and not renew:
+            if drafted.base is not None and not recover:
+                self._catch_up(drafted.base)
             return Outcome()
         shown = self._show(drafted)
         deadline_s = time.monotonic() + self._patience_s
@@ -172,7 +177,7 @@ class Desk:
             EdgeError: it could not be done; nothing was changed.
         """
         before, _ = self.read()
-        online = Draft(before, self._checked_now(before), profile).online()
+        online = self._on_time(Draft(before, self._now(), profile)).online()
         signers = {role: tuple(map(self.name_of, keyids)) for role, keyids in online}
         days = f"a snapshot and a timestamp that are good for {longer.days(TIMESTAMP)} days, for a bundle"
         self.confirm(Preview((days,), signers, {}))
@@ -181,7 +186,7 @@ class Desk:
                 self.keyring.signer(keyid)
         with self.registry.lock():
             repository, token = self.read()
-            draft = Draft(repository, self._checked_now(repository), longer)
+            draft = self._on_time(Draft(repository, self._now(), longer))
             lent = self._verified(draft.finish(self.keyring, self.home.seen()), draft)
             draft = Draft(lent, draft.now, profile)
             files = draft.finish(self.keyring, self.home.seen())
@@ -222,18 +227,30 @@ class Desk:
     def put(self, new: Repository, token: str | None) -> None:
         """Publish a whole state that was verified; the lock is held.
 
-        What a crash leaves out after the first line is made up for by the next change.
+        What a crash leaves out after the first line is made up for by the next change, or the same one again.
 
         Raises:
             BusyError: ``token`` does not name what there is now.
             EdgeError: it could not be written.
         """
         self.registry.publish(new.files, token)
+        self._note(new)
+
+    def _note(self, new: Repository) -> None:
         self.home.keep_seen(new.seen())
         self.home.keep_root(new.files[f"{new.root.signed.version}.root.json"])
         self.home.keep_last(new.files)
         if self._tree is not None:
             write_tree(self._tree, new, self.registry)
+
+    def _catch_up(self, found: Repository) -> None:
+        """Make up for what a crash left out after a change was published."""
+        name = f"{TIMESTAMP}.json"
+        tree = None if self._tree is None else self._tree / METADATA / name
+        shown = tree is None or (tree.exists() and tree.read_bytes() == found.files[name])
+        if not shown or (self.home.last() or {}).get(name) != found.files[name]:
+            with self.registry.lock():
+                self._note(self.read()[0])
 
     def name_of(self, keyid: str) -> str:
         """Return what to call a key."""
@@ -270,28 +287,33 @@ class Desk:
 
     def _drafted(self, edit: Edit, profile: Profile, *, recover: bool) -> tuple[Draft, str]:
         repository, token = self.read(recover=recover)
-        draft = Draft(repository, self._checked_now(repository), profile)
+        draft = Draft(repository, self._now(), profile)
         edit(draft)
-        return draft, token
+        return self._on_time(draft), token
 
-    def _checked_now(self, repository: Repository | None) -> datetime:
-        """Return the time; refuse a clock that would shut boxes out, because they never believe in less again.
+    def _on_time(self, draft: Draft) -> Draft:
+        """Return ``draft``; refuse a clock that would shut boxes out, because they never believe in less again.
+
+        With new keys for the timestamp they do: so a publisher gets out whose clock once was ahead.
 
         Raises:
             DataError: it is behind what was signed last, or so far ahead that it is not likely.
         """
-        now = self._now()
+        now, repository = draft.now, draft.base
         timestamp = repository.timestamp.signed if repository is not None and repository.timestamp is not None else None
-        issued = parse_stamp(timestamp.unrecognized_fields.get("issued")) if timestamp is not None else None
-        if issued is not None and now + _CLOCK_SLACK < issued:
+        if repository is None or timestamp is None:
+            return draft
+        issued = parse_stamp(timestamp.unrecognized_fields.get("issued"))
+        goes_on = not set(repository.keyids(TIMESTAMP)).isdisjoint(draft.root.roles[TIMESTAMP].keyids)
+        if goes_on and issued is not None and now + _CLOCK_SLACK < issued:
             message = (
                 f"this machine's clock says {now:%Y-%m-%d %H:%M}, but something was signed at {issued:%Y-%m-%d %H:%M}"
             )
-            raise DataError("publisher.clock", message, help="set the clock (UTC)")
-        if timestamp is not None and now > timestamp.expires + _CLOCK_AHEAD:
+            raise DataError("publisher.clock", message, help=_CLOCK_HELP)
+        if now > timestamp.expires + _CLOCK_AHEAD:
             message = f"this machine's clock says {now:%Y-%m-%d}, more than a year after the registry has expired"
             raise DataError("publisher.clock", message, help="set the clock; what it signs cannot be taken back")
-        return now
+        return draft
 
     def _show(self, draft: Draft) -> tuple[str, ...]:
         """Tell and ask, then unlock what is needed, so that nobody waits for a person later."""

@@ -171,7 +171,7 @@ class Draft:
                 None,
                 self.expiry(TIMESTAMP),
                 _meta(files, SNAPSHOT, snapshot.signed.version),
-                {"issued": max(stamp(self.now), seen.issued)},
+                {"issued": max(stamp(self.now), seen.issued_under(self.root.roles[TIMESTAMP].keyids))},
             )
         )
         self._sign_online(TIMESTAMP, timestamp, keyring)

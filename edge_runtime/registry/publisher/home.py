@@ -22,7 +22,7 @@ from edge_runtime.registry.trust.floors import Keys
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 SCHEMA: Final = "edge-publisher/1"
@@ -262,9 +262,17 @@ class Seen:
             before = roles.get(role)
             if before is None or before.keyids != one.keyids or before.version < one.version:
                 roles[role] = one
-        return Seen(roles, max(self.issued, newer.issued))
+        after = newer.roles.get(_CLOCKED)
+        last = self.issued if after is None else self.issued_under(after.keyids)
+        return Seen(roles, max(last, newer.issued))
+
+    def issued_under(self, keyids: Iterable[str]) -> str:
+        """Return `issued` when one of these keys may have said so; with none of them the time begins anew."""
+        before = self.roles.get(_CLOCKED)
+        return "" if before is not None and set(before.keyids).isdisjoint(keyids) else self.issued
 
 
+_CLOCKED: Final = "timestamp"  # the role that says when
 _HELP_SEEN: Final = "move it aside only if you know that the registry shows its newest state"
 
 

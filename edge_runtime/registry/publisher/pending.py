@@ -147,7 +147,16 @@ def _base(files: Mapping[str, bytes], trusted_root: bytes | None, path: Path) ->
         raise DataError(
             "publisher.no_root", message, help="copy root.json of the registry into the publisher's directory"
         )
-    return load(files, trusted_root, Seen(), recover=True)
+    try:
+        return load(files, trusted_root, Seen(), recover=True)
+    except DataError as error:
+        if error.code == "registry.replayed":
+            message = f"{path} was made before the newest root.json here"
+            raise DataError("pending.outdated", message, help="make the change again") from error
+        message = f"{path} belongs to another registry than the root.json here, or was tampered with: {error.message}"
+        raise DataError(
+            error.code, message, help="take the root.json that boxes have, and ask for the file again"
+        ) from error
 
 
 def _metadata(role: str, raw: bytes, path: Path) -> Metadata[Root] | Metadata[Targets]:

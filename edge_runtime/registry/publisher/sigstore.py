@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.carriers.listing import NOTHING
 from edge_runtime.registry.descriptor import EMPTY, INDEX, MANIFEST, Descriptor, describe, digest_of
 from edge_runtime.registry.trust.sigstore import (
     BUNDLE,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.carriers.carrier import Publication
 
-NOTHING: Final = b"{}"
 _KEY_BYTES_MAX: Final = 64 << 10
 _CONTENT: Final = {
     "dev.sigstore.bundle.content": "dsse-envelope",

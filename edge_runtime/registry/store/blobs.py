@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.registry.carriers.index import LAYOUT
 from edge_runtime.registry.descriptor import checked_digest, digest_of
 from edge_runtime.registry.store.part import Part
 from edge_runtime.system.files import make_directory, storage_error, sync_directory, write_atomic
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'  # OCI image-spec 1.1, image-layout.md
 SUFFIX: Final = ".part"
 _WAY_OUT: Final = "edge-runtime models pull fetches it again"
 _NOFOLLOW: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

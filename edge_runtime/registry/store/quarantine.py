@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.registry.descriptor import checked_digest
+from edge_runtime.registry.statements import NUMBER_MAX
 from edge_runtime.system.files import read_limited, write_atomic
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _parse(raw: bytes, where: str) -> dict[str, Refusal]:
     found: dict[str, Refusal] = {}
     for digest in refused.data:
         entry = refused.section(digest)
-        reason, seq = entry.text("reason", required=True), entry.integer("seq", 0, 2**53)
+        reason, seq = entry.text("reason", required=True), entry.integer("seq", 0, NUMBER_MAX)
         if reason is not None and seq is not None:
             found[checked_digest(digest, where)] = Refusal(reason, seq)
     if top.text("schema", required=True) != SCHEMA or problems:

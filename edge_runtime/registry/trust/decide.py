@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.statements import KEYS_OF_MATCH, Assignment, Match, Release, Rollout, stamp
+from edge_runtime.registry.statements import KEYS_OF_MATCH, STABLE, Assignment, Match, Release, Rollout, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge_runtime.registry.trust.floors import Floors
     from edge_runtime.registry.trust.trusted import SignedRelease, Trusted
 
-STABLE: Final = "stable"  # the channel of a slot that names none
 _STEPS: Final = 10_000  # of a percentage: 0.01 each
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
@@ -85,9 +84,11 @@ class Keep:
 
     Attributes:
         reason: ``rollout.none`` (the site has none), ``rollout.paused``, or ``rollout.no_match``.
+        message: the same for people, and what to compare when it was not meant to be so.
     """
 
     reason: str
+    message: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +119,30 @@ def decide(trusted: Trusted, box: BoxFacts, slot: SlotFacts, now: datetime) -> D
         return Refused(trusted.rollout_problem)
     rollout = trusted.rollout
     if rollout is None:
-        return Keep("rollout.none")
+        message = f"the registry has no rollout for the site {box.site}"
+        return Keep("rollout.none", f"{message}; compare site: here with edge-runtime registry rollout show")
     if max(now, trusted.checked) >= rollout.expires:
         message = f"rollout {rollout.seq} of {rollout.site} expired at {stamp(rollout.expires)}"
         return Refused(
             DataError("rollout.expired", message, help="sign a newer one: edge-runtime registry rollout set")
         )
     if rollout.pause:
-        return Keep("rollout.paused")
+        return Keep("rollout.paused", f"rollout {rollout.seq} of {rollout.site} is paused")
     for assignment in rollout.assignments:
         if assignment.model == slot.model and matches(assignment.match, box, slot) and is_chosen(assignment, box.name):
             return _take(trusted, rollout, assignment, box)
-    return Keep("rollout.no_match")
+    return Keep("rollout.no_match", _no_match(rollout, box, slot))
+
+
+def _no_match(rollout: Rollout, box: BoxFacts, slot: SlotFacts) -> str:
+    """Return why no assignment is for a slot, and what to compare."""
+    named = sorted({one.model for one in rollout.assignments})
+    name, show = f"rollout {rollout.seq} of {rollout.site}", "edge-runtime registry rollout show"
+    if slot.model not in named:
+        others = ", ".join(named)[:200] or "nothing"
+        return f"{name} names no release of {slot.model}, only of {others}; compare release: here with {show}"
+    where = f"slot {slot.slot} of {box.name}"
+    return f"{name} has {slot.model} for others than {where}; compare line, edge, channel and labels here with {show}"
 
 
 def matches(match: Match, box: BoxFacts, slot: SlotFacts) -> bool:

@@ -11,12 +11,12 @@ recovers after a thief has signed a version that nothing honest can exceed (TUF 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.registry.descriptor import DIGEST
 from edge_runtime.registry.statements import NUMBER_MAX, FloorsDocument, ModelFloor, parse_stamp, stamp
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES: Final = 8 << 20  # of the dump: floors of a few thousand models, each with its revoked releases
 SCHEMA: Final = "edge-trust-floors/1"
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def parse_floors(raw: bytes, where: str) -> Floors:
         problems.append(f"schema: expected {SCHEMA!r}")
     roles = {name: RoleFloor(_read_keys(one), _number(one, "version")) for name, one in _each(top, "roles")}
     rollouts = {
-        site: SeqFloor(_read_keys(one), _number(one, "seq"), one.text("digest", required=True, pattern=_DIGEST) or "")
+        site: SeqFloor(_read_keys(one), _number(one, "seq"), one.text("digest", required=True, pattern=DIGEST) or "")
         for site, one in _each(top, "rollouts")
     }
     models = {

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, cast
 
 from tuf.api import exceptions as tuf_errors
@@ -22,6 +21,7 @@ from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
 from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError
+from edge_runtime.registry.descriptor import digest_of
 from edge_runtime.registry.documents import (
     DOCUMENT_BYTES_MAX,
     FLOORS_PATH,
@@ -258,7 +258,7 @@ class _Workflow:
             return None
         raw = self._document(path, info)
         rollout = parse_rollout(raw, path)
-        digest, floor = f"sha256:{sha256(raw).hexdigest()}", self.floors.rollout(self._site, keys)
+        digest, floor = digest_of(raw), self.floors.rollout(self._site, keys)
         if rollout.site != self._site:
             raise DataError("rollout.foreign", f"{path}: is for the site {rollout.site}", help=ATTACK_HELP)
         if floor is not None and (rollout.seq < floor.seq or (rollout.seq == floor.seq and digest != floor.digest)):
@@ -366,7 +366,7 @@ def _target(info: TargetFile) -> SignedTarget:
 
 
 def _is(raw: bytes, target: SignedTarget) -> bool:
-    return len(raw) == target.length and sha256(raw).hexdigest() == target.sha256
+    return len(raw) == target.length and digest_of(raw) == f"sha256:{target.sha256}"
 
 
 def _is_metadata(raw: bytes) -> bool:

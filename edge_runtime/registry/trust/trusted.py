@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor
 from edge_runtime.registry.documents import Release, Rollout, parse_release, release_at, release_path
+from edge_runtime.registry.trust.refusals import STRANGER_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,4 +111,8 @@ class Outcome:
         """
         if self.trusted is not None:
             return self.trusted
-        raise self.refusal or InvariantError("trust.outcome", "a refresh came to nothing and nobody said why")
+        refusal = self.refusal
+        if refusal is not None and refusal.code == "trust.signature" and self.floors.roles.keys() <= {"root"}:
+            # nothing of this registry was ever believed here: it is hardly an attack
+            raise DataError(refusal.code, refusal.message, help=STRANGER_HELP) from refusal
+        raise refusal or InvariantError("trust.outcome", "a refresh came to nothing and nobody said why")

@@ -325,11 +325,14 @@ def test_what_is_banned_is_left_out(place: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "message"),
     [
         (["--site", "plant-z", "--out", "stick"], "no site 'plant-z'"),
-        (["--out", "stick"], "which site is it for? There are: plant-a, plant-b"),
+        (["--out", "stick"], "this registry has 2 sites: plant-a, plant-b"),
         (["--site", SITE, "--out", "stick", "--model", "colours:9"], "no release 9 of 'colours'"),
         (["--site", SITE, "--out", "stick", "--model", "nuts"], "no release of 'nuts'"),
         (["--site", SITE, "--out", "stick", "--model", "nuts:x"], "names no release"),
         (["--site", SITE, "--out", "shared"], "exists already"),
+        (["--site", SITE, "--out", "registry"], "its keys would travel"),
+        (["--site", SITE, "--out", "media/stick"], "mount the stick"),
+        (["--site", SITE, "--out", "media/stick.tar"], "mount the stick"),
     ],
 )
 def test_an_export_that_cannot_be_made_says_why(
@@ -339,6 +342,8 @@ def test_an_export_that_cannot_be_made_says_why(
     assert do("bundle", "export", *arguments, "--valid-days", "90", "--yes") != 0
     assert message in capsys.readouterr().err
     assert not (place / "stick").exists()
+    assert not (place / "media").exists()
+    assert not (place / "registry" / "blobs").exists()
     assert seen("oci-layout:shared").believed().versions == before  # nothing was signed for it
 
 
@@ -393,7 +398,9 @@ def test_a_flipped_byte_on_the_stick_is_found(place: Path, capsys: pytest.Captur
     blob = max(blobs.iterdir(), key=lambda one: one.stat().st_size)
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     assert do("bundle", "verify", "stick", "--site", SITE) != 0
-    assert blob.name in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert blob.name in said
+    assert "export it again" in said
 
 
 def test_a_bundle_is_for_one_site(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -408,6 +415,7 @@ def test_a_bundle_is_believed_from_the_root_of_the_boxes_only(place: Path, capsy
     init = ["init", "--url", "oci-layout:other", "--site", SITE, "--profile", "dev", "--yes", "--home", "another"]
     assert do(*init) == 0
     assert do("bundle", "verify", "stick", "--site", SITE, "--root", "another/root.json") != 0
+    assert "that of another registry" in capsys.readouterr().err
     assert do("bundle", "verify", "stick", "--site", SITE, "--root", "registry/root.json", "--json") == 0
     assert do("bundle", "verify", "stick", "--site", SITE, "--root", "nothing.json") == 78
     assert do("bundle", "verify", "stick", "--site", SITE, "--home", str(place / "nowhere")) == 78

@@ -43,3 +43,10 @@ def test_an_error_keeps_its_parts_apart_and_joins_them_for_people(kind: type[Edg
 
 def test_without_help_the_message_stands_alone() -> None:
     assert str(errors.DataError("x.y", "what happened")) == "what happened"
+
+
+def test_a_message_gives_no_orders_to_a_terminal() -> None:
+    error = errors.DataError("a.b", "said \x1b[2J\x07\x9b\u202e\r, n\u00e9\u00a0\u2014:\n\tso", help="look")
+    assert error.message == "said \\x1b[2J\\x07\\x9b\\u202e\\r, n\u00e9\u00a0\u2014:\n\tso"
+    assert str(error).startswith(error.message)
+    assert error.args == ("a.b", error.message)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import logging
 import os
 import random
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -531,3 +533,35 @@ def test_whatever_step_of_a_fetch_the_disk_refuses_the_next_fetch_succeeds(
             if state[1] < n:
                 break
         assert failed >= 8
+
+
+@pytest.mark.parametrize("step_ms", [1000, 700_000])
+def test_attack_30_who_is_slow_or_begins_again_for_ever_is_left_after_a_while(store: ModelStore, step_ms: int) -> None:
+    clock = ManualClock()
+    raw = random.Random(7).randbytes(3 << 20)
+    blob, sizes = describe(raw, ""), itertools.cycle([2 << 20, 1 << 18])
+
+    def again(whole: bytes, start: int) -> FakeStream:
+        """Send a megabyte or more every second time, as if there were progress, and never from where it was asked."""
+        assert start >= 0
+        clock.advance_ms(step_ms)
+        return FakeStream(0, iter([whole[: next(sizes)], CUT]))
+
+    limits = replace(QUICK, overall_s=10 * step_ms / 1000)
+    with pytest.raises(UnavailableError) as caught:
+        fetch(store, FakeCarrier(raw, attack=again), wanted=[blob], clock=clock, limits=limits)
+    assert caught.value.code == "registry.slow"
+    assert store.blobs.part_bytes(blob) > 0  # the next one goes on
+
+
+def test_the_limit_is_for_all_fetches_of_a_downloader(store: ModelStore) -> None:
+    clock = ManualClock()
+    first, second = describe(RAW[:100], ""), describe(RAW[100:300], "")
+    downloader = Downloader(
+        store.blobs, [lambda: FakeCarrier(RAW[:100], RAW[100:300])], limits=replace(QUICK, overall_s=60), clock=clock
+    )
+    downloader.fetch("weld", [first])
+    clock.advance_ms(61_000)
+    with pytest.raises(UnavailableError, match=r"not all was here within 60 s"):
+        downloader.fetch("weld", [second])
+    assert downloader.fetch("weld", [first]) == Fetched(0, 0)  # what is here already needs no time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -192,3 +193,17 @@ def test_a_name_without_a_password_is_sent_as_such() -> None:
     auth = make(Realm(), password=None)
     auth.learn("Basic", SCOPE, HTTPS)
     assert auth.header(SCOPE) == "Basic " + base64.b64encode(b"robot:").decode()
+
+
+def test_attack_a_challenge_of_blanks_takes_no_time() -> None:
+    header = "Basic a=b," + " " * 60_000 + '"'
+    before_s = time.process_time()
+    assert [one.scheme for one in parse_challenges(header)] == ["basic"]
+    assert time.process_time() - before_s < 2  # with two ways to divide the blanks it was more than a minute
+
+
+def test_attack_a_token_may_not_live_for_ever_whatever_the_number() -> None:
+    server = Realm({"token": "t", "expires_in": 10**400})
+    auth = make(server)
+    auth.learn(bearer("https://registry.example/t"), SCOPE, HTTPS)
+    assert auth.header(SCOPE) == "Bearer t"

@@ -559,6 +559,13 @@ def test_attack_31_a_server_without_tls_gets_no_request(server: HostileRegistry,
     assert server.requests == []
 
 
+def test_a_line_that_is_no_answer_writes_no_line_of_its_own(server: HostileRegistry) -> None:
+    server.attack = lambda call: call.handler.wfile.write(b"\x1b[2Jnonsense\r\n\r\n") and call.cut()
+    message = refused(server).message
+    assert r"\x1b[2Jnonsense" in message
+    assert "\n" not in message
+
+
 def test_attack_28_a_store_of_objects_that_asks_for_a_password_gets_none(server: HostileRegistry) -> None:
     with HostileRegistry() as storage:
         storage.put("model", WEIGHTS)

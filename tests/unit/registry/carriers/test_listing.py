@@ -93,3 +93,12 @@ def test_an_index_is_bounded_too() -> None:
     padded = json.dumps({"manifests": [], "annotations": {"x": "y" * (INDEX_BYTES_MAX - 200)}}).encode()
     with pytest.raises(DataError, match="its index would have"):
         with_name(padded, "weld:7", describe(b"{}", MANIFEST), "here")
+
+
+@pytest.mark.parametrize("change", [{"artifactType": "a\n\x1b[2Jb"}, {"layers": [{"size": "a\nb"}]}])
+def test_what_a_listing_says_of_itself_stays_in_its_line(change: dict[str, object]) -> None:
+    fields = json.loads(make_listing(FILES))
+    change = {key: [{**fields["layers"][0], **one[0]}] if isinstance(one, list) else one for key, one in change.items()}
+    with pytest.raises(DataError) as caught:
+        parse_listing(json.dumps({**fields, **change}).encode(), "here")
+    assert "\n" not in caught.value.message

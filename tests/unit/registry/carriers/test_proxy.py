@@ -34,6 +34,7 @@ class Proxy(LoopbackServer):
         self.target = target
         self.demanded = ""
         self.given: list[str] = []
+        self.location = ""  # where a server behind it sends whoever asks without TLS
 
 
 class _ProxyHandler(Handler):
@@ -53,7 +54,10 @@ class _ProxyHandler(Handler):
 
     def respond(self) -> None:
         self.owner.given.append(self.headers.get("Proxy-Authorization", ""))
-        self.answer(502, b"as seen by the proxy")
+        if self.owner.location:
+            self.answer(307, Location=self.owner.location)
+        else:
+            self.answer(502, b"as seen by the proxy")
 
     @staticmethod
     def _copy(source: socket.socket, sink: socket.socket) -> None:
@@ -114,6 +118,23 @@ def test_without_tls_the_proxy_is_asked_itself(behind: tuple[Proxy, Access]) -> 
     carrier.close()
 
 
+@pytest.mark.parametrize(
+    "location", ["http://169.254.169.254/latest/meta-data/", "http://127.0.0.1:1/", "http://[::1]/"]
+)
+def test_attack_28_a_redirect_to_an_inner_address_is_not_asked_through_a_proxy_either(
+    behind: tuple[Proxy, Access], location: str
+) -> None:
+    """A proxy that can reach what the box must not would fetch it for the registry."""
+    proxy, access = behind
+    proxy.location = location
+    carrier = open_carrier(f"http://{ELSEWHERE}/models", replace(access, allow_http=True))
+    with pytest.raises(DataError) as caught:
+        carrier.listing()
+    assert caught.value.code == "registry.redirect"
+    assert proxy.requests == [f"GET http://{ELSEWHERE}/models/index.json"]
+    carrier.close()
+
+
 def test_a_proxy_that_is_not_there_is_said(behind: tuple[Proxy, Access], free_port: int) -> None:
     carrier = open_carrier(f"https://{ELSEWHERE}", replace(behind[1], proxy=f"http://127.0.0.1:{free_port}"))
     with pytest.raises(UnavailableError, match="no connection: Connection refused"):
@@ -148,3 +169,18 @@ def test_variables_of_the_environment_count_only_when_that_is_set(monkeypatch: p
     assert [proxy_for(Access(), "https", host) for host in hosts] == [None] * 4
     assert [proxy_for(Access(proxy="http://p"), "https", host) for host in hosts] == ["http://p"] * 2 + [None] * 2
     assert proxy_for(environment, "http", "registry.example") is None
+
+
+class _Redirecting(Handler):
+    def respond(self) -> None:
+        self.answer(307, Location=f"https://{self.path.rpartition('=')[2].partition('/')[0]}/")
+
+
+@pytest.mark.parametrize("host", ["2852039166", "127.1", "0x7f.1", "169.254.169.254.", "localhost.", "a.localhost"])
+def test_attack_28_a_proxy_is_not_sent_to_an_address_in_disguise(host: str) -> None:
+    with LoopbackServer(_Redirecting) as proxy:
+        carrier = open_carrier(f"http://{ELSEWHERE}/to={host}", Access(proxy=proxy.url, allow_http=True))
+        with pytest.raises(DataError) as caught:
+            carrier.listing()
+        carrier.close()
+        assert (caught.value.code, len(proxy.requests)) == ("registry.redirect", 1)

@@ -59,3 +59,10 @@ def test_only_what_is_listed_and_small_enough_is_fetched() -> None:
     assert fetch("timestamp.json", len(RAW)) == RAW
     assert fetch("2.root.json", len(RAW)) is None
     assert refusal(lambda: fetch("timestamp.json", len(RAW) - 1)) == "registry.too_large"
+
+
+def test_bytes_without_end_are_not_read_to_their_end() -> None:
+    stream = FakeStream(0, (b"x" * 1000 for _ in iter(int, 1)))
+    carrier = FakeCarrier(RAW, attack=lambda *_: stream)
+    assert refusal(lambda: read_blob(carrier, "tuf", BLOB)) == "registry.digest_mismatch"
+    assert (stream.given, stream.closed) == (len(RAW) + 1, True)

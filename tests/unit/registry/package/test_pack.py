@@ -317,9 +317,14 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert refused(tmp_path / "nothing").code == "pack.missing"
+    error = refused(tmp_path / "nothing")
+    assert error.code == "pack.missing"
+    assert str(tmp_path / "nothing") in error.message
     (tmp_path / "file").write_bytes(b"")
-    assert refused(tmp_path / "file").code == "pack.not_a_file"
+    error = refused(tmp_path / "file")
+    assert error.code == "pack.not_a_file"
+    assert error.message == f"{tmp_path / 'file'} is no package: it is no directory"
+    assert "models pack" in (error.help or "")
 
 
 def test_what_is_published_can_be_read_by_the_digests_of_the_manifest(tmp_path: Path) -> None:

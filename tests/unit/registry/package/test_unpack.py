@@ -103,6 +103,12 @@ def test_a_package_that_was_not_signed_for_is_refused(weld: Files, signed: dict[
     assert what in refused(weld, **signed).message
 
 
+def test_attack_26_data_beside_the_weights_that_nothing_names(weld: Files) -> None:
+    """The external data of an ONNX file have to come from somewhere."""
+    weld["external.bin"] = (b"data", WEIGHT)
+    assert "nothing in edge-model.json names it" in refused(weld).message
+
+
 def without_release(files: Files) -> None:
     document = json.loads(files["edge-model.json"][0])
     del document["release"]

@@ -149,6 +149,22 @@ def test_what_would_be_refused_is_never_published(tmp_path: Path, monkeypatch: p
     assert _everything(publisher)["listing"] == before["listing"]
 
 
+def test_what_a_crash_left_out_after_publishing_is_made_up_for_when_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = founded(tmp_path)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_runtime.registry.publisher.desk.write_tree", crash)
+        with pytest.raises(KeyboardInterrupt):
+            publisher.release(1)
+    assert publisher.release(1).changes == ()  # it was published
+    assert foreign_box(publisher, tmp_path / "box").read(f"releases/{MODEL}/1.json") == manifest(1)
+
+
 @pytest.mark.parametrize(
     ("step", "words"), [(timedelta(hours=-1), "signed at"), (timedelta(days=500), "more than a year after")]
 )

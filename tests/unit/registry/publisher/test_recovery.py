@@ -68,6 +68,24 @@ def test_a_lost_timestamp_key_is_replaced_and_boxes_go_on(tmp_path: Path) -> Non
     assert box.read(f"releases/{MODEL}/2.json") == manifest(2)
 
 
+def test_a_publisher_whose_clock_was_once_a_year_ahead_gets_out_with_a_new_timestamp_key(tmp_path: Path) -> None:
+    publisher = founded(tmp_path)
+    publisher.release(1)
+    box = foreign_box(publisher, tmp_path / "box")
+    box.look()
+    publisher.clock.forward(days=366)
+    publisher.release(2)
+    publisher.clock.forward(days=-366)
+    with pytest.raises(DataError, match="key rotate timestamp"):
+        publisher.release(3)
+    _rotate(publisher, "timestamp", "timestamp", "timestamp-2", recover=True)
+    publisher.release(3)
+    assert box.read(f"releases/{MODEL}/3.json") == manifest(3)
+    timestamp = publisher.state().timestamp
+    assert timestamp is not None
+    assert timestamp.signed.unrecognized_fields["issued"] == f"{publisher.clock():%Y-%m-%dT%H:%M:%SZ}"
+
+
 def test_attack_18_fast_forward_is_undone_by_new_keys(tmp_path: Path) -> None:
     publisher = founded(tmp_path)
     publisher.release(1)
