@@ -19,7 +19,7 @@ from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.redact import Redactor
 from edge_runtime.system.service import ServiceGroup
-from tests.daemons import MODEL, wait_until
+from tests.daemons import MODEL, Compiled, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,10 +92,12 @@ class RunningLine:
         )
         self._office = ExitStack()
         self._running = ExitStack()
+        self._cache_dir: Path
         self.line: LineService
 
     def __enter__(self) -> Self:
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        self._cache_dir = Compiled.give(self.settings.state_dir / "compiled")
         self._office.enter_context(self.commands)
         self.start()
         return self
@@ -111,7 +113,7 @@ class RunningLine:
             plan,
             self,
             FlightRecorder(),
-            cache_dir=None,
+            cache_dir=self._cache_dir,
             frames_begun=self._frames_begun,
             setups=self.commands.setups(plan),
         )
@@ -125,6 +127,8 @@ class RunningLine:
     def stop(self) -> None:
         """End the line."""
         self._running.close()
+        if self.results:
+            Compiled.keep(self._cache_dir)
 
     def put(self, item: Result | Event) -> None:
         """Take what the line says."""

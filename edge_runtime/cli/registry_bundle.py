@@ -124,7 +124,8 @@ def _root(args: argparse.Namespace) -> bytes:
     try:
         return read_limited(args.root, _ROOT_BYTES_MAX)
     except FileNotFoundError as error:
-        raise ConfigError("publisher.no_root", f"{args.root}: there is no such file") from error
+        help_ = "name the root.json that boxes are given"
+        raise ConfigError("publisher.no_root", f"{args.root}: there is no such file", help=help_) from error
 
 
 def _tell_export(args: argparse.Namespace, bundle: Bundle) -> None:

@@ -111,7 +111,8 @@ def _match(args: argparse.Namespace) -> Match:
     for one in args.label:
         found = _LABEL.fullmatch(one)
         if found is None:
-            raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}")
+            help_ = "for example --label hall=north"
+            raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}", help=help_)
         labels[found[1]] = (*labels.get(found[1], ()), found[2])
     parts = {part: tuple(getattr(args, part)) for part in KEYS_OF_MATCH}
     return Match(**parts, labels=labels)
@@ -124,5 +125,6 @@ def _gates(args: argparse.Namespace) -> Mapping[str, object]:
         try:
             gates[name] = json.loads(value)
         except ValueError as error:
-            raise DataError("rollout.gate", f"--gate {one[:80]}: expected NAME=JSON, for example p99_ms=80") from error
+            message = f"--gate {one[:80]}: expected NAME=JSON"
+            raise DataError("rollout.gate", message, help="for example --gate p99_ms=80") from error
     return gates

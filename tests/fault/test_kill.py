@@ -22,7 +22,7 @@ from tests.daemons import DaemonProcess, Listener, line_config, wait_until
 if TYPE_CHECKING:
     from typing import Any
 
-KILLS = 4
+KILLS = 2  # the engine is killed both idle and busy
 SOAK_KILLS = 20
 FPS = 30
 APART_S = 6.0  # a child that dies more often than each 5 s is restarted more and more slowly, on purpose

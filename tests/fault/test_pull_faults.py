@@ -9,8 +9,10 @@ import shutil
 
 import pytest
 
-from tests.fault.test_store_faults import cut, found
+from tests.fault.test_store_faults import LIMIT_S, cut, found
 from tests.required import needs
+
+pytestmark = pytest.mark.timeout(LIMIT_S + 20)
 
 
 def test_a_look_that_is_killed_or_refused_at_a_system_call_leaves_old_or_new() -> None:

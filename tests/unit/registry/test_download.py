@@ -346,7 +346,7 @@ def test_a_source_that_answers_from_the_beginning_is_taken_from_there(store: Mod
     assert store.blobs.is_sound(BLOB)
 
 
-def test_a_source_that_answers_from_somewhere_else_is_not_believed(store: ModelStore) -> None:
+def test_attack_33_a_source_that_answers_from_somewhere_else_is_not_believed(store: ModelStore) -> None:
     store.blobs.part_path(BLOB).write_bytes(RAW[:20_000])
     liar = FakeCarrier(RAW, attack=lambda raw, _: honest(raw, 10_000))
     assert fetch(store, liar, FakeCarrier(RAW)) == Fetched(10_000, 20_000)
