@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.carriers.carrier import Publication
 
+_NO_RELEASE_HELP: Final = 'write "release": N there, higher than any before, or let models pack add it with --release N'
 _CHUNK_BYTES: Final = 1 << 20
 _LICENCE: Final = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?")
 _PAPER: Final = re.compile(rf"{_LICENCE.pattern}|NOTICE(\.(md|txt))?")
@@ -220,7 +221,7 @@ def _checked_release(package: Manifest, root: Path) -> int:
         raise DataError("pack.name", message, help=help_)
     if package.release is None:
         message = f'{root / MANIFEST_NAME}: no "release", the number that orders the releases of a model'
-        raise DataError("pack.no_release", message, help='write "release": N into it, higher than any before')
+        raise DataError("pack.no_release", message, help=_NO_RELEASE_HELP)
     return package.release
 
 
