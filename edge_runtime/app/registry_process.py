@@ -37,6 +37,7 @@ SILENCE_S: Final = 600.0  # longer than any pause between two tries, and than ha
 SLICE_S: Final = 0.1  # how late a stop is seen
 END_S: Final = 1.0
 LINE_BYTES_MAX: Final = 4 << 20
+_HELP: Final = "what runs goes on, and it is tried again; edge-runtime models pull shows what happens"
 
 
 def look(
@@ -79,7 +80,9 @@ def look(
             process.wait(END_S)
     finally:
         _end(process)
-    raise UnavailableError("registry.crashed", f"the registry process ended with {_cause(process.returncode)}")
+    raise UnavailableError(
+        "registry.crashed", f"the registry process ended with {_cause(process.returncode)}", help=_HELP
+    )
 
 
 def _start(order: Order, command: Sequence[str], *, fresh: bool) -> subprocess.Popen[bytes]:
@@ -108,7 +111,9 @@ def _messages(process: subprocess.Popen[bytes], stop: Stop, silence_s: float) ->
         if stop.is_set():
             raise UnavailableError("registry.stopped", "the look at the registry was stopped; it goes on where it is")
         if time.monotonic() - heard_s > silence_s:
-            raise UnavailableError("registry.silent", f"the registry process said nothing for {silence_s:g} s")
+            raise UnavailableError(
+                "registry.silent", f"the registry process said nothing for {silence_s:g} s", help=_HELP
+            )
         if not poll.poll(SLICE_S * 1000):
             continue
         found = os.read(process.stdout.fileno(), 1 << 16)

@@ -68,7 +68,10 @@ def dispatch(argv: list[str]) -> int:
     started_s = time.monotonic()
     verb = next((word for word in argv if not word.startswith("-")), None)
     parser = _parser(verb)
-    args = parser.parse_args(argv, argparse.Namespace(started_s=started_s))
+    args, late = parser.parse_known_args(argv, argparse.Namespace(started_s=started_s))
+    if late:  # argparse takes optional words only in one piece
+        hint = "" if any(word.startswith("-") for word in late) else "; write words before options"
+        parser.error(f"unrecognized arguments: {' '.join(late)}{hint}")
     if verb is None:
         parser.print_help(sys.stderr)
         return EXIT_USAGE

@@ -43,7 +43,9 @@ def run_pull(args: argparse.Namespace) -> int:
     if unknown:
         known = ", ".join(one.slot for one in order.wants)
         raise DataError(
-            "release.no_slot", f"no slot {unknown[0]} has its model from a registry; those that have: {known}"
+            "release.no_slot",
+            f"no slot {unknown[0]} has its model from a registry; those that have: {known}",
+            help="write  release: MODEL  in models.SLOT of the configuration",
         )
     progress = _Progress()
     try:

@@ -63,7 +63,7 @@ def run_verify(args: argparse.Namespace) -> int:
     try:
         checked = check_bundle(carrier, _root(args), args.site, utc_now())
     except DataError as error:
-        if error.code != "registry.digest":
+        if error.code not in ("registry.digest", "registry.digest_mismatch"):
             raise
         message = f"{args.path}: {error.message}"
         raise DataError(error.code, message, help="it was damaged on the way: export it again") from error
@@ -124,7 +124,8 @@ def _root(args: argparse.Namespace) -> bytes:
     try:
         return read_limited(args.root, _ROOT_BYTES_MAX)
     except FileNotFoundError as error:
-        raise ConfigError("publisher.no_root", f"{args.root}: there is no such file") from error
+        help_ = "name the root.json that boxes are given"
+        raise ConfigError("publisher.no_root", f"{args.root}: there is no such file", help=help_) from error
 
 
 def _tell_export(args: argparse.Namespace, bundle: Bundle) -> None:

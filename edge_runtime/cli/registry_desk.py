@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LAYOUT = "oci-layout:"
 USUAL_HOME = Path("registry")
 _SECRET_BYTES_MAX = 4096
+_FIRST_LINE = "write the secret into the first line, and nothing else"
 
 
 def open_desk(args: argparse.Namespace) -> tuple[Desk, Settings]:
@@ -92,9 +93,10 @@ def read_secret(path: Path) -> str:
     try:
         secret = read_limited(path, _SECRET_BYTES_MAX).decode().partition("\n")[0].rstrip("\r")
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise ConfigError("publisher.secret", f"{path} is no file with a secret in its first line") from error
+        message = f"{path} is no file with a secret in its first line"
+        raise ConfigError("publisher.secret", message, help=_FIRST_LINE) from error
     if not secret:
-        raise ConfigError("publisher.secret", f"the first line of {path} is empty")
+        raise ConfigError("publisher.secret", f"the first line of {path} is empty", help=_FIRST_LINE)
     return secret
 
 

@@ -89,16 +89,20 @@ def run_show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({site: json.loads(repository.documents[rollout_path(site)]) for site in sites}))
         return os.EX_OK
+    releases, floors = repository.releases(), repository.floors()
     for site, rollout in found.items():
         state = "PAUSED: boxes begin nothing new" if rollout.pause else "running"
         times = f"of {rollout.issued:%Y-%m-%d %H:%M}, good until {rollout.expires:%Y-%m-%d}"
         print(f"{site}: rollout {rollout.seq} {times}, {state}")
         for number, one in enumerate(rollout.assignments, 1):
-            print(f"  {number}. {rollouts.describe(one)}")
+            _, digest = releases.get((one.model, one.release), (None, ""))
+            banned = digest in rollout.kill or floors.of(one.model).bans(one.release, digest) is not None
+            print(f"  {number}. {rollouts.describe(one)}" + ("  BANNED: no box takes it" if banned else ""))
         if not rollout.assignments:
             print("  nothing is assigned: boxes keep what they run")
         for digest in rollout.kill:
-            print(f"  killed: {digest}")
+            name = next((f"{model} {number} " for (model, number), one in releases.items() if one[1] == digest), "")
+            print(f"  killed: {name}{digest}")
     return os.EX_OK
 
 
@@ -107,7 +111,8 @@ def _match(args: argparse.Namespace) -> Match:
     for one in args.label:
         found = _LABEL.fullmatch(one)
         if found is None:
-            raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}")
+            help_ = "for example --label hall=north"
+            raise ConfigError("rollout.label", f"expected --label KEY=VALUE, found {one[:80]!r}", help=help_)
         labels[found[1]] = (*labels.get(found[1], ()), found[2])
     parts = {part: tuple(getattr(args, part)) for part in KEYS_OF_MATCH}
     return Match(**parts, labels=labels)
@@ -120,5 +125,6 @@ def _gates(args: argparse.Namespace) -> Mapping[str, object]:
         try:
             gates[name] = json.loads(value)
         except ValueError as error:
-            raise DataError("rollout.gate", f"--gate {one[:80]}: expected NAME=JSON, for example p99_ms=80") from error
+            message = f"--gate {one[:80]}: expected NAME=JSON"
+            raise DataError("rollout.gate", message, help="for example --gate p99_ms=80") from error
     return gates

@@ -172,7 +172,7 @@ def _due(draft: Draft, desk: Desk, asked: list[str]) -> list[str]:
     unknown = [role for role in asked if role not in {*signed, *_ONLINE}]
     if unknown:
         message = f"there is no role {unknown[0][:80]!r}; roles: {', '.join((*signed, *_ONLINE))}"
-        raise DataError("registry.role", message)
+        raise DataError("registry.role", message, help="edge-runtime registry key list")
     due = [role for role in asked if role in signed]
     for role, one in signed.items():
         old = one.expires - draft.now < timedelta(days=draft.profile.days(role)) / 2

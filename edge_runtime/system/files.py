@@ -157,7 +157,7 @@ def storage_error(error: OSError, path: Path, action: str) -> StorageError | Per
     """Translate the kernel's answer for ``action`` on ``path`` into an error that says what to do."""
     text = f"cannot {action} {path}: {error.strerror or error}"
     if error.errno in _NO_RIGHT:
-        return PermissionDeniedError("storage.permission", text, help="give the daemon's user the right to it")
+        return PermissionDeniedError("storage.permission", text, help="give the user of this process the right to it")
     if error.errno in _NO_SPACE:
         return StorageError("storage.full", text, help="free space or raise the quota")
     if error.errno == errno.EROFS:
@@ -207,9 +207,10 @@ def _lock(descriptor: int) -> None:
 class LockFile:
     """An exclusive lock for the life of a process: ``with LockFile(path):``; the kernel frees it when we die."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the lock; nothing is taken yet."""
+    def __init__(self, path: Path, *, way_out: str = "stop that process or use another state directory") -> None:
+        """Name the lock; nothing is taken yet. ``way_out`` is what somebody reads who comes second."""
         self._path = path
+        self._way_out = way_out
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -234,7 +235,7 @@ class LockFile:
             holder = os.pread(descriptor, _PID_BYTES_MAX, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             code, msg = "storage.locked", f"{self._path} is held by process {holder}"
-            raise BusyError(code, msg, help="stop that process or use another state directory") from error
+            raise BusyError(code, msg, help=self._way_out) from error
         except OSError as error:  # ENOLCK, or EIO of a disk that is not here
             os.close(descriptor)
             raise storage_error(error, self._path, "lock") from error

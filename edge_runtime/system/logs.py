@@ -94,11 +94,14 @@ def describe() -> dict[str, object] | None:
     return None
 
 
-def configure_like(description: object) -> None:
-    """Do in this process what ``describe`` found in another; anything else than such a description does nothing."""
+def configure_like(description: object, *, secrets: Iterable[str] = ()) -> None:
+    """Do in this process what ``describe`` found in another, and mask ``secrets``.
+
+    Anything else than such a description does nothing.
+    """
     match description:
         case {"style": str(style), "level": str(level), "journal": bool(journal)}:
-            configure(style=style, level=level, journal=journal)
+            configure(style=style, level=level, journal=journal, secrets=secrets)
         case _:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk
     assert (code, lines[0]) == (0, "defects: staged")
     assert lines[1:3] == ["current release 1 of", "staged release 3 of"]
     assert "also here release 2" in lines
-    assert lines[-1].startswith("last good look at")
+    assert lines[-1].startswith("what the registry says")
     code, out, _ = desk.say("list", "--state-dir", str(desk.directory / "state"))
     assert (code, out.splitlines()[0]) == (0, "defects: staged")
 
@@ -226,6 +227,16 @@ def test_a_packed_release_is_pushed_and_not_taken_before_it_is_signed(
     registry.roll_out(Assignment("weld", 5))
     code, out, _ = desk.say("pull")
     assert (code, "has not signed releases/weld/5.json" in out) == (65, True)
+
+
+def test_an_older_stick_is_refused_with_a_way_out(desk: Desk, registry: Published, tmp_path: Path) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    shutil.copytree(registry.url.removeprefix("oci-layout:"), tmp_path / "stick")
+    registry.roll_out(Assignment("weld", 1, percent=50))
+    desk.say("pull")
+    code, out, _ = desk.say("pull", f"oci-layout:{tmp_path / 'stick'}")
+    assert (code, "bring a newer stick" in out) == (65, True)
 
 
 def test_a_slot_that_gets_nothing_says_what_to_compare(desk: Desk, registry: Published) -> None:

@@ -239,6 +239,26 @@ def test_a_founding_that_is_killed_at_any_write_is_finished_by_the_next(
     assert step >= 15
 
 
+def test_a_refresh_that_cannot_renew_fails_so_that_cron_tells(dev: Desk, tmp_path: Path) -> None:
+    (tmp_path / "registry" / "keys" / "timestamp.pem").rename(tmp_path / "elsewhere.pem")
+    dev("refresh", "--yes", code=65)
+    assert "no key of timestamp is in registry/keys: nothing was renewed" in dev.said
+    assert not (tmp_path / "registry" / "pending").exists()
+
+
+def test_keys_that_cannot_be_read_are_not_taken_for_none(dev: Desk, tmp_path: Path) -> None:
+    (tmp_path / "registry" / "keys").rename(tmp_path / "keys")
+    (tmp_path / "registry" / "keys").touch()
+    dev("release", "add", PACKAGE, "--yes", code=1)
+    assert "registry/keys" in dev.said
+
+
+def test_words_after_options_say_where_they_belong(dev: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dev("rollout", "kill", MODEL, "--yes", "2")
+    assert "unrecognized arguments: 2; write words before options" in capsys.readouterr().err
+
+
 def test_an_address_that_was_wrong_is_corrected_by_the_next_init(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with contextlib.suppress(AssertionError):
@@ -366,6 +386,9 @@ def test_rollouts_are_set_shown_paused_and_killed(dev: Desk) -> None:
     digest = dev("release", "list", "--json")["releases"][0]["manifest"]
     dev("rollout", "kill", MODEL, 1, "--yes")
     assert dev("rollout", "show", "--json")[SITE]["kill"] == [digest]
+    shown = dev("rollout", "show")
+    assert f"1. {MODEL} 1 for every slot that wants it  BANNED: no box takes it" in shown
+    assert f"killed: {MODEL} 1 {digest}" in shown
     assert "nothing to do" in dev("rollout", "kill", digest, "--yes")
     for wrong in ((MODEL,), (digest, 1), ("sha256:12",)):
         dev("rollout", "kill", *wrong, "--yes", code=65 if wrong == ("sha256:12",) else 78)

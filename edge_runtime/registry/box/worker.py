@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.jsonfields import load_object
@@ -22,6 +22,7 @@ from edge_runtime.registry.box.order import order_of
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.system import logs
 from edge_runtime.system.child import die_with_parent, reset_signals, set_process_name
+from edge_runtime.system.redact import hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,17 +38,19 @@ def main() -> None:
     reset_signals()
     set_process_name("registry")
     os.nice(NICE)
+    secrets: tuple[str, ...] = ()
     try:
         message = load_object(sys.stdin.buffer.read(ORDER_BYTES_MAX + 1), "order", limit_bytes=ORDER_BYTES_MAX)
-        logs.configure_like(message.get("log"))
         fields = message.get("order")
         order = order_of(fields if isinstance(fields, dict) else {})
+        secrets = order.access.secrets()
+        logs.configure_like(message.get("log"), secrets=secrets)
         report = Pull(order, on_progress=_Teller()).run(fresh=message.get("fresh") is True)
     except EdgeError as error:
         said = {"code": error.code, "message": error.message, "help": error.help, "exit_code": error.exit_code}
-        _say({"op": "error", **said})
+        _say({"op": "error", **_masked(said, secrets)})
     else:
-        _say({"op": "report", **report.as_fields()})
+        _say({"op": "report", **_masked(report.as_fields(), secrets)})
 
 
 class _Teller:
@@ -61,6 +64,13 @@ class _Teller:
         if now - self._told_s >= TELL_S:
             self._told_s = now
             _say({"op": "progress", "done": done, "total": total})
+
+
+def _masked(fields: Mapping[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``fields`` with what is meant for people free of ``secrets``: a registry may say the password back."""
+    slots = {"slots": [_masked(one, secrets) for one in fields["slots"]]} if "slots" in fields else {}
+    texts = {name: hide(text, secrets) for name in ("message", "help") if (text := fields.get(name)) is not None}
+    return {**fields, **slots, **texts}
 
 
 def _say(message: Mapping[str, object]) -> None:

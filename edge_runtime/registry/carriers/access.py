@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -55,6 +56,13 @@ class Access:
     overall_s: float = 60.0
     retry_after_s: float = 10.0
     stop: Stop | None = field(default=None, repr=False, compare=False)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what no message may hold, whoever says it back to us: the password, also as it is sent."""
+        if not self.password:
+            return ()
+        sent = base64.b64encode(f"{self.username or ''}:{self.password}".encode()).decode("ascii")
+        return (sent, sent.rstrip("="), self.password)
 
 
 def for_mirror(access: Access, registry: str, mirror: str) -> Access:

@@ -116,7 +116,7 @@ class Auth:
             message = f"{where}: it wants a name and a password"
             raise PermissionDeniedError("registry.unauthorized", message, help="set registry.username, .password_file")
         message = f"{where}: it knows {', '.join(sorted(challenges))[:80]}, we know Basic and Bearer"
-        raise PermissionDeniedError("registry.unauthorized", message)
+        raise PermissionDeniedError("registry.unauthorized", message, help="let the registry offer one of the two")
 
     def _password(self) -> str | None:
         if self._access.username is None:
@@ -134,7 +134,7 @@ class Auth:
         fields = load_object(raw, f"token for {where}", limit_bytes=TOKEN_BYTES_MAX)
         token, life_s = fields.get("token") or fields.get("access_token"), fields.get("expires_in")
         if not isinstance(token, str) or not _PRINTABLE.fullmatch(token):
-            raise DataError("registry.token", f"{where}: its token server gives no token")
+            raise DataError("registry.token", f"{where}: its token server gives no token", help="look at its log")
         is_said = isinstance(life_s, int | float) and not isinstance(life_s, bool) and life_s > 0
         life = min(life_s, _LIFE_MAX_S) if is_said and isinstance(life_s, int | float) else _LIFE_S
         return token, before_s + max(life - _MARGIN_S, life / 2)

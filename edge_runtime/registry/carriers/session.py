@@ -112,7 +112,7 @@ class Session:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
                     message = f"{where}: its {size} bytes took longer than {self._access.overall_s:g} s"
-                    raise UnavailableError("registry.timeout", message)
+                    raise UnavailableError("registry.timeout", message, help="look at the network, or name a mirror")
                 chunk = reply.read(_PIECE_BYTES, min(left_s, self._access.gap_s))
                 if not chunk:
                     break
@@ -137,7 +137,7 @@ class Session:
         if status in (404, 410):
             return DataError("registry.missing", text, help="it was not published there, or the address is wrong")
         if status >= 500 or status in _TRANSIENT:  # noqa: PLR2004
-            return UnavailableError("registry.unavailable", text)
+            return UnavailableError("registry.unavailable", text, help="look at the server; it is tried again")
         if status in _REDIRECT:
             return DataError("registry.redirect", text, help="the address that the registry sends us to is not asked")
         return DataError("registry.refused", text, help="look at the log of the registry")
@@ -196,7 +196,8 @@ class Session:
             reply = self._http.exchange(method, target, sent, None, answer_s)
         if reply.status in _REDIRECT:
             reply.close()
-            raise DataError("registry.redirect", f"{self.name}: it redirects more than {REDIRECTS_MAX} times")
+            message = f"{self.name}: it redirects more than {REDIRECTS_MAX} times"
+            raise DataError("registry.redirect", message, help="look at the server, or a proxy before it")
         return reply
 
     def _first(self, method: str, path: str, headers: dict[str, str], body: Body, answer_s: float | None) -> Reply:
@@ -254,7 +255,7 @@ class Session:
         reply.close()
         text = _first_error(raw)
         clean = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-        return hide(clean, [self._access.password] if self._access.password else [])[:_ERROR_CHARS]
+        return hide(clean, self._access.secrets())[:_ERROR_CHARS]
 
 
 def _first_error(raw: bytes) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edge_runtime.registry.carriers.carrier import Carrier
     from edge_runtime.registry.publisher.repository import Repository
 
+_HELP_RELEASES = "edge-runtime registry release list"
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -125,12 +127,13 @@ def _chosen(
     for model, number in wanted:
         good = [one for name, one in releases if name == model and is_good(name, one)]
         if number is None and not good:
-            raise DataError("release.missing", f"there is no release of {model[:80]!r} that a box would take")
+            message = f"there is no release of {model[:80]!r} that a box would take"
+            raise DataError("release.missing", message, help=_HELP_RELEASES)
         named.append((model, max(good) if number is None else number))
     found, notes = [], []
     for model, number in dict.fromkeys(named):
         if (model, number) not in releases:
-            raise DataError("release.missing", f"there is no release {number} of {model[:80]!r}")
+            raise DataError("release.missing", f"there is no release {number} of {model[:80]!r}", help=_HELP_RELEASES)
         if is_good(model, number):
             found.append((model, number))
         else:

@@ -42,6 +42,9 @@ _CLOCK_AHEAD: Final = timedelta(days=400)
 _CLOCK_HELP: Final = (
     "set the clock (UTC); if it was wrong then and is right now: edge-runtime registry key rotate timestamp OLD NEW"
 )
+_ONLINE_HELP: Final = (
+    "run it on the machine that has them; one that is lost is replaced: edge-runtime registry key rotate ROLE OLD NEW"
+)
 _PAUSE_S: Final = 0.2
 PATIENCE_S: Final = 60.0
 T = TypeVar("T")
@@ -155,6 +158,8 @@ class Desk:
             if drafted.base is not None and not recover:
                 self._catch_up(drafted.base)
             return Outcome()
+        if not drafted.roles:
+            self._demand_online(drafted)
         shown = self._show(drafted)
         deadline_s = time.monotonic() + self._patience_s
         if push is not None:
@@ -358,6 +363,17 @@ class Desk:
             self.home.keep_root(files["1.root.json"])  # first: whoever founds a registry must know its root
         self.put(new, token)
         return Outcome(changes, {role: one.version for role, one in new.roles().items()})
+
+    def _demand_online(self, draft: Draft) -> None:
+        """Refuse to renew without the keys for it: there is nothing that others could sign.
+
+        Raises:
+            DataError: code ``key.missing``.
+        """
+        roles = [role for role, keyids in draft.online() if self._lacking(draft, role, keyids) > 0]
+        if roles:
+            message = f"no key of {' and '.join(roles)} is in {self.home.keys}: nothing was renewed"
+            raise DataError("key.missing", message, help=_ONLINE_HELP)
 
     def _lacking(self, draft: Draft, role: str, keyids: tuple[str, ...]) -> int:
         return draft.root.roles[role].threshold - sum(map(self.keyring.holds, keyids))

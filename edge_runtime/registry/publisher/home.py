@@ -114,7 +114,8 @@ class Home:
             help_ = "edge-runtime registry init --url URL --site SITE makes one; --home DIR names another"
             raise ConfigError("publisher.none", message, help=help_) from error
         except DataError as error:
-            raise ConfigError("publisher.settings", error.message, help=error.help) from error
+            help_ = "put back a copy, or that of another publisher of this registry"
+            raise ConfigError("publisher.settings", error.message, help=help_) from error
         problems: list[str] = []
         top = Section(data, "", problems, problems)
         top.choice("schema", (SCHEMA,))

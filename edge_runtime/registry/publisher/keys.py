@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.core.jsonfields import Section, load_object
-from edge_runtime.system.files import make_directory, read_limited, write_atomic
+from edge_runtime.system.files import make_directory, read_limited, storage_error, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,7 +82,7 @@ class Keyring:
         """
         self._secrets = secrets
         self._signers: dict[str, Signer] = {}
-        found = [read_key(path) for path in sorted(directory.glob(f"*{PUBLIC}"))]
+        found = [read_key(path) for path in _files(directory, PUBLIC)]
         found += [self._single(path) for path in extra]
         self.keys: tuple[PublisherKey, ...] = tuple(found)
         self._by_id = {one.keyid: one for one in sorted(found, key=lambda one: (one.at_hand, not one.encrypted))}
@@ -152,13 +152,27 @@ def make_key(directory: Path, name: str, passphrase: str | None) -> PublisherKey
     return read_key(directory / f"{name}{PUBLIC}")
 
 
+def _files(directory: Path, suffix: str) -> list[Path]:
+    """Return the files of a directory that may be missing; one that may not be read is not taken for an empty one.
+
+    Raises:
+        StorageError, PermissionDeniedError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in directory.iterdir() if path.name.endswith(suffix))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise storage_error(error, directory, "read") from error
+
+
 def recover_public(directory: Path, secrets: Secrets) -> None:
     """Write the public halves that a crash of `make_key` has prevented.
 
     Raises:
         DataError: a private key there cannot be read.
     """
-    for path in sorted(directory.glob(f"*{PRIVATE}")):
+    for path in _files(directory, PRIVATE):
         name = path.name.removesuffix(PRIVATE)
         if not (directory / f"{name}{PUBLIC}").exists():
             public = _crypto_signer(_load(path, secrets), None, name).public_key
@@ -267,7 +281,8 @@ def _load(path: Path, secrets: Secrets) -> Ed25519PrivateKey:
         key = _parsed(raw, None)
         if key is None:
             message = f"{path} is no private key in PEM"
-            raise DataError("key.unreadable", message, help="edge-runtime registry key new NAME makes one")
+            way_out = "put back a copy; one that is lost is replaced: edge-runtime registry key rotate ROLE OLD NEW"
+            raise DataError("key.unreadable", message, help=way_out)
     else:
         key = None
         for _ in range(_ATTEMPTS):

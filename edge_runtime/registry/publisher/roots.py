@@ -67,7 +67,8 @@ def add_site(draft: Draft, site: str, keys: Sequence[PublisherKey]) -> None:
     targets = draft.edit_targets()
     roles = targets.delegations.roles if targets.delegations is not None else None
     if roles is None:
-        raise DataError("registry.delegations", "this registry delegates in a way that is not known here")
+        message = "this registry delegates in a way that is not known here"
+        raise DataError("registry.delegations", message, help="another tool has made it: found a new one")
     roles[role] = DelegatedRole(role, [], 1, terminating=True, paths=[rollout_paths(site)])
     for key in keys:
         targets.add_key(key.public, role)

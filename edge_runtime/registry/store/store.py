@@ -44,7 +44,9 @@ class ModelStore:
             PermissionDeniedError, StorageError: the directory cannot be made.
         """
         make_directory(self.root)
-        return LockFile(self.root / LOCK)
+        return LockFile(
+            self.root / LOCK, way_out="it looks at the registry or switches a release: try again when it ended"
+        )
 
     def prepare(self) -> None:
         """Make what is missing and remove what is half; to be called with the lock held.

@@ -357,7 +357,7 @@ class _Workflow:
 
 
 def _keys(role: Role) -> Keys:
-    return Keys(frozenset(role.keyids), role.threshold)
+    return Keys(frozenset(map(str, role.keyids)), role.threshold)  # python-tuf reads a number as one, too
 
 
 def _target(info: TargetFile) -> SignedTarget:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ATTACK_HELP: Final = "what runs goes on; compare the registry with its publisher's copy, and tell them"
+OLDER_HELP: Final = "bring a newer stick, or look who serves an old copy: a cache, or an attacker; what runs goes on"
 STRANGER_HELP: Final = "the root.json here is that of another registry: copy the one of this registry's publisher"
 CLOCK_HELP: Final = "check the clock of this box, and whether the publisher still signs: edge-runtime registry status"
 RESET_HELP: Final = "if this is a disk fault, remove tuf/ and floors.* below state_dir/models: it is trusted anew then"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.errors import DataError, InvariantError
 from edge_runtime.registry.descriptor import MANIFEST, Descriptor
 from edge_runtime.registry.documents import Release, Rollout, parse_release, release_at, release_path
-from edge_runtime.registry.trust.refusals import STRANGER_HELP
+from edge_runtime.registry.trust.refusals import OLDER_HELP, STRANGER_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,4 +115,6 @@ class Outcome:
         if refusal is not None and refusal.code == "trust.signature" and self.floors.roles.keys() <= {"root"}:
             # nothing of this registry was ever believed here: it is hardly an attack
             raise DataError(refusal.code, refusal.message, help=STRANGER_HELP) from refusal
+        if refusal is not None and refusal.code == "trust.rollback":
+            raise DataError(refusal.code, refusal.message, help=OLDER_HELP) from refusal
         raise refusal or InvariantError("trust.outcome", "a refresh came to nothing and nobody said why")

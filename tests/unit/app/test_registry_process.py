@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,10 @@ import pytest
 from edge_runtime.app.registry_process import look
 from edge_runtime.core.errors import BusyError, DataError, EdgeError, UnavailableError
 from edge_runtime.registry.box.report import Contact, Report
+from edge_runtime.registry.carriers.access import Access
 from edge_runtime.system.service import Stop
 from tests.fakes.published import Published
+from tests.hostile_registry import Call, HostileRegistry
 
 if TYPE_CHECKING:
     from edge_runtime.registry.box.order import Order
@@ -141,3 +145,27 @@ def test_it_does_not_outlive_us(order: Order, tmp_path: Path) -> None:
         while " Z " not in Path(f"/proc/{pid}/stat").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_registry_that_says_the_password_back_does_not_bring_it_into_reports(order: Order) -> None:
+    sent = base64.b64encode(b"robot:hunter22").decode()
+
+    def echo(call: Call) -> None:
+        if call.handler.headers.get("Authorization") is None:
+            call.handler.answer(401, WWW_Authenticate='Basic realm="r"')
+        else:
+            call.handler.wfile.write(f"is it hunter22, or {sent} ?\r\n\r\n".encode())
+            call.cut()
+
+    with HostileRegistry(attack=echo) as hostile:
+        hostile.tag("tuf", "latest", b"{}")
+        asked = replace(order, urls=(f"oci://{hostile.address}",), access=Access(username="robot", password="hunter22"))
+        report = look(asked, Stop())
+    assert report.contact is Contact.UNREACHABLE
+    assert "is it ***, or *** ?" in str(report.message)
+
+
+def test_a_password_that_is_said_back_as_it_was_sent_is_masked_at_once() -> None:
+    access = Access(username="robot", password="hunter22")
+    assert access.secrets() == ("cm9ib3Q6aHVudGVyMjI=", "cm9ib3Q6aHVudGVyMjI", "hunter22")
+    assert Access(username="robot").secrets() == ()

@@ -154,6 +154,9 @@ def test_a_child_can_be_told_to_log_like_its_parent(style: str, journal: bool) -
         assert describe() is None
         configure_like({"style": 1})
         assert root.handlers == []
+        configure_like(told, secrets=["hunter22"])
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "it said hunter22", None, None)
+        assert "it said ***" in root.handlers[0].format(record)
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

@@ -298,7 +298,7 @@ def test_several_slots_do_not_keep_each_other(box: Box, registry: Published) -> 
     assert [one.standing for one in report.slots] == [Standing.REFUSED, Standing.CURRENT]
 
 
-def test_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
+def test_attack_39_a_second_updater_is_kept_out(box: Box, registry: Published) -> None:
     registry.publish()
     with box.store.updating(), pytest.raises(BusyError):
         box.look()

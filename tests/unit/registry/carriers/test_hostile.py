@@ -477,7 +477,7 @@ def test_a_status_says_whether_to_try_again(server: HostileRegistry) -> None:
 )
 def test_what_it_says_is_quoted_shortly_and_cleanly(server: HostileRegistry, body: bytes, expected: str) -> None:
     server.attack = lambda call: call.handler.answer(500, body)
-    assert str(refused(server)).endswith(expected)
+    assert refused(server).message.endswith(expected)
 
 
 def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks(server: HostileRegistry) -> None:
@@ -592,3 +592,11 @@ def test_attack_04_another_listing_than_was_announced_is_refused(server: Hostile
         carrier.listing(digest_of(b"an older one"))
     assert caught.value.code == "registry.digest"
     carrier.close()
+
+
+def test_what_a_refusal_says_back_of_the_password_is_masked(server: HostileRegistry) -> None:
+    def echo(call: Call) -> None:
+        call.handler.answer(403, f"hunter22 {call.handler.headers['Authorization']}".encode())
+
+    server.attack = _with_password(echo)
+    assert "(*** Basic ***)" in refused(server).message

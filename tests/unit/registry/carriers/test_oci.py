@@ -390,7 +390,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         ("oci://localhost:5000/ns", Access(ca_file="x"), ("https",)),  # type: ignore[arg-type]
     ],
 )
-def test_tls_is_left_out_only_on_this_machine_or_when_it_is_allowed(
+def test_attack_31_tls_is_left_out_only_on_this_machine_or_when_it_is_allowed(
     url: str, access: Access, expected: tuple[str, ...]
 ) -> None:
     carrier = open_carrier(url, access)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,6 @@ def test_only_what_changed_is_written_and_what_is_not_kept_goes(tmp_path: Path, 
 def test_attack_10_truncation_of_any_file_at_any_step_lets_no_rollback_through(
     tmp_path: Path, repository: TufRepository
 ) -> None:
-    from copy import deepcopy
-
     old = deepcopy(repository)
     repository.set_rollout(SITE, 2, Assignment("weld", 7))
     repository.publish()
@@ -101,6 +100,23 @@ def test_attack_10_truncation_of_any_file_at_any_step_lets_no_rollback_through(
             assert path.name in seen or path.parent.name in ("targets", SITE)
             assert healed.believed() == first.believed()
             assert path.read_bytes()[-200:] == whole[-200:] or path.name in ("floors.a", "floors.b")
+
+
+@pytest.mark.parametrize("name", ["timestamp.json", "snapshot.json"])
+def test_attack_10_a_file_that_is_empty_is_not_taken_for_one_that_never_was(
+    tmp_path: Path, repository: TufRepository, name: str
+) -> None:
+    """With the floors gone, too, nothing would tell an old registry from a new one."""
+    old = deepcopy(repository)
+    repository.set_rollout(SITE, 2, Assignment("weld", 7))
+    repository.publish()
+    _look(tmp_path, repository)
+    for path in tmp_path.glob("floors.*"):
+        path.unlink()
+    (tmp_path / "tuf" / name).write_bytes(b"")
+    with pytest.raises(StorageError) as caught:
+        _look(tmp_path, old)
+    assert caught.value.code == "trust.state_damaged"
 
 
 def test_both_floors_damaged_are_made_anew_from_what_was_kept(tmp_path: Path, repository: TufRepository) -> None:

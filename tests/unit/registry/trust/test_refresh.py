@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from securesystemslib.formats import encode_canonical
-from tuf.api.metadata import Metadata, TargetFile
+from tuf.api.metadata import Metadata, Role, TargetFile
 from tuf.ngclient import Updater
 
 from edge_runtime.core.errors import ConfigError, DataError, EdgeError, StorageError, UnavailableError
@@ -27,7 +27,7 @@ from edge_runtime.registry.documents import (
     stamp,
 )
 from edge_runtime.registry.trust.floors import Floors, parse_floors
-from edge_runtime.registry.trust.refresh import TIMESTAMP_BYTES_MAX, refresh, unchanged
+from edge_runtime.registry.trust.refresh import TIMESTAMP_BYTES_MAX, _keys, refresh, unchanged
 from edge_runtime.registry.trust.refusals import ExpiredError
 from tests.fakes.tuf_repository import START, TreeFetcher, TufRepository, signer
 
@@ -980,3 +980,9 @@ def test_a_snapshot_that_lists_an_older_version_than_the_kept_one_is_refused(
     thief.publish("snapshot")
 
     assert box.refuses(thief).code == "trust.mixed"
+
+
+def test_a_key_id_that_is_a_number_can_be_kept_like_any_other() -> None:
+    keys = _keys(Role([5, "a"], 1))  # as python-tuf reads what strangers wrote
+    assert keys.ids == {"5", "a"}
+    assert Floors().with_role("root", keys, 1).dump()
