@@ -226,7 +226,11 @@ def test_a_command_that_was_killed_with_the_daemon_is_never_carried_out_twice(tm
 
     def start() -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(broker.port)], stdout=subprocess.PIPE, text=True, cwd=TOP
+            [sys.executable, "-c", CHILD, str(tmp_path), str(broker.port)],
+            stdin=subprocess.PIPE,  # ends it; one that is inherited may have ended before
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=TOP,
         )
         assert child.stdout is not None
         assert child.stdout.readline() == "online\n"
