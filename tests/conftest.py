@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from edge_runtime.publish.mqtt.client import MqttLink
 from tests import brokers
@@ -34,6 +35,9 @@ TOOLS = {  # programs of Debian packages that tests start; what is missing is na
     "openssl": "openssl",
     "strace": "strace",
 }
+# hypothesis allows an example 0.2 s by the clock, which a shared machine may take for a pause
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 GRACE_S = 3.0  # what was told to end may need a moment on a busy machine
 
 
