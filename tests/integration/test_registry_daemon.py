@@ -130,7 +130,7 @@ def test_what_a_registry_does_not_do_stops_no_verdict_and_holds_up_no_end(tmp_pa
         with DaemonProcess(tmp_path, wanted) as daemon:
             listener.wait_for_verdicts(5, 60)  # started with what is on the disk
             wait_until(lambda: daemon.status()["registry"]["state"] == "unreachable", 30, "unreachable")
-    assert any(one["kind"] == "registry.unreachable" for one in listener.events)
+            wait_until(lambda: any(one["kind"] == "registry.unreachable" for one in listener.events), 30, "the event")
 
 
 @pytest.mark.soak
