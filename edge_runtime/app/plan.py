@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_runtime.config.schema import Rule as RuleSettings
     from edge_runtime.core.source import Source
 
-MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded (research: image bombs)
+MAX_PIXELS = 40_000_000  # of one frame; larger images are refused before they are decoded
 SIDE_MIN = 16  # pixels of the shorter side; smaller images are invalid
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
 LATEST_BESIDE = 4  # ring slots beside those of frames in the engine: one waiting, one being written, two for hand-over

@@ -22,7 +22,7 @@ NOISY_MACHINE_S = 10.0
 
 
 def _nanodet_package(directory: Path) -> Path:
-    """A package around the COCO detector NanoDet (research: real/README.md)."""
+    """A package around the COCO detector NanoDet."""
     directory.mkdir()
     weights = shared("nanodet_m_416_coco.onnx").read_bytes()
     (directory / "model.onnx").write_bytes(weights)

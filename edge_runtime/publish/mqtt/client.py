@@ -1,6 +1,6 @@
 """One MQTT connection: a socket, two buffers, one thread; what it carries is in ``packets`` and ``parser``.
 
-Our own because no library obeys (research: scada 3.3): paho 2.2 ignores the broker's Receive Maximum after a reconnect,
+Our own because no library obeys: paho 2.2 ignores the broker's Receive Maximum after a reconnect,
 and costs three times the rest of a publish. Many publishes leave with one write, many answers come with one read.
 """
 

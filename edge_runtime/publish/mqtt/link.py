@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.system.service import Stop
 
-WINDOW_MAX = 64  # more in flight gains nothing once the round trip is hidden (research: W >= 20)
+WINDOW_MAX = 64  # more in flight gains nothing once the round trip is hidden
 UNLIMITED_RECEIVE = 65_535  # MQTT 5.0, 3.2.2.3.3: what a broker means that does not say
 
 
