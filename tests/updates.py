@@ -13,6 +13,8 @@ the product's own and a process of its own but the publisher and the subscriber,
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import signal
@@ -84,6 +86,7 @@ class Record:
     """Subscribes to all that a box says and keeps it, small; a block."""
 
     def __init__(self, port: int) -> None:
+        self.lock = threading.Lock()  # held while it takes a message
         self.rows: list[Row] = []
         self.steps: list[Step] = []
         self.events: list[dict[str, Any]] = []
@@ -104,7 +107,10 @@ class Record:
         self._group.__exit__(None, None, None)
 
     def _take(self, message: Inbound) -> None:
-        document = json.loads(message.payload)
+        with self.lock:
+            self._keep(json.loads(message.payload))
+
+    def _keep(self, document: dict[str, Any]) -> None:
         self.prover.add(document)
         match document["schema"]:
             case "vision.result/1":
@@ -281,6 +287,14 @@ class Plant:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def forget(self, *, killed: bool = False) -> None:
+        """Check what has come so far and keep only the end of it, so that a long run needs no memory."""
+        self.problems = self.problems_found(killed=killed)
+        with self.record.lock:
+            kept = [row for inspection in ("left", "right") for row in self.record.of(inspection)[-20:]]
+            self.record.rows[:] = sorted(kept)
+            del self.record.steps[:-40], self.record.events[:-200]
+
     def engines(self) -> dict[int, str]:
         """Engine processes by pid; names are cut to 15 characters."""
         return {pid: name for pid, name in self.daemon.family().items() if name.startswith("edge:engine")}
@@ -336,6 +350,11 @@ class Plant:
 
     def check(self, *, killed: bool = False) -> None:
         """Check everything that must be true whatever happened; ``killed``: main was, so frames in it are lost."""
+        problems = self.problems_found(killed=killed)
+        assert problems == [], "\n".join(problems[:20])
+
+    def problems_found(self, *, killed: bool = False) -> list[str]:
+        """See `check`."""
         problems = [*self.problems, *self._store_problems(), *_overlaps(self.record.steps)]
         for inspection in ("left", "right"):
             rows = self.record.of(inspection)
@@ -343,7 +362,30 @@ class Plant:
         proof = self.record.prover.proof()
         if not proof.complete:
             problems.append(f"the stream is not complete: {proof}")
-        assert problems == [], "\n".join(map(str, problems[:20]))
+        return problems
+
+    def lost(self) -> int:
+        """Frames without a verdict, counted or not, while one line ran."""
+        found = 0
+        for inspection in ("left", "right"):
+            rows = self.record.of(inspection)
+            found += sum(row.evaluation not in ("OK", "NotOK") for row in rows)
+            found += sum(max(0, other.frame - one.frame - 1) for one, other in itertools.pairwise(rows))
+        return found
+
+    def twice(self) -> int:
+        """Frames that have more than one result."""
+        rows = [row for inspection in ("left", "right") for row in self.record.of(inspection)]
+        return len(rows) - len({(row.boot, row.inspection, row.frame) for row in rows})
+
+    def releases_of(self, kind: str) -> list[int]:
+        """Numbers of the releases of a kind."""
+        return [number for number, one in self.releases.kinds.items() if one == kind]
+
+    def kind_of(self, digest: str | None) -> str | None:
+        """What kind of model has the digest that stands in a result."""
+        known = {one: self.releases.kinds[number] for number, one in self.releases.digests.items()}
+        return known.get(digest or "")
 
     def watch_floors(self) -> None:
         """Note it when a floor is lower than it was when this was called last."""
@@ -375,15 +417,13 @@ class Plant:
 
 
 def _digest(raw: bytes) -> str:
-    import hashlib
-
     return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
 def switches(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
     """Return the pairs of following verdicts that two models gave."""
     judged = [row for row in rows if row.digest is not None and row.evaluation in ("OK", "NotOK")]
-    return [(one, other) for one, other in zip(judged, judged[1:], strict=False) if one.digest != other.digest]
+    return [(one, other) for one, other in itertools.pairwise(judged) if one.digest != other.digest]
 
 
 def _overlaps(steps: Iterable[Step]) -> list[str]:
@@ -402,9 +442,9 @@ def _overlaps(steps: Iterable[Step]) -> list[str]:
 
 
 def _order(inspection: str, rows: list[Row], *, killed: bool) -> list[str]:
-    """Frames of a line come in their order, each once, and what is missing is counted; without a kill it is one line."""
+    """Frames of a line come in order, each once, what is missing is counted; without a kill there is one line."""
     found = []
-    for one, other in zip(rows, rows[1:], strict=False):
+    for one, other in itertools.pairwise(rows):
         missing = other.frame - one.frame - 1
         if one.boot != other.boot or other.captured < one.captured:
             if not killed:
