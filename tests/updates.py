@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
