@@ -356,10 +356,10 @@ class Plant:
 
     def problems_found(self, *, killed: bool = False) -> list[str]:
         """See `check`."""
-        problems = [*self.problems, *self._store_problems(), *_overlaps(self.record.steps)]
+        problems = [*self.problems, *self._store_problems(), *overlaps(self.record.steps)]
         for inspection in ("left", "right"):
             rows = self.record.of(inspection)
-            problems += _order(inspection, rows, killed=killed) + _truth(inspection, rows)
+            problems += disorder(inspection, rows, killed=killed) + untruths(inspection, rows)
         proof = self.record.prover.proof()
         if not proof.complete:
             problems.append(f"the stream is not complete: {proof}")
@@ -427,7 +427,7 @@ def switches(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
     return [(one, other) for one, other in itertools.pairwise(judged) if one.digest != other.digest]
 
 
-def _overlaps(steps: Iterable[Step]) -> list[str]:
+def overlaps(steps: Iterable[Step]) -> list[str]:
     """Tell of deployments of a slot of which one began before the other had ended."""
     open_: dict[str, str] = {}
     found = []
@@ -442,7 +442,7 @@ def _overlaps(steps: Iterable[Step]) -> list[str]:
     return found
 
 
-def _order(inspection: str, rows: list[Row], *, killed: bool) -> list[str]:
+def disorder(inspection: str, rows: list[Row], *, killed: bool) -> list[str]:
     """Frames of a line come in order, each once, what is missing is counted; without a kill there is one line."""
     found = []
     for one, other in itertools.pairwise(rows):
@@ -457,7 +457,7 @@ def _order(inspection: str, rows: list[Row], *, killed: bool) -> list[str]:
     return found
 
 
-def _truth(inspection: str, rows: list[Row]) -> list[str]:
+def untruths(inspection: str, rows: list[Row]) -> list[str]:
     """No verdict is wrong, whoever gave it."""
     return [
         f"{inspection}: frame {row.frame} is {row.evaluation} by {row.digest}"

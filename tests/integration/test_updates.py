@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.bad_models import nan_later
-from tests.updates import QUICK, Plant, switches
+from tests.updates import QUICK, Plant, Row, Step, disorder, overlaps, switches, untruths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from tests.updates import Step
 
 
 class Case(NamedTuple):
@@ -87,3 +85,50 @@ def test_it_is_stopped_where_it_should_be(tmp_path: Path, case: Case) -> None:
         plant.first()
         plant.wait_verdicts(60)  # there is something to compare with
         judged(plant, case, *rolled_out(plant, case))
+
+
+# those who look notice what is wrong
+
+
+def row(frame: int, **changes: Any) -> Row:
+    good = Row(
+        0.0, frame / 30, "boot", "left", frame, frame, "NotOK" if frame & 8 else "OK", None, "a", 1, 1, 5, frame, 0
+    )
+    return good._replace(**changes)
+
+
+def test_a_line_that_loses_nothing_is_in_order() -> None:
+    rows = [row(number) for number in range(1, 40)]
+    assert disorder("left", rows, killed=False) + untruths("left", rows) == []
+    counted = [row(1), row(4, lost=2), row(5, lost=2)]
+    assert disorder("left", counted, killed=False) == []
+    assert switches([row(1), row(2, evaluation="NotDecidable", digest="b"), row(3)]) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"frame": 1}, "frame 1 after 1"),
+        ({"frame": 4}, "2 frames before 4, 0 counted"),
+        ({"frame": 4, "lost": 1}, "2 frames before 4, 1 counted"),
+        ({"captured": 0}, "another line"),
+        ({"boot": "other"}, "another line"),
+    ],
+)
+def test_disorder_is_noticed(other: dict[str, Any], words: str) -> None:
+    (found,) = disorder("left", [row(1), row(2, **other)], killed=False)
+    assert words in found
+
+
+def test_a_wrong_verdict_and_a_switch_are_noticed() -> None:
+    assert len(untruths("left", [row(8), row(9, evaluation="OK"), row(10, evaluation="NotDecidable")])) == 1
+    assert [(one.frame, two.frame) for one, two in switches([row(1), row(2, digest="b"), row(3)])] == [(1, 2), (2, 3)]
+
+
+def test_two_deployments_at_once_are_noticed() -> None:
+    def step(name: str, state: str) -> Step:
+        return Step(0.0, "parts", name, 1, state, None)
+
+    good = [step("a", "vetting"), step("a", "committed"), step("b", "vetting"), step("b", "superseded")]
+    assert overlaps(good) == []
+    assert len(overlaps([*good, step("c", "vetting"), step("d", "vetting")])) == 1
