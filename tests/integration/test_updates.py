@@ -90,9 +90,9 @@ def test_it_is_stopped_where_it_should_be(tmp_path: Path, case: Case) -> None:
 # those who look notice what is wrong
 
 
-def row(frame: int, **changes: Any) -> Row:
+def row(number: int, **changes: Any) -> Row:
     good = Row(
-        0.0, frame / 30, "boot", "left", frame, frame, "NotOK" if frame & 8 else "OK", None, "a", 1, 1, 5, frame, 0
+        0.0, number / 30, "boot", "left", number, number, "NotOK" if number & 8 else "OK", None, "a", 1, 1, 5, number, 0
     )
     return good._replace(**changes)
 
