@@ -248,8 +248,8 @@ class Plant:
         return number
 
     def roll_out(self, release: int, gates: Mapping[str, object] = QUICK, **assignment: Any) -> int:
-        """Assign a release to every slot; return the sequence number of the rollout."""
-        self.desk.assign(MODEL, release, site=SITE, **{"gates": dict(gates), **assignment})
+        """Assign a release to every slot, for a probation of a second; return the sequence number of the rollout."""
+        self.desk.assign(MODEL, release, site=SITE, **{"gates": dict(gates), "bake_s": 1.0, **assignment})
         return self.seq()
 
     def seq(self) -> int:
