@@ -1,4 +1,4 @@
-"""Numbers that tell a usable picture from one that is frozen, dark, overexposed, blurred, covered or moved: values only.
+"""Numbers that tell a good picture from one that is frozen, dark, overexposed, blurred, covered or moved: values only.
 
 A camera process measures (``camera.measure``), main judges (``pipeline.picture_health``) and keeps windows of two of
 the numbers for whoever compares them with those of other days.
@@ -23,7 +23,6 @@ class PictureNumbers:
 
     Attributes:
         frame_id: which frame of the camera it was.
-        mono_ns: when it was captured, CLOCK_MONOTONIC.
         width: pixels.
         height: pixels.
         brightness: mean grey, 0 to 255.
@@ -41,7 +40,6 @@ class PictureNumbers:
     """
 
     frame_id: int
-    mono_ns: int
     width: int
     height: int
     brightness: float

@@ -52,11 +52,11 @@ class SlidingWindow:
         """Start empty."""
         self._parts: deque[_Part] = deque()
 
-    def add(self, numbers: PictureNumbers) -> None:
-        """Count one picture; times must not go back."""
-        self._forget(numbers.mono_ns)
-        if not self._parts or numbers.mono_ns - self._parts[-1].begun_ns >= PART_NS:
-            self._parts.append(_Part(numbers.mono_ns))
+    def add(self, numbers: PictureNumbers, now_ns: int) -> None:
+        """Count one picture; ``now_ns``, CLOCK_MONOTONIC, must not go back."""
+        self._forget(now_ns)
+        if not self._parts or now_ns - self._parts[-1].begun_ns >= PART_NS:
+            self._parts.append(_Part(now_ns))
         part = self._parts[-1]
         part.brightness.add(numbers.brightness, GREY_MAX)
         if numbers.sharpness is not None:

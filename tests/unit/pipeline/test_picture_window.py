@@ -8,9 +8,9 @@ from edge_runtime.core.picture import BINS, PictureNumbers
 from edge_runtime.pipeline.picture_window import PART_NS, PARTS, WINDOW_S, SlidingWindow
 
 
-def numbers(mono_ns: int, brightness: float, sharpness: float | None = 0.5) -> PictureNumbers:
-    """What was measured at a time."""
-    return PictureNumbers(1, mono_ns, 640, 480, brightness, 20.0, 0.0, 0.0, sharpness, 0.1)
+def numbers(brightness: float, sharpness: float | None = 0.5) -> PictureNumbers:
+    """What was measured."""
+    return PictureNumbers(1, 640, 480, brightness, 20.0, 0.0, 0.0, sharpness, 0.1)
 
 
 def test_an_empty_window_has_no_pictures() -> None:
@@ -23,7 +23,7 @@ def test_an_empty_window_has_no_pictures() -> None:
 def test_numbers_are_distributed_over_bins() -> None:
     window = SlidingWindow()
     for value, sharpness in ((0.0, 0.0), (128.0, 1.0), (255.0, None)):
-        window.add(numbers(5, value, sharpness))
+        window.add(numbers(value, sharpness), 5)
     view = window.view(5)
     assert view.brightness.count == 3
     assert view.brightness.mean == pytest.approx(383 / 3)
@@ -35,16 +35,16 @@ def test_numbers_are_distributed_over_bins() -> None:
 
 def test_what_is_older_than_the_window_is_forgotten() -> None:
     window = SlidingWindow()
-    window.add(numbers(0, 10.0))
-    window.add(numbers(PART_NS, 20.0))
+    window.add(numbers(10.0), 0)
+    window.add(numbers(20.0), PART_NS)
     assert window.view(PARTS * PART_NS - 1).brightness.count == 2
     assert window.view(PARTS * PART_NS).brightness.mean == 20.0
-    window.add(numbers(3 * PARTS * PART_NS, 30.0))
+    window.add(numbers(30.0), 3 * PARTS * PART_NS)
     assert window.view(3 * PARTS * PART_NS).brightness.mean == 30.0
 
 
 def test_the_window_keeps_a_bounded_number_of_parts() -> None:
     window = SlidingWindow()
     for turn in range(50 * PARTS):
-        window.add(numbers(turn * PART_NS // 2, 10.0))
+        window.add(numbers(10.0), turn * PART_NS // 2)
     assert window.view(50 * PARTS * PART_NS // 2).brightness.count <= 2 * PARTS
