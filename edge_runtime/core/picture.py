@@ -29,8 +29,8 @@ class PictureNumbers:
         contrast: standard deviation of grey, 0 to 127.5.
         black: share of pixels at the lower end of the scale, 0 to 1.
         white: share of pixels at the upper end, 0 to 1.
-        sharpness: how much of an edge lies between two neighbouring pixels, 0 (none) to 1 (all of it); ``None`` where
-            there are no edges to tell it by.
+        sharpness: how much of an edge lies within two pixels, 0 (none) to 1 (all of it); ``None`` where there are no
+            edges to tell it by.
         detail: share of the picture that lies on an edge, 0 to 1, after noise was averaged away.
         unchanged: how many pictures in a row had the same pixels as the one measured before, exactly.
         unchanged_s: since when that is so, seconds.
@@ -78,3 +78,34 @@ class PictureWindow:
     seconds: float
     brightness: Spread
     sharpness: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReference:
+    """What a person declared to be good pictures of one camera, over some seconds: numbers, and one picture of them.
+
+    Attributes:
+        made_utc_ns: when.
+        width: pixels of the pictures; those of another size are not compared.
+        height: pixels.
+        looks: pictures measured.
+        brightness_low: of the darkest of them.
+        white_high: largest share of white pixels.
+        sharpness_low: of the least sharp one; ``None`` when edges were too rare to tell.
+        detail_low: of the one with the fewest edges.
+        likeness_low: how much the least like of them is like all of them; ``None`` when too little stood still.
+        thumbnail: the median of all, PNG, grey.
+        steady: which pixels of it stood still, PNG of the same size, white where they did.
+    """
+
+    made_utc_ns: int
+    width: int
+    height: int
+    looks: int
+    brightness_low: float
+    white_high: float
+    sharpness_low: float | None
+    detail_low: float
+    likeness_low: float | None
+    thumbnail: bytes
+    steady: bytes
