@@ -43,7 +43,10 @@ LIKENESS_MIN: Final = 0.5
 ALIKE: Final = 0.8
 """While a picture has this part of the least likeness of its reference, no shift is looked for."""
 BETTER: Final = 0.1
-"""So much more alike a shifted picture must be than one that is not; along an edge, all shifts are the same."""
+"""So much more alike a shifted picture must be than the same part of one that is not shifted.
+
+Along a straight edge all shifts are the same, and a shift that leaves out what something moves in front of is none.
+"""
 SHIFT_MAX: Final = 0.25
 """Largest shift that is looked for, in parts of the width and of the height."""
 
@@ -142,14 +145,13 @@ class Comparison:
         here = _Place(0, 0, _alike(self._edges, edges, self._steady))
         found = here
         if here.likeness < ALIKE * self._least:
-            there = self._search(edges, self._spectrum)
-            if there.likeness > here.likeness + BETTER:
-                found = there
+            found = self._search(edges, self._spectrum) or here
         height, width = edges.shape
         known = found.likeness >= LIKENESS_MIN * self._least
         return (found.right / width, found.down / height) if known else None, found.likeness
 
-    def _search(self, edges: Floats, spectrum: npt.NDArray[np.complexfloating]) -> _Place:
+    def _search(self, edges: Floats, spectrum: npt.NDArray[np.complexfloating]) -> _Place | None:
+        """Return where the picture lies best, ``None`` when that is no better than where it should."""
         height, width = edges.shape
         correlation = np.fft.irfft2(np.fft.rfft2(edges - edges.mean()) * spectrum, s=edges.shape)
         down_max, right_max = int(SHIFT_MAX * height), int(SHIFT_MAX * width)
@@ -162,7 +164,8 @@ class Comparison:
         of_reference = np.s_[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         of_picture = np.s_[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
         likeness = _alike(self._edges[of_reference], edges[of_picture], self._steady[of_reference])
-        return _Place(right, down, likeness)
+        unmoved = max(_alike(self._edges[part], edges[part], self._steady[part]) for part in (of_reference, of_picture))
+        return _Place(right, down, likeness) if likeness > unmoved + BETTER else None
 
 
 def _alike(edges: Floats, others: Floats, steady: npt.NDArray[np.bool_]) -> float:
