@@ -17,7 +17,6 @@ from edge_runtime.pipeline.slot import SlotSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edge_runtime.camera.arguments import When
     from edge_runtime.config.schema import Camera, Inspection, Model, Settings
     from edge_runtime.config.schema import Recipe as RecipeSettings
     from edge_runtime.config.schema import Rule as RuleSettings
@@ -63,7 +62,7 @@ class CameraPlan:
             "pictures": self._looks(),
         } | ({"source": self.source.text} if self.files is None else {"files": list(self.files)})
 
-    def _looks(self) -> When:
+    def _looks(self) -> str:
         if self.pictures is None:
             return "never"
         return "before" if self.pictures.not_decidable else "after"
