@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Make the deployment durable, then answer.
+    """Make the deployment durable, then answer with its revision; from the beginning if it is commanded again.
 
-    In this order, and from the beginning if it is commanded again:
-
-    1. quarantine, if `Deployment.quarantined`: its manifest under ``policy.seq``;
-    2. links as `Deployment.links` says;
-    3. the record (`record.dump`), with the hold of the slot, if `Deployment.holds`.
+    In this order: the quarantine, if `Deployment.quarantined` (its manifest under ``policy.seq``); the links as
+    `Deployment.links` says; the record, with the hold of the slot if `Deployment.holds`. With `Links.OLD` the record
+    comes before the links: an end that is known is an end.
     """
 
     deployment: Deployment

@@ -36,7 +36,7 @@ class State(Enum):
     WAITING = "waiting"  # for a named condition
     LOADING = "loading"  # the standby engine compiles and warms it
     SHADOW = "shadow"  # judges spare frames after the old model, for comparison only
-    CANARY = "canary"  # is about to judge, or judges, one inspection
+    CANARY = "canary"  # is about to judge, or judges, one inspection; stays until it may be activated
     ACTIVATING = "activating"  # is about to judge all of them
     PROBATION = "probation"  # judges all; the old model stays loaded
     COMMITTED = "committed"
@@ -75,9 +75,9 @@ class Standby(Enum):
 class Links(Enum):
     """What the links of the slot must be once a deployment is stored."""
 
-    TRIAL = "trial"  # trial -> candidate; current and previous stay
+    TRIAL = "trial"  # trial -> candidate; current -> `Deployment.previous`, if a half-done commit had moved it
     COMMIT = "commit"  # current -> candidate, previous -> what was current, no trial (`Slots.activate`)
-    OLD = "old"  # current -> what it was (`previous`, if a half-done commit had moved it), no trial
+    OLD = "old"  # no trial; current as with TRIAL
 
 
 class Outcome(Enum):
@@ -143,7 +143,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What may keep a deployment waiting, as it is now. Levels: told whenever one changes.
+    """What may keep a deployment waiting, as it is now. Levels: told whenever one changes; by default the worst.
 
     Attributes:
         window_open: the maintenance window is open, or there is none.
@@ -153,11 +153,11 @@ class Conditions:
         paused: the rollout is paused.
     """
 
-    window_open: bool = True
-    between_lots: bool = True
+    window_open: bool = False
+    between_lots: bool = False
     approved: bool = False
-    held: bool = False
-    paused: bool = False
+    held: bool = True
+    paused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +200,13 @@ class Deployment:
         revision: rises with each `Store`; `Stored` and `StoreRefused` name it.
 
         at_ns: CLOCK_MONOTONIC of the last step.
+        begun: what this state is about has begun: its `Store` was answered, where it has to be.
+        frames: counted by the last verdict in this state.
         line: a line runs that can serve it.
         slot_inspections: all inspections of the slot in that line.
         conditions: as last told.
         standby: as last told.
-        awaited: revision that has to be on the disk before anything goes on; ``None`` = nothing.
+        awaited: revision that the disk has not answered for yet; ``None`` = nothing.
         passed: probation is over, only the links have to move.
         retries: how often the disk refused in a row.
         retry_in_s: seconds until it is asked again; ``None`` = it was not refused.
@@ -236,6 +238,8 @@ class Deployment:
     revision: int = 0
     # not on the disk
     at_ns: int | None = None
+    begun: bool = True
+    frames: int = 0
     line: bool = False
     slot_inspections: tuple[str, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)

@@ -1,4 +1,4 @@
-"""What main keeps about the deployments of a slot: ``slots/SLOT/deployment.json``, schema ``edge-deployment/1``. Pure."""
+"""What main keeps about the deployments of a slot: ``slots/SLOT/deployment.json``, ``edge-deployment/1``. Pure."""
 
 from __future__ import annotations
 
