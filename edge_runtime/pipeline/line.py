@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
-from edge_runtime.pipeline.misfits import misfits
+from edge_runtime.pipeline import news
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import Figures, Inspection
+    from edge_runtime.pipeline.news import News
+    from edge_runtime.pipeline.picture_health import Change, PictureView
     from edge_runtime.pipeline.results import ResultFactory
     from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import ModelSlot, Standing
@@ -63,12 +65,14 @@ class Picture:
         slots: the engine of each, not its standby.
         standbys: by slot, where there is one.
         pids: process of the engine of each slot, ``None`` between two of them.
+        cameras: how the pictures of each are that is looked at.
     """
 
     inspections: Mapping[str, Figures]
     slots: Mapping[str, Standing]
     standbys: Mapping[str, StandbyStanding] = field(default_factory=dict)
     pids: Mapping[str, int | None] = field(default_factory=dict)
+    cameras: Mapping[str, PictureView] = field(default_factory=dict)
 
 
 class Line:
@@ -192,43 +196,28 @@ class Line:
 
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         """Publish and log a change of state, once."""
-        text = f"camera {camera} is {state.state}" + (f": {state.detail or state.reason}" if state.reason else "")
-        good = state.state in ("streaming", "connecting") and state.reason != "bad_picture"
-        level = logging.INFO if good else logging.WARNING
-        logger.log(level, "%s", text)
-        self.event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
+        self._tell(news.of_camera(camera, state))
+
+    def on_picture_changed(self, camera: str, change: Change) -> None:
+        """Publish and log that the pictures of a camera got a fault, or have none any more."""
+        for one in news.of_pictures(camera, change):
+            self._tell(one)
 
     # engine listener
 
     def on_slot_changed(self, slot: ModelSlot) -> None:
         """Publish and log it; start feeding a slot that became ready."""
-        facts = slot.facts
-        if facts is not None and slot.state is SlotState.READY:
-            name = f"{facts.model.name} {facts.model.version}"
-            text = f"model {slot.spec.id} ({name}) runs on {facts.backend} {facts.device}"
-            logger.info("%s", text)
-            fields: dict[str, object] = {
-                "model": facts.model.name,
-                "version": facts.model.version,
-                "digest": facts.model.digest,
-                "backend": facts.backend,
-                "device": facts.device,
-                "precision": facts.precision,
-            }
-            self.event("system", "model.ready", text, fields)
-            self._check_recipes(slot.spec.id, facts)
-        else:
-            text = f"model {slot.spec.id} cannot judge: {slot.message}"
-            logger.error("%s", text)
-            self.event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
+        self._tell(news.of_slot(slot))
+        if slot.facts is not None and slot.state is SlotState.READY:
+            for station in self._by_slot.get(slot.spec.id, []):
+                name, recipe = station.inspection.spec.id, station.inspection.setup.recipe
+                for one in news.of_recipe(name, station.factory, recipe, slot.spec.id, slot.facts):
+                    self._tell(one)
         self.feed(slot.spec.id)
 
-    def _check_recipes(self, slot_id: str, facts: ModelFacts) -> None:
-        for station in self._by_slot.get(slot_id, []):
-            name = station.inspection.spec.id
-            for misfit in misfits(name, station.factory, station.inspection.setup.recipe, slot_id, facts):
-                logger.log(misfit.level, "%s", misfit.message)
-                self.event(name, misfit.kind, misfit.message, misfit.fields)
+    def _tell(self, one: News) -> None:
+        logger.log(one.level, "%s", one.message)
+        self.event(one.scope, one.kind, one.message, one.fields)
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""
@@ -386,4 +375,9 @@ class Line:
             {name: link.slots[name].standing() for name, link in self.engines.items()},
             {name: standby.standing() for name, standby in self.standbys.items()},
             {name: link.pid for name, link in self.engines.items()},
+            {
+                name: link.pictures.health.view(self.loop.clock.mono_ns())
+                for name, link in self.cameras.items()
+                if link.pictures is not None
+            },
         )

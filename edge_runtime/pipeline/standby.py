@@ -21,7 +21,7 @@ from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from edge_runtime.pipeline.attempt import Verdict
     from edge_runtime.pipeline.facts import ModelFacts
@@ -49,7 +49,7 @@ class StandbyListener(Protocol):
         """Its process ended; the engine of the slot judges everything, and another process is being started."""
         ...
 
-    def on_switched(self, to_standby: bool, inspections: tuple[str, ...], first_frame: Mapping[str, int]) -> None:  # noqa: FBT001
+    def on_switched(self, to_standby: bool, inspections: tuple[str, ...], first_frame: dict[str, int]) -> None:  # noqa: FBT001
         """From now on it judges ``inspections`` (``to_standby``), or the engine of the slot judges them again.
 
         ``first_frame``: by inspection, the id before which no frame is judged so.

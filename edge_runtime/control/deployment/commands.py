@@ -7,24 +7,20 @@ durable is commanded only after that answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from edge_runtime.control.deployment.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Make the deployment durable, then answer.
+    """Make the deployment durable, then answer with its revision; from the beginning if it is commanded again.
 
-    In this order, and from the beginning if it is commanded again:
-
-    1. quarantine, if `Deployment.quarantined`: its manifest under ``policy.seq``;
-    2. links as `Deployment.links` says;
-    3. the record (`record.dump`), with the hold of the slot, if `Deployment.holds`.
+    In this order: the quarantine, if `Deployment.quarantined` (its manifest under ``policy.seq``); the links as
+    `Deployment.links` says, ``trial`` last when it goes; the record, with the hold of the slot if `Deployment.holds`.
+    `machine.resume` counts on it: who finds no trial of a deployment that is under way knows that it was over.
     """
 
     deployment: Deployment
@@ -81,13 +77,11 @@ class Tell:
         kind: ``deployment.STATE``, of the audit record and the event.
         message: one sentence.
         deployment: as it is after the change; of one that is superseded it is the last that is heard.
-        fields: details.
     """
 
     kind: str
     message: str
     deployment: Deployment
-    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 Command = Store | Vet | StandBy | Shadow | SwitchTo | SwitchBack | Dismiss | Settle | Tell

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.box.report import Held
 
+Mode = Literal["shadow", "canary", "active"]
+Approval = Literal["auto", "operator"]
+Regression = Literal["rollback", "hold"]
 Origin = Literal["rollout", "command", "box"]
-ORIGINS: Final = ("rollout", "command", "box")  # the registry; a signed command; somebody at the box
+ORIGINS: Final[tuple[Origin, ...]] = (
+    "rollout",
+    "command",
+    "box",
+)  # the registry; a signed command; somebody at the box
 
 PROBATION_S: Final = 600.0  # when the assignment does not say how long (`bake_s`)
 
@@ -36,7 +43,7 @@ class State(Enum):
     WAITING = "waiting"  # for a named condition
     LOADING = "loading"  # the standby engine compiles and warms it
     SHADOW = "shadow"  # judges spare frames after the old model, for comparison only
-    CANARY = "canary"  # is about to judge, or judges, one inspection
+    CANARY = "canary"  # is about to judge, or judges, one inspection; stays until it may be activated
     ACTIVATING = "activating"  # is about to judge all of them
     PROBATION = "probation"  # judges all; the old model stays loaded
     COMMITTED = "committed"
@@ -75,9 +82,9 @@ class Standby(Enum):
 class Links(Enum):
     """What the links of the slot must be once a deployment is stored."""
 
-    TRIAL = "trial"  # trial -> candidate; current and previous stay
+    TRIAL = "trial"  # trial -> candidate; current -> `Deployment.previous`, if a half-done commit had moved it
     COMMIT = "commit"  # current -> candidate, previous -> what was current, no trial (`Slots.activate`)
-    OLD = "old"  # current -> what it was (`previous`, if a half-done commit had moved it), no trial
+    OLD = "old"  # no trial; current as with TRIAL
 
 
 class Outcome(Enum):
@@ -125,13 +132,13 @@ class Policy:
         origin: who wanted it.
     """
 
-    mode: Literal["shadow", "canary", "active"] = "active"
+    mode: Mode = "active"
     gates: Gates = field(default_factory=Gates)
     window: str | None = None
     between_lots: bool = False
-    approve: Literal["auto", "operator"] = "auto"
+    approve: Approval = "auto"
     bake_s: float = 0.0
-    on_regression: Literal["rollback", "hold"] = "rollback"
+    on_regression: Regression = "rollback"
     seq: int = 0
     origin: Origin = "rollout"
 
@@ -143,7 +150,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What may keep a deployment waiting, as it is now. Levels: told whenever one changes.
+    """What may keep a deployment waiting, as it is now. Levels: told whenever one changes; by default the worst.
 
     Attributes:
         window_open: the maintenance window is open, or there is none.
@@ -153,11 +160,11 @@ class Conditions:
         paused: the rollout is paused.
     """
 
-    window_open: bool = True
-    between_lots: bool = True
+    window_open: bool = False
+    between_lots: bool = False
     approved: bool = False
-    held: bool = False
-    paused: bool = False
+    held: bool = True
+    paused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +207,13 @@ class Deployment:
         revision: rises with each `Store`; `Stored` and `StoreRefused` name it.
 
         at_ns: CLOCK_MONOTONIC of the last step.
+        begun: what this state is about has begun: its `Store` was answered, where it has to be.
+        frames: counted by the last verdict in this state.
         line: a line runs that can serve it.
         slot_inspections: all inspections of the slot in that line.
         conditions: as last told.
         standby: as last told.
-        awaited: revision that has to be on the disk before anything goes on; ``None`` = nothing.
+        awaited: revision that the disk has not answered for yet; ``None`` = nothing.
         passed: probation is over, only the links have to move.
         retries: how often the disk refused in a row.
         retry_in_s: seconds until it is asked again; ``None`` = it was not refused.
@@ -236,6 +245,8 @@ class Deployment:
     revision: int = 0
     # not on the disk
     at_ns: int | None = None
+    begun: bool = True
+    frames: int = 0
     line: bool = False
     slot_inspections: tuple[str, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)

@@ -20,8 +20,9 @@ class Offered:
 
     A level: told again whenever somebody looked, and after an end.
     Begins a deployment; supersedes one that is not activating yet; with the candidate that is being deployed already
-    its policy takes effect. What failed is not begun again under the same seq, even if the quarantine could not be
-    written.
+    its policy takes effect. Nothing comes of it when it is what runs, when the slot is activating another one or the
+    disk does not know the last end yet, and when a rollout offers what failed, or other than what somebody commanded,
+    under the same seq.
 
     Attributes:
         id: for the deployment, if one begins.
@@ -77,9 +78,15 @@ class ConditionsChanged:
 
 @dataclass(frozen=True, slots=True)
 class LineStarted:
-    """A line runs; it judges with ``previous``, and no standby is loaded. ``inspections``: all of the slot."""
+    """A line runs that serves the slot; no standby is loaded, nothing is vetted.
+
+    Attributes:
+        inspections: all of the slot, in their order.
+        current: digest of the manifest of the release it judges with, ``None`` = of none.
+    """
 
     inspections: tuple[str, ...]
+    current: str | None
 
 
 @dataclass(frozen=True, slots=True)
