@@ -49,7 +49,9 @@ class DeploymentService:
 
     name = "deployments"
 
-    def __init__(self, root: Path, delivery: Delivery, clock: Clock, updates: Updates, restart: Callable[[], None]) -> None:
+    def __init__(
+        self, root: Path, delivery: Delivery, clock: Clock, updates: Updates, restart: Callable[[], None]
+    ) -> None:
         """Know no slot yet."""
         self.clock = clock
         self.store = DeploymentStore(root)
@@ -113,7 +115,9 @@ class DeploymentService:
     def _attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
         self.updates = settings.updates
         self._slots = {
-            one.slot: known if (known := self._slots.get(one.slot)) is not None and known.want == one else SlotDeployment(one, self)
+            one.slot: known
+            if (known := self._slots.get(one.slot)) is not None and known.want == one
+            else SlotDeployment(one, self)
             for one in wants
         }
         self._line(line)

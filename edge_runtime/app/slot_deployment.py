@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edge_runtime.app.deployment_terms import Wanted
     from edge_runtime.config.updates import Updates
     from edge_runtime.control.deployment.deployment import Conditions, Deployment, Policy
-    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.pipeline.vet_link import VetReport
     from edge_runtime.registry.box.order import Want
