@@ -13,7 +13,7 @@ import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from edge_runtime.app.command_desk import BOX, NO_REGISTRY
+from edge_runtime.app.command_desk import BOX, MODEL_VERBS, NO_REGISTRY
 from edge_runtime.app.plan import Released
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import EdgeError
@@ -125,7 +125,7 @@ class Releases:
         self._watch = RegistryWatch(order, poll_s, self._clock, look=look, on_report=self._on_report)
         self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
         self._group.start(self._watch)
-        handlers = {"model.check": self._check, "model.update": _at_the_box, "model.rollback": _at_the_box}
+        handlers = {**dict.fromkeys(MODEL_VERBS, _at_the_box), "model.check": self._check}
         self._delivery.desk.serve(BOX, handlers)
 
     def _end(self) -> None:

@@ -36,6 +36,7 @@ from edge_runtime.config.types import (
     TextPattern,
     refuse,
 )
+from edge_runtime.config.updates import Updates
 
 VERSION = 1
 STATE_DIR = Path("/var/lib/edge-runtime")
@@ -86,6 +87,15 @@ class Model(Section):
     )
     release: ReleaseName | None = Field(
         default=None, description="MODEL or MODEL@CHANNEL of the registry, instead of path; no channel is stable"
+    )
+    factory: PathSetting | None = Field(
+        default=None,
+        description="with release: the model that came with the line, used when every release is taken away; a path",
+    )
+    if_revoked: Literal["run-and-alarm", "stop"] = Field(
+        default="run-and-alarm",
+        description="with release: when its model is revoked and no other is left, go on with it and raise an alarm, "
+        "or stop judging (NotDecidable)",
     )
     device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
     backend: Backend = Field(default="auto", description="inference engine; auto takes what suits device and model")
@@ -317,6 +327,7 @@ class Settings(Section):
     log: Log = Field(default=Log(), description="what is written to stderr")
     sparkplug: Sparkplug | None = Field(default=None, description="Sparkplug B on a second connection")
     registry: Registry | None = Field(default=None, description="where model releases come from")
+    updates: Updates = Field(default=Updates(), description="when this box may change to another release of a model")
     http: Http = Field(default=Http(), description="the local status server")
     state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")
 

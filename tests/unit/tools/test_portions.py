@@ -1,4 +1,4 @@
-"""``tools/halves.py``: two processes, and nothing of what one alone would run is lost."""
+"""``tools/portions.py``: several processes, and nothing of what one alone would run is lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ COVERED = "def test_{name}(tmp_path):\n    from edge_runtime import it\n    asse
 
 
 @pytest.fixture
-def halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The tool in a small checkout, one test in either half."""
-    spec = importlib.util.spec_from_file_location("halves", ROOT / "tools" / "halves.py")
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The tool in a small checkout, one test that calculates and one that waits."""
+    spec = importlib.util.spec_from_file_location("portions", ROOT / "tools" / "portions.py")
     assert spec is not None
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
@@ -55,19 +55,31 @@ ONCE = (
 )
 
 
-def test_what_failed_runs_again_and_both_halves_cover_together(halves: ModuleType, tmp_path: Path) -> None:
+def test_what_failed_runs_again_and_all_cover_together(tool: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "tests" / "unit" / "test_unsteady.py").write_text(f"{ONCE}    assert was\n")
     (tmp_path / "tests" / "integration" / "test_never.py").write_text("def test_never():\n    assert False\n")
-    assert halves.run() == 1
-    failed = {name: tmp_path / ".pytest_cache" / name / "v" / "cache" / "lastfailed" for name in halves.HALVES}
-    assert json.loads(failed["calculating"].read_text()) == {}, "it passed when it ran again"
-    assert list(json.loads(failed["waiting"].read_text())) == ["tests/integration/test_never.py::test_never"]
+    assert tool.run() == 1
+    kept = tmp_path / ".pytest_cache"
+    failed = {path.parents[2].name: json.loads(path.read_text()) for path in kept.glob("*/v/cache/lastfailed")}
+    assert failed.pop("calculating") == {}, "it passed when it ran again"
+    assert [list(one) for one in failed.values()] == [["tests/integration/test_never.py::test_never"]]
     report = [sys.executable, "-m", "coverage", "report"]
     assert "100%" in subprocess.run(report, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
 
-def test_every_test_of_this_checkout_is_in_exactly_one_half(halves: ModuleType) -> None:
-    first, *left_out = halves.HALVES["waiting"]
-    assert first == "tests"
-    assert left_out == [f"--ignore={path}" for path in halves.HALVES["calculating"]]
-    assert all(next((ROOT / path).rglob("test_*.py"), None) for path in halves.HALVES["calculating"])
+def test_a_portion_without_a_test_for_today_is_no_failure(tool: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "tests" / "integration" / "test_two.py").write_text(
+        "import pytest\npytestmark = pytest.mark.soak\ndef test_long():\n    pass\n"
+    )
+    assert tool.run() == 0
+
+
+def test_every_test_of_this_checkout_is_in_exactly_one_portion(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "ROOT", ROOT)
+    found = tool.portions()
+    assert list(found) == ["calculating", *(f"waiting-{number + 1}" for number in range(tool.DEALT))]
+    named = [ROOT / path for paths in found.values() for path in paths]
+    files = [one for path in named for one in (path.rglob("test_*.py") if path.is_dir() else [path])]
+    assert sorted(files) == sorted((ROOT / "tests").rglob("test_*.py"))
