@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from edge_runtime.control.deployment.deployment import Conditions, Policy
-from edge_runtime.registry.conditions import Gates, parse_gates, parse_window
 from edge_runtime.registry.box.report import Standing, Terms
+from edge_runtime.registry.conditions import Gates, is_open, parse_gates, parse_window
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
     from edge_runtime.config.updates import Updates
@@ -84,7 +84,7 @@ def conditions_of(
     Args:
         policy: of the deployment.
         updates: what the box says.
-        now: wall clock with its time zone.
+        now: UTC.
         lot: whether a lot is running; ``None`` = nobody said.
         approved: somebody agreed to it.
         held: the slot is held.
@@ -93,7 +93,7 @@ def conditions_of(
     windows = [parse_window(one) for one in (policy.window, updates.window) if one is not None]
     by_rollout = policy.origin == "rollout"
     return Conditions(
-        window_open=not by_rollout or all(one.is_open(now) for one in windows),
+        window_open=not by_rollout or is_open(windows, now, datetime.astimezone),
         between_lots=not policy.between_lots or lot is False,
         approved=approved or not by_rollout,
         held=(held or updates.hold) and by_rollout,
@@ -101,6 +101,11 @@ def conditions_of(
     )
 
 
-def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
+def factory_spec(base: SlotSpec, path: Path) -> SlotSpec:
+    """Return what the line is told to load for the factory model."""
+    return replace(base, path=str(path), digest=None, waits_for="")
+
+
+def spec_of(base: SlotSpec, held: Held, directory: Path) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
     return replace(base, path=str(directory), digest=held.digest, waits_for="")
