@@ -29,17 +29,13 @@ it is not what that prints. Keys and roles are explained in [registry.md](regist
 """
 
 _TAIL = """
-The numbers that are left out concern models that run: a model that passes its golden set and crashes live (35), hangs
-while it loads (36) or takes all memory (37), a damaged previous slot with a forced rollback (41), a line that is taken
-out of the audit log (42), a revoked release that runs already (43). They belong to switching a model under a running
-line. Until then [`models validate`](model-packages.md) tries a model on a box before it runs there (35 to 37), and a
-box that runs a revoked release says so (event `model.revoked`).
+35 to 43 concern a model that is on the box already: how it comes to run there, and what happens to it then.
 """
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One thing that must be refused, and the module of ``edge_runtime.registry`` that refuses it."""
+    """One thing that must be refused, and the module of ``edge_runtime`` that refuses it."""
 
     number: int
     what: str
@@ -47,43 +43,63 @@ class Attack:
 
 
 ATTACKS = (
-    Attack(1, "a flipped byte in weights", "download"),
-    Attack(2, "a truncated blob", "download"),
-    Attack(3, "a blob longer than declared; chunks without end", "download"),
-    Attack(4, "another manifest for a pinned digest", "download"),
-    Attack(5, "a manifest above its cap, 10^5 layers, JSON nested too deep, duplicate keys", "package.modelpack"),
-    Attack(6, "a declared size of 10^15 bytes", "download"),
-    Attack(7, "md5, sha1 or unknown digest algorithms", "package.modelpack"),
-    Attack(8, "a tag moved back to an older signed release", "trust"),
-    Attack(9, "a replayed old timestamp, snapshot or targets", "trust"),
-    Attack(10, "a replay after local metadata was truncated", "store.floors"),
-    Attack(11, "an expired timestamp (freeze)", "trust"),
-    Attack(12, "an expired timestamp, and the clock set to 1970", "trust"),
-    Attack(13, "a snapshot of one moment with targets of another (mix and match)", "trust"),
-    Attack(14, "a role dropped from the snapshot", "trust"),
-    Attack(15, "one of two release keys", "trust"),
-    Attack(16, "an unknown key", "trust"),
-    Attack(17, "a new root without the threshold of the old one", "trust"),
-    Attack(18, "fast-forward: version numbers run up with stolen online keys; and the recovery from it", "trust"),
-    Attack(19, "a site's key signing another site's rollout, or a release", "trust"),
-    Attack(20, "a rollout that names an unsigned, a banned or a revoked release", "trust"),
-    Attack(21, "a replayed rollout sequence", "trust"),
-    Attack(22, "a release for other hardware or another runtime", "trust"),
-    Attack(23, "file paths with `../`, absolute, NUL, `C:\\`, unicode dots, duplicates, case collisions", "package"),
-    Attack(24, "tar, gzip, zstd or code layers; links and devices in an archive", "package"),
-    Attack(25, "a symlinked blob or index on a USB stick, a FIFO on it", "carriers"),
-    Attack(26, "ONNX external data, custom operators, pickle", "package"),
-    Attack(27, "a bundle for another digest, with a wrong payload type, two signatures, a wrong key", "trust.sigstore"),
-    Attack(28, "a redirect to http, to link-local or loopback addresses, with credentials to another host", "carriers"),
-    Attack(29, "a token realm on a foreign host", "carriers"),
-    Attack(30, "one byte a second, and a full stall", "download"),
-    Attack(31, "TLS for another host, by an unknown authority, a downgrade to http", "carriers"),
-    Attack(32, "gzip as Content-Encoding of a blob", "carriers"),
-    Attack(33, "Content-Range that lies about the offset, a part of another object", "carriers"),
-    Attack(34, "a flood of nudges, a nudge with a payload", "box"),
-    Attack(38, "filling the disk", "download"),
-    Attack(39, "a second updater at the same time", "store"),
-    Attack(40, "a file modified on disk after its verification", "store.releases"),
+    Attack(1, "a flipped byte in weights", "registry.download"),
+    Attack(2, "a truncated blob", "registry.download"),
+    Attack(3, "a blob longer than declared; chunks without end", "registry.download"),
+    Attack(4, "another manifest for a pinned digest", "registry.download"),
+    Attack(
+        5, "a manifest above its cap, 10^5 layers, JSON nested too deep, duplicate keys", "registry.package.modelpack"
+    ),
+    Attack(6, "a declared size of 10^15 bytes", "registry.download"),
+    Attack(7, "md5, sha1 or unknown digest algorithms", "registry.package.modelpack"),
+    Attack(8, "a tag moved back to an older signed release", "registry.trust"),
+    Attack(9, "a replayed old timestamp, snapshot or targets", "registry.trust"),
+    Attack(10, "a replay after local metadata was truncated", "registry.store.floors"),
+    Attack(11, "an expired timestamp (freeze)", "registry.trust"),
+    Attack(12, "an expired timestamp, and the clock set to 1970", "registry.trust"),
+    Attack(13, "a snapshot of one moment with targets of another (mix and match)", "registry.trust"),
+    Attack(14, "a role dropped from the snapshot", "registry.trust"),
+    Attack(15, "one of two release keys", "registry.trust"),
+    Attack(16, "an unknown key", "registry.trust"),
+    Attack(17, "a new root without the threshold of the old one", "registry.trust"),
+    Attack(
+        18, "fast-forward: version numbers run up with stolen online keys; and the recovery from it", "registry.trust"
+    ),
+    Attack(19, "a site's key signing another site's rollout, or a release", "registry.trust"),
+    Attack(20, "a rollout that names an unsigned, a banned or a revoked release", "registry.trust"),
+    Attack(21, "a replayed rollout sequence", "registry.trust"),
+    Attack(22, "a release for other hardware or another runtime", "registry.trust"),
+    Attack(
+        23,
+        "file paths with `../`, absolute, NUL, `C:\\`, unicode dots, duplicates, case collisions",
+        "registry.package",
+    ),
+    Attack(24, "tar, gzip, zstd or code layers; links and devices in an archive", "registry.package"),
+    Attack(25, "a symlinked blob or index on a USB stick, a FIFO on it", "registry.carriers"),
+    Attack(26, "ONNX external data, custom operators, pickle", "registry.package"),
+    Attack(
+        27,
+        "a bundle for another digest, with a wrong payload type, two signatures, a wrong key",
+        "registry.trust.sigstore",
+    ),
+    Attack(
+        28,
+        "a redirect to http, to link-local or loopback addresses, with credentials to another host",
+        "registry.carriers",
+    ),
+    Attack(29, "a token realm on a foreign host", "registry.carriers"),
+    Attack(30, "one byte a second, and a full stall", "registry.download"),
+    Attack(31, "TLS for another host, by an unknown authority, a downgrade to http", "registry.carriers"),
+    Attack(32, "gzip as Content-Encoding of a blob", "registry.carriers"),
+    Attack(33, "Content-Range that lies about the offset, a part of another object", "registry.carriers"),
+    Attack(34, "a flood of nudges, a nudge with a payload", "registry.box"),
+    Attack(36, "a model that hangs while it loads", "pipeline.vet_link"),
+    Attack(37, "a model that takes all memory", "engine.vet"),
+    Attack(38, "filling the disk", "registry.download"),
+    Attack(39, "a second updater at the same time", "registry.store"),
+    Attack(40, "a file modified on disk after its verification", "registry.store.releases"),
+    Attack(41, "a previous slot that was tampered with, and a rollback that is forced", "registry.store.releases"),
+    Attack(42, "a line taken out of the audit trail", "control.commands.chain"),
 )
 
 

@@ -59,8 +59,17 @@ class Tally:
 class Trials:
     """A zygote and a loop; a block."""
 
-    def __init__(self, *, deadline_s: float, memory_bytes: int, parallel: int = 2, backend: str = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        deadline_s: float,
+        memory_bytes: int,
+        parallel: int = 2,
+        backend: str = "auto",
+        load_only: bool = True,
+    ) -> None:
         self.deadline_s = deadline_s
+        self._load_only = load_only
         self._memory_bytes = memory_bytes
         self._parallel = parallel
         self._backend = backend
@@ -111,7 +120,7 @@ class Trials:
             backend=self._backend,
             deadline_s=self.deadline_s,
             memory_bytes=self._memory_bytes,
-            load_only=True,
+            load_only=self._load_only,
         )
         stage = Stage(self._loop, self._supervisor, f"vet/{self._number}")
         VetLink(spec, VET_ENTRY, stage, ended).start()

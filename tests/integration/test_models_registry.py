@@ -179,7 +179,7 @@ def test_what_must_not_run_is_not_activated(desk: Desk, registry: Published) -> 
     assert (code, "those that have: defects" in err) == (65, True)
 
 
-def test_a_previous_release_that_was_tampered_with_is_not_gone_back_to(
+def test_attack_41_a_previous_release_that_was_tampered_with_is_not_gone_back_to(
     desk: Desk, registry: Published, tmp_path: Path
 ) -> None:
     for number in (1, 2):

@@ -7,12 +7,10 @@ durable is commanded only after that answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from edge_runtime.control.deployment.deployment import Deployment
 
 
@@ -21,8 +19,8 @@ class Store:
     """Make the deployment durable, then answer with its revision; from the beginning if it is commanded again.
 
     In this order: the quarantine, if `Deployment.quarantined` (its manifest under ``policy.seq``); the links as
-    `Deployment.links` says; the record, with the hold of the slot if `Deployment.holds`. With `Links.OLD` the record
-    comes before the links: an end that is known is an end.
+    `Deployment.links` says, ``trial`` last when it goes; the record, with the hold of the slot if `Deployment.holds`.
+    `machine.resume` counts on it: who finds no trial of a deployment that is under way knows that it was over.
     """
 
     deployment: Deployment
@@ -79,13 +77,11 @@ class Tell:
         kind: ``deployment.STATE``, of the audit record and the event.
         message: one sentence.
         deployment: as it is after the change; of one that is superseded it is the last that is heard.
-        fields: details.
     """
 
     kind: str
     message: str
     deployment: Deployment
-    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 Command = Store | Vet | StandBy | Shadow | SwitchTo | SwitchBack | Dismiss | Settle | Tell

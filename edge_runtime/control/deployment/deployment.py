@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.box.report import Held
 
+Mode = Literal["shadow", "canary", "active"]
+Approval = Literal["auto", "operator"]
+Regression = Literal["rollback", "hold"]
 Origin = Literal["rollout", "command", "box"]
-ORIGINS: Final = ("rollout", "command", "box")  # the registry; a signed command; somebody at the box
+ORIGINS: Final[tuple[Origin, ...]] = (
+    "rollout",
+    "command",
+    "box",
+)  # the registry; a signed command; somebody at the box
 
 PROBATION_S: Final = 600.0  # when the assignment does not say how long (`bake_s`)
 
@@ -125,13 +132,13 @@ class Policy:
         origin: who wanted it.
     """
 
-    mode: Literal["shadow", "canary", "active"] = "active"
+    mode: Mode = "active"
     gates: Gates = field(default_factory=Gates)
     window: str | None = None
     between_lots: bool = False
-    approve: Literal["auto", "operator"] = "auto"
+    approve: Approval = "auto"
     bake_s: float = 0.0
-    on_regression: Literal["rollback", "hold"] = "rollback"
+    on_regression: Regression = "rollback"
     seq: int = 0
     origin: Origin = "rollout"
 

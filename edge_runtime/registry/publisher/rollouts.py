@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.conditions import check
 from edge_runtime.registry.documents import (
     KEYS_OF_MATCH,
     Assignment,
@@ -37,9 +38,10 @@ def assign(draft: Draft, site: str, wanted: Assignment) -> None:
     the place of all others with this match; one with less is put before them, and they stay for the other boxes.
 
     Raises:
-        DataError: no such site, no such release, or no box would take it.
+        DataError: no such site, no such release, no box would take it, or its window or gates mean nothing.
     """
     runnable(draft, wanted.model, wanted.release)
+    check(wanted)
     before = rollout_of(draft, site)
     if wanted.percent < ALL and not wanted.salt:
         wanted = replace(wanted, salt=_salt(before, wanted))

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
+from edge_runtime.registry.conditions import check
 from edge_runtime.registry.statements import KEYS_OF_MATCH, STABLE, Assignment, Match, Release, Rollout, stamp
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def reaches(version: str | None, least: str) -> bool:
 
 def _take(trusted: Trusted, rollout: Rollout, assignment: Assignment, box: BoxFacts) -> Decision:
     try:
+        check(assignment)
         signed = trusted.release(assignment.model, assignment.release)
     except DataError as error:
         return Refused(error)

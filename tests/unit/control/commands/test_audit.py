@@ -68,7 +68,7 @@ def test_any_byte_that_is_changed_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_a_record_that_is_taken_out_is_missed(tmp_path: Path, gone: int) -> None:
+def test_attack_42_a_line_that_is_taken_out_of_the_trail_is_missed(tmp_path: Path, gone: int) -> None:
     audit = opened(tmp_path)
     for number in range(4):
         audit.add("test", {"number": number})
