@@ -12,7 +12,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.app.deployment_commands import DeploymentCommands
 from edge_runtime.app.deployment_store import DeploymentStore
+from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.app.release_news import deployment_info, document
 from edge_runtime.app.slot_deployment import SlotDeployment
 from edge_runtime.core.errors import EdgeError
@@ -55,15 +57,17 @@ class DeploymentService:
         """Know no slot yet."""
         self.clock = clock
         self.store = DeploymentStore(root)
+        self.models = self.store.store
+        self.commands = DeploymentCommands(self, settings.site, clock)
         self.updates = settings.updates
-        self.models: Mapping[str, Model] = settings.models
+        self.configured: Mapping[str, Model] = settings.models
         self.line: LineService | None = None
-        self.lot: bool | None = None
+        self.lots = LotsFile(settings.state_dir)
         self.restart = restart
         self.shown: Mapping[str, DeploymentInfo | None] = {}  # replaced as a whole; anybody reads it
         self._delivery = delivery
         self._work: Channel[Callable[[], None]] = Channel(WORK_MAX, Policy.REJECT)
-        self.slots: dict[str, SlotDeployment] = {}
+        self.slots: Mapping[str, SlotDeployment] = {}  # replaced as a whole
         self._registry: RegistryState = UNKNOWN
         self._ticked_ns = 0
 
@@ -75,6 +79,7 @@ class DeploymentService:
             now_ns = self.clock.mono_ns()
             if now_ns - self._ticked_ns >= TICK_NS:
                 self._ticked_ns = now_ns
+                self.commands.take_wishes()
                 for slot in list(self.slots.values()):
                     self._do(slot.tick)
             self._show()
@@ -114,7 +119,7 @@ class DeploymentService:
             logger.warning("deployments: %s", error)
 
     def _attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
-        self.updates, self.models = settings.updates, settings.models
+        self.updates, self.configured = settings.updates, settings.models
         self.slots = {
             one.slot: known
             if (known := self.slots.get(one.slot)) is not None and known.want == one
@@ -134,6 +139,11 @@ class DeploymentService:
             slot = self.slots.get(one.slot)
             if slot is not None:
                 slot.on_report(one)
+
+    def conditions_changed(self) -> None:
+        """See `deployment_commands.Deployments`."""
+        for slot in self.slots.values():
+            slot.tell_conditions()
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
         """See `slot_deployment.Host`."""

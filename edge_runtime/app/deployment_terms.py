@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from edge_runtime.config.updates import Updates
 from edge_runtime.control.deployment.deployment import Conditions, Policy
 from edge_runtime.registry.box.report import Standing, Terms
-from edge_runtime.registry.conditions import Gates, is_open, parse_gates, parse_window
+from edge_runtime.registry.conditions import is_open, parse_gates, parse_window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_runtime.config.updates import Updates
     from edge_runtime.control.deployment.deployment import Deployment, Origin
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.registry.box.report import Held, SlotReport
@@ -46,9 +46,15 @@ def policy_of(terms: Terms, updates: Updates, origin: Origin = "rollout") -> Pol
     )
 
 
-def by_hand(seq: int, origin: Origin, *, gates: Gates | None = None) -> Policy:
-    """Return how a release comes in that somebody asked for himself: tried, then at once, and watched."""
-    return Policy(mode="active", gates=gates or Gates(), seq=seq, origin=origin)
+def by_hand(seq: int, origin: Origin, terms: Terms | None) -> Policy:
+    """Return how a release comes in that somebody asked for himself: tried, then at once, and watched.
+
+    What it has to reach is asked of it as its assignment (``terms``) says, if it has one.
+    """
+    if terms is None:
+        return Policy(seq=seq, origin=origin)
+    rolled_out = policy_of(terms, Updates(), origin)
+    return replace(rolled_out, window=None, approve="auto")
 
 
 def wanted_by(report: SlotReport, updates: Updates) -> Wanted | None:

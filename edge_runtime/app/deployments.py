@@ -99,11 +99,7 @@ class Deployments:
     def handlers(self) -> Mapping[str, Handler]:
         """Who carries out commands about models, by verb; nobody without a registry."""
         service = self._service
-        if service is None:
-            return {}
-        from edge_runtime.app.deployment_commands import handlers  # noqa: PLC0415 - not without a registry
-
-        return handlers(service)
+        return {} if service is None else service.commands.handlers
 
     def figures(self) -> dict[str, DeploymentInfo | None]:
         """How the last deployment of each slot is."""

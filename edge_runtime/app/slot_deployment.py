@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from edge_runtime.app.deployment_terms import conditions_of, is_paused, spec_of, wanted_by, withdrawn
+from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
 from edge_runtime.app.slot_fallback import SlotFallback
 from edge_runtime.app.standby_ears import Ears
 from edge_runtime.app.vetting import spec_for
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.deployment_store import DeploymentStore
-    from edge_runtime.app.deployment_terms import Wanted
+    from edge_runtime.app.lots_file import LotsFile
     from edge_runtime.config.schema import Model
     from edge_runtime.config.updates import Updates
-    from edge_runtime.control.deployment.deployment import Conditions, Deployment, Policy
-    from edge_runtime.control.deployment.record import SlotRecord
+    from edge_runtime.control.deployment.deployment import Conditions, Deployment, Origin, Policy
+    from edge_runtime.control.deployment.record import Hold
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.pipeline.vet_link import VetReport
     from edge_runtime.registry.box.order import Want
-    from edge_runtime.registry.box.report import Ban, SlotReport
+    from edge_runtime.registry.box.report import Ban, Held, SlotReport
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ class Host(Protocol):
     clock: Clock
     store: DeploymentStore
     updates: Updates
-    models: Mapping[str, Model]
+    configured: Mapping[str, Model]
     line: LineService | None
-    lot: bool | None
+    lots: LotsFile
 
     def later(self, work: Callable[[], None]) -> bool:
         """Have ``work`` done in the thread of the service, ``False`` when it cannot be; from any thread."""
@@ -127,7 +127,7 @@ class SlotDeployment:
     def tick(self) -> None:
         """A second has passed."""
         self.fallback.tick()
-        self._tell_conditions()
+        self.tell_conditions()
         self.step(on.Tick())
         self.offer()
 
@@ -171,29 +171,40 @@ class SlotDeployment:
         if self.deployment is not None and not self.deployment.state.is_over:
             self.step(on.Withdrawn(reason, message))
 
-    def wish(self, wanted: Wanted) -> None:
-        """Deploy what somebody asked for, before whatever a rollout wants."""
-        self.by_hand = wanted
+    @property
+    def hold(self) -> Hold | None:
+        """Why nothing is begun in it."""
+        return self.record.hold
+
+    def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
+        """Deploy what somebody asked for, before whatever a rollout wants; return what is under way then."""
+        report = self.report
+        terms = None if report is None or report.staged != candidate else report.terms
+        policy = by_hand(0 if report is None else report.seq or 0, origin, terms)
+        self.by_hand = Wanted(candidate, policy)
         self.offer()
+        return self.deployment
 
-    def forget_wish(self) -> None:
-        """Want nothing any more that somebody asked for."""
+    def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
+        """End the deployment that is under way."""
         self.by_hand = None
+        self.step(on.Withdrawn(reason, message, quarantine=quarantine))
 
-    def approve(self, deployment: str) -> None:
-        """Somebody agreed to this deployment."""
-        self.approved = deployment
-        self._tell_conditions()
+    def agree(self) -> None:
+        """Note that somebody agreed to the deployment that is under way."""
+        self.approved = None if self.deployment is None else self.deployment.id
+        self.tell_conditions()
 
-    def keep(self, record: SlotRecord) -> None:
-        """Change what is known of the slot beside its deployment, durably.
+    def put_hold(self, hold: Hold | None) -> None:
+        """Hold the slot, or lift that.
 
         Raises:
             EdgeError: the disk refuses; nothing has changed.
         """
+        record = replace(self.record, hold=hold)
         self.host.store.write(self.want.slot, record)
         self.record, self.is_changed = record, True
-        self._tell_conditions()
+        self.tell_conditions()
 
     def step(self, event: on.Event) -> None:
         """Let the machine know, and do what it wants."""
@@ -275,7 +286,7 @@ class SlotDeployment:
         self.is_changed = True
         if one.state is State.COMMITTED:
             self.note = None
-        if one.state.is_over and self.by_hand is not None and self.by_hand.candidate == one.candidate:
+        if one.state.is_over and self.by_hand is not None and one.policy == self.by_hand.policy:
             self.by_hand = None
 
     def _verified(self) -> Path | None:
@@ -307,7 +318,7 @@ class SlotDeployment:
             event = on.Vetted() if error is None else on.Vetted(error.code, error.message)
             self.hear(trial, event)
 
-        line.vet(spec, f"vet/{self.want.slot}/{trial}", ended)
+        line.vet(spec, self.want.slot, ended)
 
     def _stand_by(self, line: LineService) -> None:
         path, base, deployment = self._verified(), self.base(line), self.deployment
@@ -362,7 +373,8 @@ class SlotDeployment:
         """Which releases of the slot must not run."""
         return () if self.report is None else self.report.banned
 
-    def _tell_conditions(self) -> None:
+    def tell_conditions(self) -> None:
+        """Tell the machine how the conditions are, if that has changed."""
         deployment = self.deployment
         if deployment is None or deployment.state.is_over:
             return
@@ -376,7 +388,7 @@ class SlotDeployment:
             policy,
             host.updates,
             self.now().utc,
-            lot=host.lot,
+            lot=host.lots.running(self.want.slot),
             approved=deployment is not None and deployment == self.approved,
             held=self.record.hold is not None,
             paused=report is not None and is_paused(report),

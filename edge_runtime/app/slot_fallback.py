@@ -122,7 +122,7 @@ class SlotFallback:
                 found.append(Rung(held, spec_of(base, held, host.store.verified(held))))
             except EdgeError as error:
                 logger.error("slot %s cannot go back: %s", slot.want.slot, error)  # noqa: TRY400 - no bug of ours
-        factory = host.models[slot.want.slot].factory
+        factory = host.configured[slot.want.slot].factory
         if factory is not None:
             found.append(Rung(None, factory_spec(base, Path(factory))))
         return found
@@ -150,7 +150,7 @@ class SlotFallback:
         assert cause is not None  # noqa: S101 - `tick` set it
         self._cause, self._answered = None, cause
         name = slot.want.slot
-        if cause.banned and slot.host.models[name].if_revoked == "stop":
+        if cause.banned and slot.host.configured[name].if_revoked == "stop":
             text = f"slot {name} judges nothing any more: {cause.message}, and nothing can stand in"
             line.empty(name, text)
             self._later(lambda: slot.host.store.store.slots.vacate(name))
