@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.box.beliefs import Beliefs
+from edge_runtime.registry.box.bans import banned
 from edge_runtime.registry.box.memory import recall
 from edge_runtime.registry.box.shelf import find, held_as
 from edge_runtime.registry.store.store import ModelStore
-from edge_runtime.registry.trust.decide import ban
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +45,7 @@ def activate(order: Order, slot: str, release: str | None) -> Switched:
     Raises:
         BusyError: another process is at it.
         DataError: there is no such slot or release, it is damaged, or it may not run: codes ``release.*``, ``store.*``.
-        ConfigError, PermissionDeniedError, StorageError: as `Beliefs`.
+        PermissionDeniedError, StorageError: the disk refuses.
     """
     want = _want(order, slot)
     with _opened(order) as store:
@@ -62,7 +60,7 @@ def roll_back(order: Order, slot: str) -> Switched:
     """Make the release before the current one current again.
 
     Raises:
-        BusyError, DataError, ConfigError, PermissionDeniedError, StorageError: as `activate`.
+        BusyError, DataError, PermissionDeniedError, StorageError: as `activate`.
     """
     want = _want(order, slot)
     with _opened(order) as store:
@@ -105,12 +103,9 @@ def _staged(order: Order, want: Want) -> Held:
 
 def _check(order: Order, store: ModelStore, want: Want, wanted: Held) -> None:
     """Refuse what may not run, and what is not what it was."""
-    beliefs = Beliefs(order)
-    trusted = beliefs.again(datetime.now(UTC)).trusted
-    rollout = None if trusted is None else trusted.rollout
-    banned = ban(beliefs.floors, rollout, wanted.release, want.model, wanted.manifest)
-    if banned is not None:
-        raise banned
+    refusal = banned(order.root, order.site, want.model, wanted)
+    if refusal is not None:
+        raise refusal
     stored = store.releases.find(wanted.manifest)
     if stored is None:
         message = f"release {wanted.release} of {want.model} is not on this box any more"
