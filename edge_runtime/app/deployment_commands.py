@@ -108,8 +108,8 @@ class Deployments(Protocol):
         """What was said about lots."""
         ...
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Have ``work`` done in the thread of the service; from any thread."""
+    def later(self, work: Callable[[], None]) -> bool:
+        """Have ``work`` done in the thread of the service, ``False`` when it cannot be; from any thread."""
         ...
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
@@ -168,7 +168,8 @@ class DeploymentCommands:
             else:
                 reply(self._answer(command, "command"))
 
-        self._all.later(work)
+        if not self._all.later(work):
+            reply(Answer(Status.TOO_MANY, "too much waits for the disk; ask again in a second"))
 
     def _grant(self, slot: str, directory: Path, wish: wishes.Wish) -> None:
         verb = "model.update" if wish.verb == "activate" else "model.rollback"
