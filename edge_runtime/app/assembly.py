@@ -14,6 +14,8 @@ from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.line import Line, Station
+from edge_runtime.pipeline.picture_health import PictureHealth
+from edge_runtime.pipeline.pictures import Pictures
 from edge_runtime.pipeline.results import ResultFactory
 from edge_runtime.pipeline.setup import AS_CONFIGURED
 from edge_runtime.pipeline.slot import SlotState
@@ -117,6 +119,7 @@ class LineService:
             )
             for camera in plan.cameras
         }
+        self._look_at_pictures()
         self.line.attach(self.cameras, self.engine)
         self._supervisor = Supervisor(self.loop, preload=PRELOAD)
         self._over = False
@@ -185,14 +188,22 @@ class LineService:
 
     def reasons(self) -> tuple[str, ...]:
         """Why the line is not ready; empty when it is."""
-        return tuple(
-            f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
-            for name, slot in self.line.picture.slots.items()
-            if slot.state is not SlotState.READY
-        ) + tuple(
-            f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
-            for name, state in ((name, link.state) for name, link in self.cameras.items())
-            if state.state not in ("streaming", "ended")
+        return (
+            tuple(
+                f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
+                for name, slot in self.line.picture.slots.items()
+                if slot.state is not SlotState.READY
+            )
+            + tuple(
+                f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
+                for name, state in ((name, link.state) for name, link in self.cameras.items())
+                if state.state not in ("streaming", "ended")
+            )
+            + tuple(
+                f"camera {name} is not judged by: {view.finding.text}"
+                for name, view in self.line.picture.cameras.items()
+                if view.finding is not None and view.decides
+            )
         )
 
     def _engine_spec(self) -> ChildSpec:
@@ -205,6 +216,12 @@ class LineService:
             },
             fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
         )
+
+    def _look_at_pictures(self) -> None:
+        for camera in self.plan.cameras:
+            if camera.pictures is not None:
+                health = PictureHealth(camera.pictures, self._clock.mono_ns())
+                self.cameras[camera.id].pictures = Pictures(camera.id, health, max_pixels=MAX_PIXELS)
 
     def _end(self) -> None:
         """End the cameras, let the engine answer what it has, settle the rest, end the engine."""

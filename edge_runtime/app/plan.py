@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.result import RecipeRef
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.picture_health import Fault, PictureRules
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.slot import SlotSpec
 
@@ -26,6 +27,7 @@ SIDE_MIN = 16  # pixels of the shorter side; smaller images are invalid
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
 LATEST_BESIDE = 4  # ring slots beside those of frames in the engine: one waiting, one being written, two for hand-over
 LATEST_SLOTS = LATENCY_WORKERS + LATEST_BESIDE
+LIVE = ("rtsp", "rtsps", "http", "https", "v4l2")  # sources with a sensor, whose noise makes no two pictures the same
 HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck
 HANG_MIN_MS = 3000
 
@@ -41,6 +43,8 @@ class CameraPlan:
     stall_s: float
     ring_slots: int = LATEST_SLOTS
     files: tuple[str, ...] | None = None
+    pictures: PictureRules | None = None
+    """What is looked for in its pictures; ``None`` when nothing is."""
 
     @property
     def simulated(self) -> bool:
@@ -55,7 +59,13 @@ class CameraPlan:
             "fps": self.fps,
             "stall_s": self.stall_s,
             "max_pixels": MAX_PIXELS,
+            "pictures": self._looks(),
         } | ({"source": self.source.text} if self.files is None else {"files": list(self.files)})
+
+    def _looks(self) -> str:
+        if self.pictures is None:
+            return "never"
+        return "before" if self.pictures.not_decidable else "after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,25 @@ def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
         fps=camera.fps,
         stall_s=camera.stall_s,
         ring_slots=every_slots(camera.queue, in_engine) if capture is Capture.EVERY else LATEST_BESIDE + in_engine,
+        pictures=picture_rules(camera),
     )
+
+
+def picture_rules(camera: Camera) -> PictureRules | None:
+    """Translate what is looked for in the pictures of a camera; files and made-up pictures may repeat themselves."""
+    stated = camera.picture
+    off = {Fault(name) for name in stated.off} | (set() if camera.source.kind in LIVE else {Fault.FROZEN})
+    rules = PictureRules(
+        off=frozenset(off),
+        dark=stated.dark,
+        bright=stated.bright,
+        covered=stated.covered,
+        blurred=stated.blurred,
+        moved=stated.moved,
+        after_s=stated.after_s,
+        not_decidable=stated.not_decidable,
+    )
+    return rules if rules.any else None
 
 
 def _in_engine(settings: Settings, camera: str) -> int:

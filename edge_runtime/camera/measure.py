@@ -1,7 +1,7 @@
 """Measures pictures: how bright, sharp and detailed they are, whether they change at all, where their edges lie.
 
 A few pictures a second are measured, each in less than a millisecond whatever its size (``tools/bench/look.py``):
-brightness, contrast and edges on a copy of at most ``SIDE_PX`` pixels a side, sharpness on a few small tiles of the
+brightness, contrast and edges on a small copy (``camera.copies``), sharpness on a few small tiles of the
 picture itself, and whether anything changed on some of its lines, byte by byte.
 
 Sharpness is the width of edges, because variance of the Laplacian and Tenengrad change with what is seen more than with
@@ -14,7 +14,6 @@ al., "A no-reference perceptual blur metric", ICIP 2002.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads i
 
 import cv2  # isort: skip
 
+from edge_runtime.camera.copies import EDGE_GREY, GREEN, Copies, make_copies
 from edge_runtime.core.picture import PictureNumbers
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from edge_runtime.camera.reference import Comparison
     from edge_runtime.camera.source import Pixels
 
-SIDE_PX: Final = 160
-"""Longer side of the copy that edges are looked for in."""
-DECIMATED_PX: Final = 480
-"""Longer side, at least, of the pixels that the copy is averaged from."""
-EDGE_GREY: Final = 12
-"""Steps of grey per pixel of the copy from which on there is an edge; averaged noise stays far below."""
 BLACK_GREY: Final = 5
 WHITE_GREY: Final = 251
 TILE_PX: Final = 48
@@ -51,37 +45,6 @@ CELLS: Final = (8, 12)
 LINES_BYTES: Final = 256 << 10
 """So much of a picture is compared with the one before; noise of a sensor changes some of that many bytes."""
 LINES: Final = 64
-_GREEN: Final = 1
-_SOBEL_SCALE: Final = 0.25  # of two neighbours twice and four once: grey per pixel, at most 255
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """A picture made small: ``small`` is grey, (h, w) uint8, ``edges`` the steepness of its grey, of the same shape."""
-
-    decimated: Pixels
-    small: Pixels
-    edges: Pixels
-
-
-def make_copies(image: Pixels) -> Copies:
-    """Return small copies of ``image``, (h, w, 3) or (h, w, 1), uint8; of colours only green is looked at."""
-    height, width, channels = image.shape
-    grey = image[:, :, _GREEN if channels > 1 else 0]
-    step = max(1, max(height, width) // DECIMATED_PX)
-    decimated = np.ascontiguousarray(grey[::step, ::step])
-    rows, columns = decimated.shape
-    scale = min(1.0, SIDE_PX / max(rows, columns))
-    size = max(1, round(columns * scale)), max(1, round(rows * scale))
-    small = np.asarray(cv2.resize(decimated, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return Copies(decimated, small, edges_of(small))
-
-
-def edges_of(small: Pixels) -> Pixels:
-    """Return how steep the grey of a small copy is: in steps from pixel to pixel, right and down together."""
-    across, down = (cv2.Sobel(small, cv2.CV_16S, *axis, ksize=3) for axis in ((1, 0), (0, 1)))
-    edges = cv2.add(cv2.convertScaleAbs(across, alpha=_SOBEL_SCALE), cv2.convertScaleAbs(down, alpha=_SOBEL_SCALE))
-    return np.asarray(edges, np.uint8)
 
 
 class Measure:
@@ -142,7 +105,7 @@ def sharpness(image: Pixels, edges: Pixels) -> float | None:
     height, width = image.shape[:2]
     if min(height, width) < TILE_PX:
         return None
-    green = _GREEN if image.shape[2] > 1 else 0
+    green = GREEN if image.shape[2] > 1 else 0
     tiles = np.stack(
         [image[y : y + TILE_PX, x : x + TILE_PX, green] for y, x in _places(edges, height, width)]
     )  # (n, TILE_PX, TILE_PX)

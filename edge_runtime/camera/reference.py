@@ -17,14 +17,14 @@ import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads i
 
 import cv2  # isort: skip
 
-from edge_runtime.camera.measure import EDGE_GREY, SIDE_PX, edges_of
+from edge_runtime.camera.copies import EDGE_GREY, SIDE_PX, edges_of
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.picture import PictureReference
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from edge_runtime.camera.measure import Copies
+    from edge_runtime.camera.copies import Copies
     from edge_runtime.camera.source import Pixels
     from edge_runtime.core.picture import PictureNumbers
 

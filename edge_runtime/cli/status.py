@@ -81,7 +81,7 @@ def _print(document: dict[str, object]) -> None:
         section = document.get(title)
         if isinstance(section, dict):
             for name, facts in section.items():
-                print(f"{title[:-1]:11} {name:24} {_line(facts)}")
+                print(f"{title[:-1]:11} {name:24} {_line(facts)}{_picture(facts)}")
     for title in ("spool", "broker", "sparkplug", "registry"):
         if document.get(title) is not None:
             print(f"{title:11} {'':24} {_line(document[title])}")
@@ -92,8 +92,16 @@ def _print(document: dict[str, object]) -> None:
         print(f"{'release':11} {name:24} {_line(facts)}{why}")
 
 
+def _picture(facts: object) -> str:
+    """Say how the pictures of a camera are, where they are looked at; with the numbers there are in --json."""
+    found = facts.get("picture") if isinstance(facts, dict) else None
+    return f"  picture={found.get('why') or found.get('state')}" if isinstance(found, dict) else ""
+
+
 def _line(facts: object) -> str:
     if not isinstance(facts, dict):
         return str(facts)
-    shown = {key: value for key, value in facts.items() if key != "slots" and value not in (None, "", {})}
+    shown = {
+        key: value for key, value in facts.items() if key not in ("slots", "picture") and value not in (None, "", {})
+    }
     return "  ".join(f"{key}={value}" for key, value in shown.items())

@@ -19,6 +19,7 @@ from edge_runtime.config.checks import DEADLINE_MS, cross_references
 from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
+from edge_runtime.config.picture import Picture, written_picture
 from edge_runtime.config.registry import Registry  # noqa: TC001 - pydantic reads the annotations
 from edge_runtime.config.section import Section, not_yet
 from edge_runtime.config.types import (
@@ -63,6 +64,9 @@ class CameraDefaults(Section):
     )
     queue: int = Field(
         default=8, ge=1, le=60, description="pictures that may wait when capture is every; one more is an overrun"
+    )
+    picture: Annotated[Picture, BeforeValidator(written_picture), Shorthand("true, false")] = Field(
+        default=Picture(), description="true, false, or a map: when its picture counts as bad, and what follows"
     )
 
 

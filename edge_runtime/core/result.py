@@ -56,6 +56,7 @@ class Failure(Enum):
     ENGINE_LOST = "engine_lost"  # engine process died or hung with this frame in flight
     CAMERA_LOST = "camera_lost"  # camera process died before the frame was whole, or no frame came for the trigger
     INVALID_FRAME = "invalid_frame"  # undecodable, wrong dtype, too large ...
+    BAD_PICTURE = "bad_picture"  # the camera is covered, moved, blurred ... and its settings say not to judge then
     INVALID_OUTPUT = "invalid_output"  # model answered NaN, boxes outside, unknown class
     NO_MODEL = "no_model"  # the slot has no loaded engine
     SHUTDOWN = "shutdown"  # daemon was told to stop before the verdict

@@ -9,10 +9,11 @@ Threads: everything runs in the loop's thread; commands are posted into it by ca
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
+from edge_runtime.pipeline.picture_health import UNKNOWN
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import Figures, Inspection
+    from edge_runtime.pipeline.picture_health import Change, PictureView
     from edge_runtime.pipeline.results import ModelFacts, ResultFactory
     from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import ModelSlot, Standing
@@ -59,6 +61,8 @@ class Picture:
 
     inspections: Mapping[str, Figures]
     slots: Mapping[str, Standing]
+    cameras: Mapping[str, PictureView] = field(default_factory=dict)
+    """How the pictures of each camera are that is looked at."""
 
 
 class Line:
@@ -167,6 +171,25 @@ class Line:
         level = logging.INFO if good else logging.WARNING
         logger.log(level, "%s", text)
         self.event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
+
+    def on_picture_changed(self, camera: str, change: Change) -> None:
+        """Publish and log that the pictures of a camera got a fault, or have none any more."""
+        if change.finding is None:
+            if change.before != UNKNOWN:
+                text = f"the picture of camera {camera} is good again, it was {change.before}"
+                logger.info("%s", text)
+                self.event(camera, "camera.picture_ok", text, {"before": change.before})
+            return
+        found = change.finding
+        text = f"the picture of camera {camera} is {found.text}"
+        logger.warning("%s", text)
+        fields: dict[str, object] = {
+            "before": change.before,
+            "quantity": found.quantity,
+            "measured": round(found.measured, 4),
+            "limit": round(found.limit, 4),
+        }
+        self.event(camera, f"camera.{change.after}", text, fields)
 
     # engine listener
 
@@ -313,4 +336,9 @@ class Line:
         return Picture(
             {name: station.inspection.figures() for name, station in self.stations.items()},
             {name: slot.standing() for name, slot in self.engine.slots.items()} if self.engine else {},
+            {
+                name: link.pictures.health.view(self._loop.clock.mono_ns())
+                for name, link in self.cameras.items()
+                if link.pictures is not None
+            },
         )

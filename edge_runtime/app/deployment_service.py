@@ -1,0 +1,156 @@
+"""The thread that carries deployments out, for all slots of a box that has a registry.
+
+Everything that happens (a look at the registry, an answer of the line, a command) waits in one bounded channel and is
+taken in its order; a second of time is an event, too. What the disk takes long for delays a deployment and nothing
+else: the line has its own thread, and never waits for this one.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.app.deployment_news import deployment_info
+from edge_runtime.app.deployment_store import DeploymentStore
+from edge_runtime.app.release_news import document
+from edge_runtime.app.slot_deployment import SlotDeployment
+from edge_runtime.core.errors import EdgeError
+from edge_runtime.core.result import Event
+from edge_runtime.publish.mqtt.link import Outgoing
+from edge_runtime.publish.payload import encode_model
+from edge_runtime.registry.box.shelf import as_it_is, on_disk
+from edge_runtime.system.channel import Channel, Closed, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edge_runtime.app.assembly import LineService
+    from edge_runtime.app.delivery import Delivery
+    from edge_runtime.config.schema import Settings
+    from edge_runtime.config.updates import Updates
+    from edge_runtime.publish.contract.model import DeploymentInfo, RegistryState
+    from edge_runtime.registry.box.order import Want
+    from edge_runtime.registry.box.report import Report
+    from edge_runtime.system.clock import Clock
+    from edge_runtime.system.service import Stop
+
+logger = logging.getLogger(__name__)
+
+WORK_MAX: Final = 256
+BATCH: Final = 32
+SLICE_S: Final = 0.2
+TICK_NS: Final = 1_000_000_000
+
+
+class DeploymentService:
+    """A ``system.service.Service``, and the `slot_deployment.Host` of its slots."""
+
+    name = "deployments"
+
+    def __init__(self, root: Path, delivery: Delivery, clock: Clock, updates: Updates, restart: Callable[[], None]) -> None:
+        """Know no slot yet."""
+        self.clock = clock
+        self.store = DeploymentStore(root)
+        self.updates = updates
+        self.line: LineService | None = None
+        self.lot: bool | None = None
+        self.restart = restart
+        self.shown: Mapping[str, DeploymentInfo | None] = {}  # replaced as a whole; anybody reads it
+        self._delivery = delivery
+        self._work: Channel[Callable[[], None]] = Channel(WORK_MAX, Policy.REJECT)
+        self._slots: dict[str, SlotDeployment] = {}
+        self._registry: RegistryState | None = None
+        self._ticked_ns = 0
+
+    def run(self, stop: Stop) -> None:
+        """Do what waits, second by second, until stopped; nothing is lost by an end at any moment."""
+        while not stop.is_set():
+            for work in self._work.get_batch(BATCH, SLICE_S):
+                self._do(work)
+            now_ns = self.clock.mono_ns()
+            if now_ns - self._ticked_ns >= TICK_NS:
+                self._ticked_ns = now_ns
+                for slot in list(self._slots.values()):
+                    self._do(slot.tick)
+            self._show()
+        self._work.close()
+
+    # --- from any thread
+
+    def later(self, work: Callable[[], None]) -> bool:
+        """Have ``work`` done in this thread; ``False`` when too much waits or it ends, and then every state has its deadline."""
+        try:
+            taken = self._work.put(work)
+        except Closed:
+            return False
+        if not taken:
+            logger.error("more than %d events wait for deployments: the disk does not answer", WORK_MAX)
+        return taken
+
+    def attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
+        """Use ``line``, which runs ``settings``, from now on."""
+        self.later(lambda: self._attach(line, settings, wants))
+
+    def detach(self) -> None:
+        """The line is about to end."""
+        self.later(lambda: self._line(None))
+
+    def take(self, report: Report, registry: RegistryState) -> None:
+        """Somebody has looked at the registry."""
+        self.later(lambda: self._take(report, registry))
+
+    # --- our own thread
+
+    def _do(self, work: Callable[[], None]) -> None:
+        """What the disk refuses, outside of what the machine waits for, is said and tried again with the next event."""
+        try:
+            work()
+        except EdgeError as error:
+            logger.warning("deployments: %s", error)
+
+    def _attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
+        self.updates = settings.updates
+        self._slots = {
+            one.slot: known if (known := self._slots.get(one.slot)) is not None and known.want == one else SlotDeployment(one, self)
+            for one in wants
+        }
+        self._line(line)
+
+    def _line(self, line: LineService | None) -> None:
+        self.line = line
+        for slot in self._slots.values():
+            slot.on_line(line)
+
+    def _take(self, report: Report, registry: RegistryState) -> None:
+        self._registry = registry
+        for one in report.slots:
+            slot = self._slots.get(one.slot)
+            if slot is not None:
+                slot.on_report(one)
+
+    def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
+        """See `slot_deployment.Host`."""
+        logger.info("%s", message)
+        self._delivery.desk.note(kind, {"message": message, **fields})
+        self._delivery.put(Event("system", kind, message, self.clock.utc_ns(), dict(fields)))
+
+    def _show(self) -> None:
+        """Say how the slots are whose document would be another one."""
+        changed = [one for one in self._slots.values() if one.is_changed]
+        if not changed:
+            return
+        self.shown = {name: deployment_info(one.deployment) for name, one in self._slots.items()}
+        for one in changed:
+            one.is_changed = False
+            self._do(lambda one=one: self._show_slot(one))
+
+    def _show_slot(self, slot: SlotDeployment) -> None:
+        report, registry = slot.report, self._registry
+        now = on_disk(self.store.store, slot.want)
+        fields = document(now if report is None else as_it_is(report, now), registry, deployment_info(slot.deployment))
+        delivery = self._delivery
+        said = encode_model(delivery.identity, delivery.boot_id, self.clock.utc_ns(), fields)
+        topic = delivery.identity.topic(said.topic)
+        delivery.show_newest(Outgoing(topic, said.body, said.headers, retain=True))
