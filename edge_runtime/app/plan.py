@@ -243,7 +243,9 @@ def _slots(settings: Settings, cpus: int, released: Mapping[str, Released]) -> t
 def _path(name: str, model: Model, released: Mapping[str, Released]) -> str | None:
     if model.release is None:
         return str(model.path)
-    return released[name].path if name in released else None
+    if name in released:
+        return released[name].path
+    return None if model.factory is None else str(model.factory)
 
 
 def _recipe(settings: RecipeSettings) -> Recipe:
