@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.publish.spool.store import Row
 
 logger = logging.getLogger(__name__)
