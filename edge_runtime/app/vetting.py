@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.pipeline.slot import SlotSpec
+
 DEADLINE_S: Final = 120.0
 MEMORY_SHARE: Final = 0.5
 """Of the box's memory: a model may be tried while another one works."""

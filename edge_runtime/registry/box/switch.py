@@ -47,9 +47,9 @@ def activate(order: Order, slot: str, release: str | None) -> Switched:
         DataError: there is no such slot or release, it is damaged, or it may not run: codes ``release.*``, ``store.*``.
         PermissionDeniedError, StorageError: the disk refuses.
     """
-    want = _want(order, slot)
+    want = want_of(order, slot)
     with _opened(order) as store:
-        wanted = _staged(order, want) if release is None else find(store, want.model, release)
+        wanted = choose(order, slot, release)
         _check(order, store, want, wanted)
         before = store.slots.links(slot).current
         store.slots.activate(slot, wanted.manifest)
@@ -62,7 +62,7 @@ def roll_back(order: Order, slot: str) -> Switched:
     Raises:
         BusyError, DataError, PermissionDeniedError, StorageError: as `activate`.
     """
-    want = _want(order, slot)
+    want = want_of(order, slot)
     with _opened(order) as store:
         links = store.slots.links(slot)
         wanted = None if links.previous is None else held_as(store.releases.find(links.previous), want.model)
@@ -82,7 +82,23 @@ def _opened(order: Order) -> Iterator[ModelStore]:
         yield store
 
 
-def _want(order: Order, slot: str) -> Want:
+def choose(order: Order, slot: str, release: str | None) -> Held:
+    """Return the release that is meant; arguments as of `activate`. Nothing is changed, and no lock is needed.
+
+    Raises:
+        DataError: there is no such slot or release.
+        PermissionDeniedError, StorageError: the disk refuses.
+    """
+    want = want_of(order, slot)
+    return _staged(order, want) if release is None else find(ModelStore(order.root), want.model, release)
+
+
+def want_of(order: Order, slot: str) -> Want:
+    """Return what the configuration says of a slot.
+
+    Raises:
+        DataError: code ``release.no_slot``: it has no model from a registry.
+    """
     found = next((one for one in order.wants if one.slot == slot), None)
     if found is None:
         known = ", ".join(one.slot for one in order.wants) or "none"

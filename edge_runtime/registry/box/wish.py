@@ -70,7 +70,7 @@ def leave(directory: Path, wish: Wish) -> None:
         PermissionDeniedError, StorageError: the disk refuses.
     """
     make_directory(directory)
-    write_atomic(directory / WISH, _dump(asdict(wish)), durable=False)
+    write_atomic(directory / WISH, _dump(asdict(wish)), mode=0o644, durable=False)  # the daemon is another user
 
 
 def take(directory: Path) -> Wish | None:
