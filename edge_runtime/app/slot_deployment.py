@@ -337,7 +337,7 @@ class SlotDeployment:
         if base.path is None:
             self._begin_with(deployment)
             return
-        spec = spec_of(base, deployment.candidate, path)
+        spec = spec_of(base, deployment.candidate, path, deployment.policy.seq)
         line.stand_by(self.want.slot, spec, Ears(partial(self.hear, self._next_trial())))
 
     def _begin_with(self, deployment: Deployment) -> None:
