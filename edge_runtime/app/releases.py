@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_runtime.app.command_desk import BOX, NO_REGISTRY
-from edge_runtime.app.plan import Released
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.delivery import Delivery
     from edge_runtime.app.deployments import Deployments
+    from edge_runtime.app.plan import Released
     from edge_runtime.app.registry_watch import RegistryWatch
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.command import Command, Reply
