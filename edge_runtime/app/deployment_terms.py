@@ -113,6 +113,6 @@ def factory_spec(base: SlotSpec, path: Path) -> SlotSpec:
     return replace(base, path=str(path), digest=None, waits_for="", release=None, rollout_seq=None)
 
 
-def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None = None) -> SlotSpec:
+def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
     return release_of(base, Released(str(directory), held.digest, held.release, seq))
