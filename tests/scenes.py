@@ -10,31 +10,35 @@ import cv2
 import numpy as np
 
 from edge_runtime.camera.measure import Measure
+from edge_runtime.camera.opencv import FileSource
 from edge_runtime.camera.reference import Comparison, ReferenceMaker
 from edge_runtime.camera.simulated import SCENES
+from edge_runtime.camera.source import Nothing
 from edge_runtime.pipeline.picture_health import OK, UNKNOWN, PictureHealth, PictureRules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from edge_runtime.core.picture import PictureNumbers, PictureReference
 
 Image = Any
-Spoil = "Callable[[Image], Image]"
 CLIP = Path(__file__).resolve().parents[1] / "models" / "surface-defects" / "conveyor.mp4"
 LOOK_S = 0.25
 SEED = 20261127
+SLOT_BYTES = 1024 * 576 * 3
 
 
 @functools.cache
 def clip(count: int = 64, every: int = 8) -> tuple[Image, ...]:
     """Parts on a belt between two rails, 1024 x 576, one picture of each ``every`` of 30 a second."""
-    capture, found, number = cv2.VideoCapture(str(CLIP)), [], 0
-    while len(found) < count and capture.grab():
+    source, slot, found, number = FileSource(CLIP, SLOT_BYTES), np.empty(SLOT_BYTES, np.uint8), [], 0
+    source.open()
+    while len(found) < count and source.grab() is not Nothing.LEFT:
         if number % every == 0:
-            found.append(capture.retrieve()[1])
+            shape = source.retrieve(slot)
+            found.append(slot[: shape.nbytes].reshape(shape.height, shape.width, shape.channels).copy())
         number += 1
-    capture.release()
+    source.close()
     return tuple(found)
 
 

@@ -110,7 +110,7 @@ def test_a_white_or_black_picture_has_no_noise_and_is_not_called_frozen() -> Non
 
 
 @pytest.mark.parametrize("with_reference", [False, True])
-def test_a_good_clip_of_moving_parts_is_good(with_reference: bool) -> None:
+def test_a_good_clip_of_moving_parts_is_good(*, with_reference: bool) -> None:
     eye = Eye()
     if with_reference:
         eye.refer(scenes.clip()[:40])
@@ -126,7 +126,7 @@ def test_a_belt_of_which_everything_moves_is_good_and_its_reference_cannot_tell_
 
 
 @pytest.mark.parametrize("with_reference", [False, True])
-def test_light_that_flickers_and_something_that_walks_by_change_nothing(with_reference: bool) -> None:
+def test_light_that_flickers_and_something_that_walks_by_change_nothing(*, with_reference: bool) -> None:
     eye = Eye()
     if with_reference:
         eye.refer(static(20))
