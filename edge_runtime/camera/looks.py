@@ -90,7 +90,7 @@ class Looks:
         try:
             reference = maker.finish(time.time_ns())
         except DataError as error:
-            self._announce.reference(self._request, {"error": str(error), "help": error.help})
+            self._announce.reference(self._request, {"error": str(error), "help": error.help or ""})
         else:
             self._announce.reference(self._request, reference_fields(reference))
 
