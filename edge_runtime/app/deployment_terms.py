@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from edge_runtime.app.plan import Released, release_of
 from edge_runtime.control.deployment.deployment import Conditions, Policy
 from edge_runtime.registry.conditions import Gates, parse_gates, parse_window
 from edge_runtime.registry.box.report import Standing, Terms
@@ -103,4 +104,4 @@ def conditions_of(
 
 def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
-    return replace(base, path=str(directory), digest=held.digest, waits_for="")
+    return release_of(base, Released(str(directory), held.digest, held.release, seq))
