@@ -72,8 +72,12 @@ class Rig:
             found = self.results(inspection)
             frames = [one.frame_id for one in found]
             assert frames == list(range(frames[0], frames[0] + len(frames))), inspection
-            wrong = [one for one in found if one.evaluation.text != ("NotOK" if is_bad(one.frame_id) else "OK")]
-            assert wrong == []
+            wrong = [
+                (one.frame_id, one.evaluation.text, one.reason, one.model and one.model.version)
+                for one in found
+                if one.evaluation.text != ("NotOK" if is_bad(one.frame_id) else "OK")
+            ]
+            assert wrong == [], inspection
 
     def versions(self, inspection: str) -> list[str]:
         """Who judged, one after the other."""
