@@ -24,6 +24,7 @@ from edge_runtime.app.assembly import LineService
 from edge_runtime.app.command_desk import LINE
 from edge_runtime.app.controllers import Controllers
 from edge_runtime.app.delivery import Delivery, delivery_settings
+from edge_runtime.app.deployments import Deployments
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
 from edge_runtime.app.overview import Overview
@@ -144,11 +145,13 @@ class _Parts:
     delivery: Delivery
     commands: LineCommands
     controllers: Controllers
+    deployments: Deployments
     releases: Releases
 
     @property
     def failed(self) -> bool:
-        return any(one.failed for one in (self.delivery, self.commands, self.controllers, self.releases))
+        parts = (self.delivery, self.commands, self.controllers, self.deployments, self.releases)
+        return any(one.failed for one in parts)
 
 
 class Daemon:
@@ -211,7 +214,8 @@ class Daemon:
             ) as delivery,
             self._line_commands(delivery) as commands,
             Controllers(delivery, self._clock) as controllers,
-            Releases(delivery, self._clock, self._control.restart) as releases,
+            Deployments(delivery, self._clock, self._control.restart) as deployments,
+            Releases(delivery, self._clock, deployments) as releases,
         ):
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
@@ -220,7 +224,7 @@ class Daemon:
                 if told is not None:
                     delivery.put(told)
             self._stays = None
-            parts = _Parts(delivery, commands, controllers, releases)
+            parts = _Parts(delivery, commands, controllers, deployments, releases)
             running = self._run_line(parts, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
@@ -267,6 +271,8 @@ class Daemon:
             stack.callback(commands.detach)
             parts.controllers.attach(line, settings)
             stack.callback(parts.controllers.detach)
+            parts.deployments.attach(line, settings)
+            stack.callback(parts.deployments.detach)
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:

@@ -245,7 +245,9 @@ def _slot(name: str, model: Model, settings: Settings, released: Released | None
     )
     if model.release is None:
         return replace(spec, path=str(model.path), waits_for="")
-    return spec if released is None else release_of(spec, released)
+    if released is not None:
+        return release_of(spec, released)
+    return spec if model.factory is None else replace(spec, path=str(model.factory), waits_for="")
 
 
 def release_of(spec: SlotSpec, released: Released) -> SlotSpec:

@@ -144,7 +144,8 @@ class Standby:
 
     @property
     def _owes_nothing(self) -> bool:
-        return all(request.counts for request in self.slot.requests)
+        compared = None if self._comparison is None else self._comparison.request
+        return all(request.counts or request is compared for request in self.slot.requests)
 
     def judge(self, inspections: frozenset[str]) -> None:
         """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
@@ -223,6 +224,7 @@ class Standby:
             self.listener.on_ready(slot.facts)
             return
         self.inspections = frozenset()
+        self.link.set_low(True)
         if slot.state is SlotState.FAILED:
             code, _, message = slot.message.partition(": ")
             self.listener.on_refused(code, message)
