@@ -28,6 +28,7 @@ from edge_runtime.app.deployments import Deployments
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
 from edge_runtime.app.overview import Overview
+from edge_runtime.app.picture_references import PictureReferences
 from edge_runtime.app.plan import plan_line
 from edge_runtime.app.releases import Releases
 from edge_runtime.control.health import Health
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.publish.spool.store import Row
 
 logger = logging.getLogger(__name__)
@@ -262,7 +263,10 @@ class Daemon:
                 setups=setups,
             )
             stack.callback(line.close)
-            overview = Overview(line, delivery, parts.releases)
+            references = PictureReferences(
+                line, settings.state_dir, self._clock, tell=delivery.put, note=delivery.desk.note
+            )
+            overview = Overview(line, delivery, parts.releases, references)
             commands.attach(line, settings)
             stack.callback(commands.detach)
             parts.controllers.attach(line, settings)

@@ -10,7 +10,7 @@ from edge_runtime.control.deployment import events as on
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge_runtime.pipeline.attempt import ModelFacts
+    from edge_runtime.pipeline.facts import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.app.assembly import PRELOAD
+from edge_runtime.app.assembly import PRELOAD, VET_ENTRY
 from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.pipeline.slot import SlotSpec
 
-VET_ENTRY: Final = "edge_runtime.engine.vet:main"
 DEADLINE_S: Final = 120.0
 MEMORY_SHARE: Final = 0.5
 """Of the box's memory: a model may be tried while another one works."""
