@@ -70,6 +70,7 @@ class DeploymentService:
         self.slots: Mapping[str, SlotDeployment] = {}  # replaced as a whole
         self._registry: RegistryState = UNKNOWN
         self._ticked_ns = 0
+        self._said: dict[str, object] = {}  # documents by slot; when the registry was looked at is no news
 
     def run(self, stop: Stop) -> None:
         """Do what waits, second by second, until stopped; nothing is lost by an end at any moment."""
@@ -167,6 +168,10 @@ class DeploymentService:
         if slot.note is not None and report.reason is None:
             report = replace(report, reason=slot.note[1], message=slot.note[2])
         fields = document(report, self._registry, deployment_info(slot.deployment))
+        told = {**fields, "registry": {**fields["registry"], "checkedAt": None}}
+        if self._said.get(slot.want.slot) == told:
+            return
+        self._said[slot.want.slot] = told
         delivery = self._delivery
         said = encode_model(delivery.identity, delivery.boot_id, self.clock.utc_ns(), fields)
         topic = delivery.identity.topic(said.topic)

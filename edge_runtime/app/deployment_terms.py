@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from edge_runtime.app.plan import Released, release_of
 from edge_runtime.config.updates import Updates
 from edge_runtime.control.deployment.deployment import Conditions, Policy
 from edge_runtime.registry.box.report import Standing, Terms
@@ -109,9 +110,9 @@ def conditions_of(
 
 def factory_spec(base: SlotSpec, path: Path) -> SlotSpec:
     """Return what the line is told to load for the factory model."""
-    return replace(base, path=str(path), digest=None, waits_for="")
+    return replace(base, path=str(path), digest=None, waits_for="", release=None, rollout_seq=None)
 
 
-def spec_of(base: SlotSpec, held: Held, directory: Path) -> SlotSpec:
+def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
-    return replace(base, path=str(directory), digest=held.digest, waits_for="")
+    return release_of(base, Released(str(directory), held.digest, held.release, seq))

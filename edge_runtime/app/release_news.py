@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.publish.payload import timestamp
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
-from edge_runtime.registry.statements import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,10 +102,10 @@ def deployment_info(one: Deployment | None) -> DeploymentInfo | None:
         "seq": one.policy.seq,
         "origin": one.policy.origin,
         "state": one.state.value,
-        "since": stamp(one.since),
+        "since": timestamp(int(one.since.timestamp()) * 1_000_000_000),
         "reason": one.reason,
         "message": one.message,
-        "progress": round(one.progress, 2),
+        "progress": int(one.progress * 20) / 20,
         "gates": {name: round(value, 4) for name, value in one.numbers.items() if isfinite(value)},
         "triesLeft": one.tries_left,
     }

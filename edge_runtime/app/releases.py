@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_runtime.app.command_desk import BOX, NO_REGISTRY
-from edge_runtime.app.plan import Released
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.delivery import Delivery
     from edge_runtime.app.deployments import Deployments
+    from edge_runtime.app.plan import Released
     from edge_runtime.app.registry_watch import RegistryWatch
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.command import Command, Reply
@@ -169,17 +169,16 @@ class Releases:
 
 
 def _current(order: Order) -> dict[str, Released]:
-    from edge_runtime.registry.box.shelf import on_disk  # noqa: PLC0415 - not without a registry
-    from edge_runtime.registry.store.store import ModelStore  # noqa: PLC0415
+    from edge_runtime.app.deployment_store import DeploymentStore  # noqa: PLC0415 - not without a registry
 
-    store = ModelStore(order.root)
+    store = DeploymentStore(order.root)
     found = {}
     for want in order.wants:
         try:
-            held = on_disk(store, want).current
+            released = store.running(want.slot, want.model)
         except EdgeError as error:
             logger.error("slot %s: its release cannot be read: %s", want.slot, error)  # noqa: TRY400 - no bug of ours
             continue
-        if held is not None:
-            found[want.slot] = Released(str(store.releases.path(held.manifest)), held.digest)
+        if released is not None:
+            found[want.slot] = released
     return found

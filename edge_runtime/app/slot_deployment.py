@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
 from edge_runtime.app.slot_fallback import SlotFallback
+from edge_runtime.app.slot_sampler import SlotSampler
 from edge_runtime.app.standby_ears import Ears
 from edge_runtime.app.vetting import spec_for
 from edge_runtime.control.deployment import commands as do
@@ -92,6 +93,7 @@ class SlotDeployment:
         self._is_stepping = False
         self._trial = 0  # generation of vet and standby
         self.fallback = SlotFallback(self)
+        self._sampler = SlotSampler()
         self.note: tuple[str, str, str] | None = None  # of the last fallback: kind, code, for people
         if known.deployment is not None:
             links = host.store.links(want.slot)
@@ -128,8 +130,16 @@ class SlotDeployment:
         """A second has passed."""
         self.fallback.tick()
         self.tell_conditions()
+        self._sample()
         self.step(on.Tick())
         self.offer()
+
+    def _sample(self) -> None:
+        line, one = self.host.line, self.deployment
+        verdict = None if line is None or one is None else self._sampler.verdict(line, one, self.inspections(line))
+        if verdict is not None and one is not None:
+            self.step(on.Compared(verdict) if one.state is State.SHADOW else on.Judged(verdict))
+            self.is_changed = True
 
     def offer(self) -> None:
         """Tell the machine what is wanted in the slot, if anything is."""
@@ -327,7 +337,7 @@ class SlotDeployment:
         if base.path is None:
             self._begin_with(deployment)
             return
-        spec = spec_of(base, deployment.candidate, path)
+        spec = spec_of(base, deployment.candidate, path, deployment.policy.seq)
         line.stand_by(self.want.slot, spec, Ears(partial(self.hear, self._next_trial())))
 
     def _begin_with(self, deployment: Deployment) -> None:

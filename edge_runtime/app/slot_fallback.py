@@ -119,7 +119,7 @@ class SlotFallback:
         held = host.store.held(links.previous, slot.want.model)
         if held is not None and held.manifest not in {links.current, *(one.manifest for one in slot.bans)}:
             try:
-                found.append(Rung(held, spec_of(base, held, host.store.verified(held))))
+                found.append(Rung(held, spec_of(base, held, host.store.verified(held), None)))
             except EdgeError as error:
                 logger.error("slot %s cannot go back: %s", slot.want.slot, error)  # noqa: TRY400 - no bug of ours
         factory = host.configured[slot.want.slot].factory

@@ -270,8 +270,6 @@ def _properties(options: EngineOptions, precision: str | None) -> dict[str, obje
     if options.device == "CPU":
         properties["INFERENCE_NUM_THREADS"] = options.threads
         properties["ENABLE_CPU_PINNING"] = False
-        if options.spare:
-            properties["COMPILATION_NUM_THREADS"] = 1
         properties["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
     if _kind(options.device) != "NPU":  # it has one, and no such property
         properties["NUM_STREAMS"] = options.streams

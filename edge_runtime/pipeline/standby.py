@@ -140,7 +140,8 @@ class Standby:
     def judges(self, inspection: str) -> bool:
         """Whether the next frame of an inspection goes to it: not while it owes an answer that was given up."""
         ready = inspection in self.inspections and self.slot.state is SlotState.READY
-        return ready and all(request.counts for request in self.slot.requests)
+        compared = None if self._comparison is None else self._comparison.request
+        return ready and all(request.counts or request is compared for request in self.slot.requests)
 
     def judge(self, inspections: frozenset[str]) -> None:
         """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
@@ -209,6 +210,7 @@ class Standby:
             self.listener.on_ready(slot.facts)
             return
         self.inspections = frozenset()
+        self.link.set_low(True)
         if slot.state is SlotState.FAILED:
             code, _, message = slot.message.partition(": ")
             self.listener.on_refused(code, message)
