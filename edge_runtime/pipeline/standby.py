@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.engine_link import EngineLink
+from edge_runtime.pipeline.judged import Comparisons
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class StandbyLine(Protocol):
         """Give a frame to the engine of its slot; with ``failure`` it fails if that cannot be."""
         ...
 
-    def on_compared(self, standby: Standby, comparison: Comparison, verdict: Verdict | None) -> None:
-        """A comparison is over; without ``verdict`` it came to nothing."""
+    def on_compared(self, comparison: Comparison, answer: Verdict | Failure) -> None:
+        """A comparison is over; with a failure it came to nothing."""
         ...
 
     def feed(self, slot_id: str) -> None:
@@ -127,6 +128,7 @@ class Standby:
         self.slot = self.link.slots[spec.id]
         self.inspections: frozenset[str] = frozenset()
         self.listener = listener
+        self.comparisons = Comparisons()  # since it shadows
         self._line = line
         self._shadows = False
         self._comparison: Comparison | None = None
@@ -147,12 +149,14 @@ class Standby:
         """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
         self.inspections = inspections
         if inspections:
+            self.slot.count_anew()
             self._shadows = False
             self.link.set_low(False)
 
     def shadow(self, *, on: bool) -> None:
         """Be compared on spare frames, or not any more."""
         self._shadows = on and not self.inspections
+        self.comparisons = Comparisons() if self._shadows else self.comparisons
         if self._shadows:
             self.link.set_low(True)
 
@@ -171,6 +175,7 @@ class Standby:
         """Give one of its frames to the engine of the slot, and ignore what it will say of it."""
         if request.counts:
             request.counts = False
+            self.slot.tally(request.inspection).refused(failure.value)
             self._line.take_over(request, failure, message)
 
     def watch(self) -> None:
@@ -231,7 +236,7 @@ class Standby:
             self.give_up(request, failure, message)
             self._line.feed(slot.spec.id)
         else:
-            self._compared(request, None)
+            self._compared(request, failure)
 
     def on_preparing(self, slot: ModelSlot, request: Request) -> None:
         """Have the engine of the slot judge what this one compiles its model for."""
@@ -241,9 +246,9 @@ class Standby:
     def on_other(self, message: dict[str, object]) -> None:
         """Nobody asks it anything else."""
 
-    def _compared(self, request: Request, verdict: Verdict | None) -> None:
+    def _compared(self, request: Request, answer: Verdict | Failure) -> None:
         comparison = self._comparison
         if comparison is not None and comparison.request is request:
             self._comparison = None
-            self._line.on_compared(self, comparison, verdict)
+            self._line.on_compared(comparison, answer)
         self._line.feed(self.slot.spec.id)
