@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.app.deployment_news import deployment_info
+from edge_runtime.app.deployment_commands import DeploymentCommands
 from edge_runtime.app.deployment_store import DeploymentStore
-from edge_runtime.app.release_news import document
+from edge_runtime.app.lots_file import LotsFile
+from edge_runtime.app.release_news import deployment_info, document
 from edge_runtime.app.slot_deployment import SlotDeployment
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
-    from edge_runtime.config.schema import Settings
-    from edge_runtime.config.updates import Updates
+    from edge_runtime.config.schema import Model, Settings
     from edge_runtime.publish.contract.model import DeploymentInfo, RegistryState
     from edge_runtime.registry.box.order import Want
     from edge_runtime.registry.box.report import Report
@@ -42,6 +43,7 @@ WORK_MAX: Final = 256
 BATCH: Final = 32
 SLICE_S: Final = 0.2
 TICK_NS: Final = 1_000_000_000
+UNKNOWN: Final[RegistryState] = {"state": "unknown", "reason": None, "message": None, "checkedAt": None}
 
 
 class DeploymentService:
@@ -49,20 +51,26 @@ class DeploymentService:
 
     name = "deployments"
 
-    def __init__(self, root: Path, delivery: Delivery, clock: Clock, updates: Updates, restart: Callable[[], None]) -> None:
+    def __init__(
+        self, root: Path, delivery: Delivery, clock: Clock, settings: Settings, restart: Callable[[], None]
+    ) -> None:
         """Know no slot yet."""
         self.clock = clock
         self.store = DeploymentStore(root)
-        self.updates = updates
+        self.models = self.store.store
+        self.commands = DeploymentCommands(self, settings.site, clock)
+        self.updates = settings.updates
+        self.configured: Mapping[str, Model] = settings.models
         self.line: LineService | None = None
-        self.lot: bool | None = None
+        self.lots = LotsFile(settings.state_dir)
         self.restart = restart
         self.shown: Mapping[str, DeploymentInfo | None] = {}  # replaced as a whole; anybody reads it
         self._delivery = delivery
         self._work: Channel[Callable[[], None]] = Channel(WORK_MAX, Policy.REJECT)
-        self._slots: dict[str, SlotDeployment] = {}
-        self._registry: RegistryState | None = None
+        self.slots: Mapping[str, SlotDeployment] = {}  # replaced as a whole
+        self._registry: RegistryState = UNKNOWN
         self._ticked_ns = 0
+        self._said: dict[str, object] = {}  # documents by slot; when the registry was looked at is no news
 
     def run(self, stop: Stop) -> None:
         """Do what waits, second by second, until stopped; nothing is lost by an end at any moment."""
@@ -72,7 +80,8 @@ class DeploymentService:
             now_ns = self.clock.mono_ns()
             if now_ns - self._ticked_ns >= TICK_NS:
                 self._ticked_ns = now_ns
-                for slot in list(self._slots.values()):
+                self.commands.take_wishes()
+                for slot in list(self.slots.values()):
                     self._do(slot.tick)
             self._show()
         self._work.close()
@@ -80,7 +89,7 @@ class DeploymentService:
     # --- from any thread
 
     def later(self, work: Callable[[], None]) -> bool:
-        """Have ``work`` done in this thread; ``False`` when too much waits or it ends, and then every state has its deadline."""
+        """Have ``work`` done in this thread; ``False`` when it cannot be, and then every state has its deadline."""
         try:
             taken = self._work.put(work)
         except Closed:
@@ -111,24 +120,31 @@ class DeploymentService:
             logger.warning("deployments: %s", error)
 
     def _attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
-        self.updates = settings.updates
-        self._slots = {
-            one.slot: known if (known := self._slots.get(one.slot)) is not None and known.want == one else SlotDeployment(one, self)
+        self.updates, self.configured = settings.updates, settings.models
+        self.slots = {
+            one.slot: known
+            if (known := self.slots.get(one.slot)) is not None and known.want == one
+            else SlotDeployment(one, self)
             for one in wants
         }
         self._line(line)
 
     def _line(self, line: LineService | None) -> None:
         self.line = line
-        for slot in self._slots.values():
+        for slot in self.slots.values():
             slot.on_line(line)
 
     def _take(self, report: Report, registry: RegistryState) -> None:
         self._registry = registry
         for one in report.slots:
-            slot = self._slots.get(one.slot)
+            slot = self.slots.get(one.slot)
             if slot is not None:
                 slot.on_report(one)
+
+    def conditions_changed(self) -> None:
+        """See `deployment_commands.Deployments`."""
+        for slot in self.slots.values():
+            slot.tell_conditions()
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
         """See `slot_deployment.Host`."""
@@ -138,18 +154,24 @@ class DeploymentService:
 
     def _show(self) -> None:
         """Say how the slots are whose document would be another one."""
-        changed = [one for one in self._slots.values() if one.is_changed]
+        changed = [one for one in self.slots.values() if one.is_changed]
         if not changed:
             return
-        self.shown = {name: deployment_info(one.deployment) for name, one in self._slots.items()}
+        self.shown = {name: deployment_info(one.deployment) for name, one in self.slots.items()}
         for one in changed:
             one.is_changed = False
-            self._do(lambda one=one: self._show_slot(one))
+            self._do(partial(self._show_slot, one))
 
     def _show_slot(self, slot: SlotDeployment) -> None:
-        report, registry = slot.report, self._registry
         now = on_disk(self.store.store, slot.want)
-        fields = document(now if report is None else as_it_is(report, now), registry, deployment_info(slot.deployment))
+        report = now if slot.report is None else as_it_is(slot.report, now)
+        if slot.note is not None and report.reason is None:
+            report = replace(report, reason=slot.note[1], message=slot.note[2])
+        fields = document(report, self._registry, deployment_info(slot.deployment))
+        told = {**fields, "registry": {**fields["registry"], "checkedAt": None}}
+        if self._said.get(slot.want.slot) == told:
+            return
+        self._said[slot.want.slot] = told
         delivery = self._delivery
         said = encode_model(delivery.identity, delivery.boot_id, self.clock.utc_ns(), fields)
         topic = delivery.identity.topic(said.topic)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.app.plan import Released
 from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.deployment import Links
 from edge_runtime.control.deployment.record import SlotRecord
@@ -55,6 +56,20 @@ class DeploymentStore:
             logger.error("slot %s: %s; it runs its current release", slot, error)  # noqa: TRY400 - no bug of ours
             move_aside(path, DAMAGED)
             return SlotRecord()
+
+    def running(self, slot: str, model: str) -> Released | None:
+        """Return the current release of a slot, and the rollout by which it came; ``None`` = it has none.
+
+        Raises:
+            DataError: the record of its deployments cannot be read.
+            PermissionDeniedError, StorageError: the disk refuses to tell.
+        """
+        held = self.held(self.store.slots.links(slot).current, model)
+        if held is None:
+            return None
+        known = self.load(slot)
+        seqs = [one.policy.seq for one in (known.deployment, known.last) if one is not None and one.candidate == held]
+        return Released(str(self.store.releases.path(held.manifest)), held.digest, held.release, next(iter(seqs), None))
 
     def save(self, slot: str, wanted: SlotRecord, deployment: Deployment) -> None:
         """Make a deployment durable: quarantine, links and record, in the order of `commands.Store`.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from edge_runtime.app.plan import Released, release_of
+from edge_runtime.config.updates import Updates
 from edge_runtime.control.deployment.deployment import Conditions, Policy
-from edge_runtime.registry.conditions import Gates, parse_gates, parse_window
 from edge_runtime.registry.box.report import Standing, Terms
+from edge_runtime.registry.conditions import is_open, parse_gates, parse_window
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
-    from edge_runtime.config.updates import Updates
     from edge_runtime.control.deployment.deployment import Deployment, Origin
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.registry.box.report import Held, SlotReport
@@ -46,9 +47,15 @@ def policy_of(terms: Terms, updates: Updates, origin: Origin = "rollout") -> Pol
     )
 
 
-def by_hand(seq: int, origin: Origin, *, gates: Gates | None = None) -> Policy:
-    """Return how a release comes in that somebody asked for himself: tried, then at once, and watched."""
-    return Policy(mode="active", gates=gates or Gates(), seq=seq, origin=origin)
+def by_hand(seq: int, origin: Origin, terms: Terms | None) -> Policy:
+    """Return how a release comes in that somebody asked for himself: tried, then at once, and watched.
+
+    What it has to reach is asked of it as its assignment (``terms``) says, if it has one.
+    """
+    if terms is None:
+        return Policy(seq=seq, origin=origin)
+    rolled_out = policy_of(terms, Updates(), origin)
+    return replace(rolled_out, window=None, approve="auto")
 
 
 def wanted_by(report: SlotReport, updates: Updates) -> Wanted | None:
@@ -84,7 +91,7 @@ def conditions_of(
     Args:
         policy: of the deployment.
         updates: what the box says.
-        now: wall clock with its time zone.
+        now: UTC.
         lot: whether a lot is running; ``None`` = nobody said.
         approved: somebody agreed to it.
         held: the slot is held.
@@ -93,7 +100,7 @@ def conditions_of(
     windows = [parse_window(one) for one in (policy.window, updates.window) if one is not None]
     by_rollout = policy.origin == "rollout"
     return Conditions(
-        window_open=not by_rollout or all(one.is_open(now) for one in windows),
+        window_open=not by_rollout or is_open(windows, now, datetime.astimezone),
         between_lots=not policy.between_lots or lot is False,
         approved=approved or not by_rollout,
         held=(held or updates.hold) and by_rollout,
@@ -101,6 +108,11 @@ def conditions_of(
     )
 
 
+def factory_spec(base: SlotSpec, path: Path) -> SlotSpec:
+    """Return what the line is told to load for the factory model."""
+    return replace(base, path=str(path), digest=None, waits_for="", release=None, rollout_seq=None)
+
+
 def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
-    return replace(base, path=str(directory), digest=held.digest, waits_for="")
+    return release_of(base, Released(str(directory), held.digest, held.release, seq))

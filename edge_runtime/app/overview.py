@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
+    from edge_runtime.app.picture_references import PictureReferences
     from edge_runtime.app.releases import Releases
     from edge_runtime.pipeline.inspection import Figures
     from edge_runtime.pipeline.line import Picture
@@ -27,11 +28,21 @@ NS_PER_S = 1e9
 class Overview:
     """``control.health.Subject`` of the daemon. Reads what other threads show, without stopping them."""
 
-    def __init__(self, line: LineService, delivery: Delivery, releases: Releases | None = None) -> None:
-        """Look at ``line``, ``delivery`` and, where there may be a registry, ``releases``."""
+    def __init__(
+        self,
+        line: LineService,
+        delivery: Delivery,
+        releases: Releases | None = None,
+        references: PictureReferences | None = None,
+    ) -> None:
+        """Look at ``line``, ``delivery`` and, where there may be a registry, ``releases``.
+
+        ``references`` looks for wishes as often as this looks at the rest.
+        """
         self._line = line
         self._delivery = delivery
         self._releases = releases
+        self._references = references
         self._clock = SystemClock()
         self._started_ns = self._clock.mono_ns()
         self._steps = StepWatch(self._clock)
@@ -45,6 +56,8 @@ class Overview:
         self._tell_info(picture)
         self._delivery.tell_status()
         self._tell_step()
+        if self._references is not None:
+            self._references.look()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:

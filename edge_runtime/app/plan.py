@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.pattern import Pattern
@@ -80,10 +80,12 @@ class InspectionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The release that a slot runs: its directory, and the identity that it must have."""
+    """The release that a slot runs: its directory, the identity that it must have, and what results say of it."""
 
     path: str
     digest: str
+    release: int | None = None
+    rollout_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,26 +226,40 @@ def _slots(settings: Settings, cpus: int, released: Mapping[str, Released]) -> t
     share = max(1, cpus // len(settings.models))
     hang_ms = max(HANG_MIN_MS, *(HANG_FACTOR * i.deadline_ms for i in settings.inspections.values()))
     return tuple(
-        SlotSpec(
-            id=name,
-            path=_path(name, model, released),
-            digest=released[name].digest if model.release is not None and name in released else None,
-            waits_for="" if model.release is None or name in released else f"no release of {model.release} is here yet",
-            device=model.device_name,
-            backend=model.backend_name,
-            workers=_workers(settings, model),
-            threads=max(model.threads or settings.engine.threads or share, model.streams),
-            streams=model.streams,
-            hang_ms=hang_ms,
-        )
-        for name, model in settings.models.items()
+        _slot(name, model, settings, released.get(name), share, hang_ms) for name, model in settings.models.items()
     )
 
 
-def _path(name: str, model: Model, released: Mapping[str, Released]) -> str | None:
+def _slot(name: str, model: Model, settings: Settings, released: Released | None, share: int, hang_ms: int) -> SlotSpec:
+    """Translate one model; ``released`` is what it runs if it has its releases from a registry."""
+    spec = SlotSpec(
+        id=name,
+        path=None,
+        waits_for=f"no release of {model.release} is here yet",
+        device=model.device_name,
+        backend=model.backend_name,
+        workers=_workers(settings, model),
+        threads=max(model.threads or settings.engine.threads or share, model.streams),
+        streams=model.streams,
+        hang_ms=hang_ms,
+    )
     if model.release is None:
-        return str(model.path)
-    return released[name].path if name in released else None
+        return replace(spec, path=str(model.path), waits_for="")
+    if released is not None:
+        return release_of(spec, released)
+    return spec if model.factory is None else replace(spec, path=str(model.factory), waits_for="")
+
+
+def release_of(spec: SlotSpec, released: Released) -> SlotSpec:
+    """Return the slot of ``spec`` with another release as its model."""
+    return replace(
+        spec,
+        path=released.path,
+        digest=released.digest,
+        waits_for="",
+        release=released.release,
+        rollout_seq=released.rollout_seq,
+    )
 
 
 def _recipe(settings: RecipeSettings) -> Recipe:

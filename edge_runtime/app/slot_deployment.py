@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-from edge_runtime.app.deployment_terms import conditions_of, is_paused, spec_of, wanted_by, withdrawn
+from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
+from edge_runtime.app.slot_fallback import SlotFallback
+from edge_runtime.app.slot_sampler import SlotSampler
+from edge_runtime.app.standby_ears import Ears
+from edge_runtime.app.vetting import spec_for
 from edge_runtime.control.deployment import commands as do
 from edge_runtime.control.deployment import events as on
 from edge_runtime.control.deployment import machine
-from edge_runtime.control.deployment.deployment import Now
-from edge_runtime.control.deployment.record import Hold, SlotRecord
+from edge_runtime.control.deployment.deployment import Now, State
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.pipeline.attempt import NS_PER_MS
-from edge_runtime.pipeline.vet_link import VetSpec
 from edge_runtime.registry.box.report import Standing
 
 if TYPE_CHECKING:
@@ -31,21 +34,18 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.deployment_store import DeploymentStore
-    from edge_runtime.app.deployment_terms import Wanted
+    from edge_runtime.app.lots_file import LotsFile
+    from edge_runtime.config.schema import Model
     from edge_runtime.config.updates import Updates
-    from edge_runtime.control.deployment.deployment import Conditions, Deployment, Policy
-    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.control.deployment.deployment import Conditions, Deployment, Origin, Policy
+    from edge_runtime.control.deployment.record import Hold
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.pipeline.vet_link import VetReport
     from edge_runtime.registry.box.order import Want
-    from edge_runtime.registry.box.report import Ban, SlotReport
+    from edge_runtime.registry.box.report import Ban, Held, SlotReport
     from edge_runtime.system.clock import Clock
 
 logger = logging.getLogger(__name__)
-
-VET_DEADLINE_S: Final = 120.0
-MEMORY_SHARE: Final = 0.5
-"""Of the box's memory: a release is tried while another one works."""
 
 
 class Host(Protocol):
@@ -54,11 +54,12 @@ class Host(Protocol):
     clock: Clock
     store: DeploymentStore
     updates: Updates
+    configured: Mapping[str, Model]
     line: LineService | None
-    lot: bool | None
+    lots: LotsFile
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Have ``work`` done in the thread of the service; from any thread."""
+    def later(self, work: Callable[[], None]) -> bool:
+        """Have ``work`` done in the thread of the service, ``False`` when it cannot be; from any thread."""
         ...
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
@@ -80,11 +81,10 @@ class SlotDeployment:
             PermissionDeniedError, StorageError: the disk refuses to tell.
         """
         self.want = want
-        self._host = host
+        self.host = host
         known = host.store.load(want.slot)
+        self.record = known
         self.deployment: Deployment | None = None
-        self.last = known.last
-        self.hold = known.hold
         self.report: SlotReport | None = None
         self.by_hand: Wanted | None = None  # what somebody asked for, until it has ended
         self.approved: str | None = None  # id of the deployment that somebody agreed to
@@ -92,9 +92,12 @@ class SlotDeployment:
         self._events: deque[on.Event] = deque()
         self._is_stepping = False
         self._trial = 0  # generation of vet and standby
+        self.fallback = SlotFallback(self)
+        self._sampler = SlotSampler()
+        self.note: tuple[str, str, str] | None = None  # of the last fallback: kind, code, for people
         if known.deployment is not None:
             links = host.store.links(want.slot)
-            self.deployment, wanted = machine.resume(known.deployment, links, self._now())
+            self.deployment, wanted = machine.resume(known.deployment, links, self.now())
             self._carry_out(wanted)
             self._work_off()
 
@@ -103,10 +106,11 @@ class SlotDeployment:
     def on_line(self, line: LineService | None) -> None:
         """A line was started, or the one there was has ended."""
         self._trial += 1
+        self.fallback.on_line()
         if line is None:
             self.step(on.LineEnded())
         else:
-            self.step(on.LineStarted(self.inspections(line), self._host.store.links(self.want.slot).current))
+            self.step(on.LineStarted(self.inspections(line), self.host.store.links(self.want.slot).current))
 
     def on_report(self, report: SlotReport) -> None:
         """Somebody has looked at the registry."""
@@ -124,18 +128,27 @@ class SlotDeployment:
 
     def tick(self) -> None:
         """A second has passed."""
-        self._tell_conditions()
+        self.fallback.tick()
+        self.tell_conditions()
+        self._sample()
         self.step(on.Tick())
         self.offer()
+
+    def _sample(self) -> None:
+        line, one = self.host.line, self.deployment
+        verdict = None if line is None or one is None else self._sampler.verdict(line, one, self.inspections(line))
+        if verdict is not None and one is not None:
+            self.step(on.Compared(verdict) if one.state is State.SHADOW else on.Judged(verdict))
+            self.is_changed = True
 
     def offer(self) -> None:
         """Tell the machine what is wanted in the slot, if anything is."""
         wanted = self.by_hand
         if wanted is None and self.report is not None:
-            wanted = wanted_by(self.report, self._host.updates)
-        if wanted is None or any(one.manifest == wanted.candidate.manifest for one in self._bans()):
+            wanted = wanted_by(self.report, self.host.updates)
+        if wanted is None or self.fallback.is_under_way or not self._may_begin(wanted):
             return
-        host = self._host
+        host = self.host
         self.step(
             on.Offered(
                 id=uuid7(host.clock.utc_ns() // NS_PER_MS, os.urandom(RANDOM_BYTES)),
@@ -150,6 +163,59 @@ class SlotDeployment:
             )
         )
 
+    def _may_begin(self, wanted: Wanted) -> bool:
+        """Tell whether nothing here stands against it: a ban, or what somebody chose since the rollout was made."""
+        if any(one.manifest == wanted.candidate.manifest for one in self.bans):
+            return False
+        last, by_rollout = self.deployment, wanted.policy.origin == "rollout"
+        chosen = last is not None and last.state is State.COMMITTED and last.policy.origin != "rollout"
+        return not (chosen and by_rollout and last is not None and wanted.policy.seq <= last.policy.seq)
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether the candidate of a deployment may be judging."""
+        return self.deployment is not None and self.deployment.state.is_judging
+
+    def give_way(self, reason: str, message: str) -> None:
+        """End a deployment that does not judge yet: the standby engine is needed for something else."""
+        if self.deployment is not None and not self.deployment.state.is_over:
+            self.step(on.Withdrawn(reason, message))
+
+    @property
+    def hold(self) -> Hold | None:
+        """Why nothing is begun in it."""
+        return self.record.hold
+
+    def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
+        """Deploy what somebody asked for, before whatever a rollout wants; return what is under way then."""
+        report = self.report
+        terms = None if report is None or report.staged != candidate else report.terms
+        policy = by_hand(0 if report is None else report.seq or 0, origin, terms)
+        self.by_hand = Wanted(candidate, policy)
+        self.offer()
+        return self.deployment
+
+    def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
+        """End the deployment that is under way."""
+        self.by_hand = None
+        self.step(on.Withdrawn(reason, message, quarantine=quarantine))
+
+    def agree(self) -> None:
+        """Note that somebody agreed to the deployment that is under way."""
+        self.approved = None if self.deployment is None else self.deployment.id
+        self.tell_conditions()
+
+    def put_hold(self, hold: Hold | None) -> None:
+        """Hold the slot, or lift that.
+
+        Raises:
+            EdgeError: the disk refuses; nothing has changed.
+        """
+        record = replace(self.record, hold=hold)
+        self.host.store.write(self.want.slot, record)
+        self.record, self.is_changed = record, True
+        self.tell_conditions()
+
     def step(self, event: on.Event) -> None:
         """Let the machine know, and do what it wants."""
         self._events.append(event)
@@ -161,10 +227,7 @@ class SlotDeployment:
         self._is_stepping = True
         try:
             while self._events:
-                before = self.deployment
-                self.deployment, wanted = machine.step(before, self._events.popleft(), self._now())
-                if before is not None and self.deployment is not None and before.id != self.deployment.id:
-                    self.last = before
+                self.deployment, wanted = machine.step(self.deployment, self._events.popleft(), self.now())
                 self._carry_out(wanted)
         finally:
             self._is_stepping = False
@@ -176,14 +239,17 @@ class SlotDeployment:
             self._do(command)
 
     def _do(self, command: do.Command) -> None:
-        slot, line = self.want.slot, self._host.line
+        line = self.host.line
+        if isinstance(command, do.Store):
+            self._store(command.deployment)
+        elif isinstance(command, do.Tell):
+            self._tell(command)
+        elif line is not None:  # the machine is told of its end, and begins again with the next one
+            self._do_in(line, command)
+
+    def _do_in(self, line: LineService, command: do.InLine) -> None:
+        slot = self.want.slot
         match command:
-            case do.Store(deployment):
-                self._store(deployment)
-            case do.Tell():
-                self._tell(command)
-            case _ if line is None:
-                pass  # it has ended: the machine is told so, and begins again with the next one
             case do.Vet():
                 self._vet(line)
             case do.StandBy():
@@ -202,11 +268,9 @@ class SlotDeployment:
                 line.settle(slot)
 
     def _store(self, deployment: Deployment) -> None:
-        if deployment.holds and deployment.state.is_over and self.hold is None:
-            reason, message = deployment.reason or "", deployment.message or ""
-            self.hold = Hold(reason, message, "box", self._now().utc)
+        self.record = self.record.with_deployment(deployment)
         try:
-            self._host.store.save(self.want.slot, SlotRecord(deployment, self.last, self.hold), deployment)
+            self.host.store.save(self.want.slot, self.record, deployment)
         except EdgeError as error:
             logger.warning("slot %s: its deployment cannot be kept: %s", self.want.slot, error)
             self._events.append(on.StoreRefused(deployment.revision, str(error)))
@@ -227,11 +291,12 @@ class SlotDeployment:
             "origin": one.policy.origin,
             "reason": one.reason,
             "gates": dict(one.numbers),
-            **command.fields,
         }
-        self._host.tell(command.kind, command.message, fields)
+        self.host.tell(command.kind, command.message, fields)
         self.is_changed = True
-        if one.state.is_over and self.by_hand is not None and self.by_hand.candidate == one.candidate:
+        if one.state is State.COMMITTED:
+            self.note = None
+        if one.state.is_over and self.by_hand is not None and one.policy == self.by_hand.policy:
             self.by_hand = None
 
     def _verified(self) -> Path | None:
@@ -239,7 +304,7 @@ class SlotDeployment:
         deployment = self.deployment
         assert deployment is not None  # noqa: S101 - the machine commands only about one
         try:
-            return self._host.store.verified(deployment.candidate)
+            return self.host.store.verified(deployment.candidate)
         except EdgeError as error:
             self._give_up(error)
             return None
@@ -252,48 +317,41 @@ class SlotDeployment:
         self._events.append(on.Withdrawn(error.code, error.message))
 
     def _vet(self, line: LineService) -> None:
-        path, base = self._verified(), self._base(line)
+        path, base = self._verified(), self.base(line)
         if path is None:
             return
         trial = self._next_trial()
-        spec = VetSpec(
-            path=path,
-            device=base.device,
-            backend=base.backend,
-            threads=base.threads,
-            deadline_s=VET_DEADLINE_S,
-            memory_bytes=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE),
-        )
+        spec = spec_for(base, path)
 
         def ended(report: VetReport) -> None:
             error = report.error
             event = on.Vetted() if error is None else on.Vetted(error.code, error.message)
             self.hear(trial, event)
 
-        line.vet(spec, f"vet/{self.want.slot}/{trial}", ended)
+        line.vet(spec, self.want.slot, ended)
 
     def _stand_by(self, line: LineService) -> None:
-        path, base, deployment = self._verified(), self._base(line), self.deployment
+        path, base, deployment = self._verified(), self.base(line), self.deployment
         if path is None or deployment is None:
             return
         if base.path is None:
             self._begin_with(deployment)
             return
         spec = spec_of(base, deployment.candidate, path, deployment.policy.seq)
-        line.stand_by(self.want.slot, spec, _Listener(self, self._next_trial()))
+        line.stand_by(self.want.slot, spec, Ears(partial(self.hear, self._next_trial())))
 
     def _begin_with(self, deployment: Deployment) -> None:
-        """Make the first release of a slot current: nothing judges that it could stand beside, nothing to go back to."""
-        store = self._host.store
+        """Make the first release of a slot current: there is nothing to stand beside, and nothing to go back to."""
+        store = self.host.store
         try:
             links = store.store.slots.activate(self.want.slot, deployment.candidate.manifest)
         except EdgeError as error:
             self._give_up(error)
             return
-        self.deployment, wanted = machine.resume(deployment, links, self._now())
+        self.deployment, wanted = machine.resume(replace(deployment, judged=True), links, self.now())
         self._carry_out(wanted)
         logger.info("the line is started anew: there is a release for %s", self.want.slot)
-        self._host.restart()
+        self.host.restart()
 
     # --- what the line says
 
@@ -304,7 +362,7 @@ class SlotDeployment:
             if trial == self._trial:
                 self.step(event)
 
-        self._host.later(take)
+        self.host.later(take)
 
     def _next_trial(self) -> int:
         self._trial += 1
@@ -316,13 +374,17 @@ class SlotDeployment:
         """Return those that the slot judges for, in their order."""
         return tuple(one.spec.id for one in line.plan.inspections if one.spec.slot == self.want.slot)
 
-    def _base(self, line: LineService) -> SlotSpec:
+    def base(self, line: LineService) -> SlotSpec:
+        """Return what the slot was planned with."""
         return next(one for one in line.plan.slots if one.id == self.want.slot)
 
-    def _bans(self) -> tuple[Ban, ...]:
+    @property
+    def bans(self) -> tuple[Ban, ...]:
+        """Which releases of the slot must not run."""
         return () if self.report is None else self.report.banned
 
-    def _tell_conditions(self) -> None:
+    def tell_conditions(self) -> None:
+        """Tell the machine how the conditions are, if that has changed."""
         deployment = self.deployment
         if deployment is None or deployment.state.is_over:
             return
@@ -331,41 +393,18 @@ class SlotDeployment:
             self.step(on.ConditionsChanged(now))
 
     def _conditions(self, policy: Policy, deployment: str | None) -> Conditions:
-        host, report = self._host, self.report
+        host, report = self.host, self.report
         return conditions_of(
             policy,
             host.updates,
-            datetime.now().astimezone(),
-            lot=host.lot,
+            self.now().utc,
+            lot=host.lots.running(self.want.slot),
             approved=deployment is not None and deployment == self.approved,
-            held=self.hold is not None,
+            held=self.record.hold is not None,
             paused=report is not None and is_paused(report),
         )
 
-    def _now(self) -> Now:
-        clock = self._host.clock
+    def now(self) -> Now:
+        """Return the moment."""
+        clock = self.host.clock
         return Now(clock.mono_ns(), datetime.fromtimestamp(clock.utc_ns() // 10**9, UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """Of one standby; called in the line's thread."""
-
-    slot: SlotDeployment
-    trial: int
-
-    def on_ready(self, facts: ModelFacts) -> None:
-        """It has loaded and warmed the release."""
-        self.slot.hear(self.trial, on.StandbyReady())
-
-    def on_refused(self, code: str, message: str) -> None:
-        """It cannot."""
-        self.slot.hear(self.trial, on.StandbyRefused(code, message))
-
-    def on_lost(self, message: str) -> None:
-        """Its process ended; the line starts it again."""
-        self.slot.hear(self.trial, on.StandbyLost(message))
-
-    def on_switched(self, to_standby: bool, inspections: tuple[str, ...], first_frame: dict[str, int]) -> None:  # noqa: FBT001 - the line's
-        """From these frames on another engine judges."""
-        self.slot.hear(self.trial, on.Switched(to_standby, inspections))

@@ -123,7 +123,7 @@ def _online(loaded: Loaded) -> Iterator[Finding]:
     """Ask the broker, then every camera once."""
     from edge_runtime.app.doctor import ask_brokers, ask_registry  # noqa: PLC0415 - only --online needs any of it
     from edge_runtime.app.finding import Finding  # noqa: PLC0415
-    from edge_runtime.cli.cameras import look_at  # noqa: PLC0415
+    from edge_runtime.cli.look_at import look_at  # noqa: PLC0415
     from edge_runtime.core.errors import EdgeError  # noqa: PLC0415
     from edge_runtime.system.redact import redact  # noqa: PLC0415
 

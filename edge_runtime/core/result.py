@@ -110,11 +110,21 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Which model judged: ``digest`` is ``sha256:<hex>`` of the package manifest (or of the bare weights file)."""
+    """Which model judged.
+
+    Attributes:
+        name: of the package.
+        version: of the package, for people.
+        digest: ``sha256:<hex>`` of the package manifest (or of the bare weights file).
+        release: number of the release, where the model came from a registry.
+        rollout_seq: of the assignment by which it came.
+    """
 
     name: str
     version: str
     digest: str
+    release: int | None = None
+    rollout_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

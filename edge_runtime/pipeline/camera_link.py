@@ -112,6 +112,11 @@ class CameraLink:
         """The id of the last frame that the camera began: exact, or, if it tells nonsense, one that can be."""
         return min(max(self.ring.frames_begun, self._settled_up_to), self._settled_up_to + TORN_MAX)
 
+    @property
+    def last_announced(self) -> int:
+        """The id up to which the fate of every frame is known to the line."""
+        return self._settled_up_to
+
     def hold(self, slot: SlotRef) -> None:
         """Keep a slot from being reused until a matching ``release``."""
         self._holds[slot] = self._holds.get(slot, 0) + 1

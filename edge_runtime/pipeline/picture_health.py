@@ -288,3 +288,13 @@ def _first(configured: float | None, otherwise: float | None) -> float | None:
 
 def _below(fault: Fault, quantity: str, measured: float, limit: float | None) -> Finding | None:
     return Finding(fault, quantity, measured, limit) if limit is not None and measured < limit else None
+
+
+def unjudged(reference: PictureReference) -> tuple[str, ...]:
+    """Return the faults that cannot be told by ``reference``, because of what it shows."""
+    lacks = (
+        (Fault.COVERED, reference.detail_low < DETAIL_MIN),
+        (Fault.BLURRED, reference.sharpness_low is None),
+        (Fault.MOVED, reference.likeness_low is None),
+    )
+    return tuple(fault.value for fault, is_lacking in lacks if is_lacking)

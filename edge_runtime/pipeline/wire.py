@@ -15,7 +15,7 @@ from edge_runtime.core.frame import Frame, SlotRef
 from edge_runtime.core.picture import GREY_MAX, SHARPNESS_MAX, PictureNumbers
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.pipeline.attempt import NS_PER_MS, Verdict
-from edge_runtime.pipeline.results import ModelFacts
+from edge_runtime.pipeline.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,8 +171,8 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
     )
 
 
-def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
-    """Read an ``inferred`` message for a frame captured at ``captured_mono_ns``.
+def verdict(message: Mapping[str, object], captured_mono_ns: int, facts: ModelFacts | None = None) -> Verdict:
+    """Read an ``inferred`` message for a frame captured at ``captured_mono_ns``, judged by the model of ``facts``.
 
     Raises:
         DataError: a field is missing or out of range.
@@ -190,6 +190,7 @@ def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
         queue_ms=max(0.0, (integer(message, "started_mono_ns") - captured_mono_ns) / NS_PER_MS),
         device=text(message, "device"),
         partial=_flag(message, "partial"),
+        facts=facts,
     )
 
 
