@@ -39,6 +39,7 @@ class VetSpec:
         memory_bytes: what it may allocate.
         record: pictures in the package's folder `golden` whose answers are wanted instead of a comparison.
         load_only: end after the model answered for a grey picture.
+        low: at low priority, beside something that matters more.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class VetSpec:
     memory_bytes: int = 4 << 30
     record: tuple[str, ...] | None = None
     load_only: bool = False
+    low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class VetLink:
             "cpu_s": round(spec.deadline_s * (spec.threads + 1) + SLACK_S),
             "record": None if spec.record is None else list(spec.record),
             "load_only": spec.load_only,
+            "low": spec.low,
         }
         limit_s = spec.deadline_s + SLACK_S
         child = ChildSpec(
@@ -124,6 +127,12 @@ class VetLink:
         )
         self._stage.supervisor.spawn(child, self)
         self._stage.loop.call_later(START_S + spec.deadline_s, self._never_began)
+
+    def stop(self) -> None:
+        """End it, if it has not ended: it says so of itself at once."""
+        if self._on_end is not None:
+            self._report.error = UnavailableError("vet.stopped", f"{self._where()} was stopped: nobody waits for it")
+            self._finish()
 
     # the child's news (ChildOwner)
 
@@ -141,7 +150,7 @@ class VetLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Conclude; nothing is started again."""
         self._report.seconds = (self._stage.loop.clock.mono_ns() - child.started_mono_ns) / 1e9
-        if self._verdict is None:
+        if self._verdict is None and self._on_end is not None:
             self._report.error = self._end_without_verdict(cause)
         self._finish()
 
