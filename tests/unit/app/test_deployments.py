@@ -16,7 +16,6 @@ from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment import record
 from edge_runtime.core.command import Answer, Command, Status
 from edge_runtime.core.errors import DataError
-from edge_runtime.core.result import Counters
 from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.publish.payload import Identity
 from edge_runtime.registry.box.order import Order, Want
@@ -145,8 +144,7 @@ class Box:
 
     def judged(self, inferred: int, failed: int = 0) -> None:
         """Let each inspection have judged so many frames."""
-        counters = Counters(inferred + failed, inferred, 0, failed, 0)
-        self.line.line.picture.inspections = {name: SimpleNamespace(counters=counters) for name in ("left", "right")}
+        self.line.judge(inferred, failed)
 
     def pass_probation(self, failed: int = 0, until: str = "committed") -> None:
         """Let it judge, of ten frames ``failed`` without a verdict, until that is its end."""
@@ -232,8 +230,8 @@ def test_what_fails_its_vet_never_reaches_the_line_and_is_not_tried_again(box: B
 
 def test_too_many_frames_without_a_verdict_switch_back(box: Box) -> None:
     box.probation()
-    box.pass_probation(failed=1, until="rolled_back")
-    assert box.state("rolled_back")["reason"] == "gate.undecided"
+    box.pass_probation(failed=9, until="rolled_back")
+    assert box.state("rolled_back")["reason"] == "gate.failures"
     assert "switch_back defects" in box.line.calls or "dismiss defects" in box.line.calls
     assert box.links() == (1, None, None)
 
