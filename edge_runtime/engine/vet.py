@@ -48,6 +48,7 @@ from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import limit_cv2_threads
 from edge_runtime.engine.protocol import Reply, leave_out_shapes, prediction_fields, text_field, whole_field
 from edge_runtime.system.metrics import percentile
+from edge_runtime.system.priority import set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,6 +98,8 @@ def main(context: ChildContext) -> None:
     """Try the model that ``context.args`` names and send the verdict."""
     faulthandler.disable()  # a crash is one of the answers, told in words by main
     limit_cv2_threads()
+    if context.args.get("low") is True:
+        set_priority(low=True)
     order = _order(context.args)
     with PeakMemory() as peak:
         confine(

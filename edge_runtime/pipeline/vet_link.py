@@ -41,6 +41,7 @@ class VetSpec:
         load_only: end after the model answered for a grey picture.
         against: absolute path of the package that works now, which it is timed against; ``None`` = of none.
         slower_max: how many times slower than that one it may be, 1 or more.
+        low: at low priority, beside something that matters more.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class VetSpec:
     load_only: bool = False
     against: Path | None = None
     slower_max: float = 3.0
+    low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class VetLink:
             "load_only": spec.load_only,
             "against": None if spec.against is None else str(spec.against),
             "slower_max": spec.slower_max,
+            "low": spec.low,
         }
         limit_s = spec.deadline_s + SLACK_S
         child = ChildSpec(
@@ -130,6 +133,12 @@ class VetLink:
         )
         self._stage.supervisor.spawn(child, self)
         self._stage.loop.call_later(START_S + spec.deadline_s, self._never_began)
+
+    def stop(self) -> None:
+        """End it, if it has not ended: it says so of itself at once."""
+        if self._on_end is not None:
+            self._report.error = UnavailableError("vet.stopped", f"{self._where()} was stopped: nobody waits for it")
+            self._finish()
 
     # the child's news (ChildOwner)
 
@@ -147,7 +156,7 @@ class VetLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Conclude; nothing is started again."""
         self._report.seconds = (self._stage.loop.clock.mono_ns() - child.started_mono_ns) / 1e9
-        if self._verdict is None:
+        if self._verdict is None and self._on_end is not None:
             self._report.error = self._end_without_verdict(cause)
         self._finish()
 
