@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_runtime.core.result import Counters, RecipeRef
     from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.pipeline.judged import Judging
     from edge_runtime.pipeline.line import Sink
     from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import SlotSpec
@@ -200,6 +201,10 @@ class LineService:
     def empty(self, slot: str, message: str) -> None:
         """Let nothing judge for the slot any more; ``message`` says why, in every result."""
         self._post(lambda: self._switchover.empty(slot, message))
+
+    def judged(self, slot: str) -> Judging | None:
+        """What was counted of a slot and its standby engine at most 0.1 s ago; ``None`` without a standby engine."""
+        return self.line.picture.judging.get(slot)
 
     def vet(self, spec: VetSpec, name: str, on_end: Callable[[VetReport], None]) -> None:
         """Try a model at low priority, in place of the vet of that name that runs; ``on_end`` is called once."""

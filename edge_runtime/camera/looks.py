@@ -46,6 +46,7 @@ class Looks:
         self._when = when
         self._measure = Measure()
         self._due_s = 0.0
+        self._keys = 0
         self._maker: ReferenceMaker | None = None
         self._request = 0
         self._until_s = 0.0
@@ -61,6 +62,10 @@ class Looks:
         """What comes next is from another connection."""
         self._measure.forget()
 
+    def arrived(self, *, is_key: bool) -> None:
+        """Count a frame that is going to be offered."""
+        self._keys += is_key
+
     def offer(self, frame_id: int, ref: SlotRef, shape: Shape, when: When) -> None:
         """Look at a frame that will be announced next (``before``), or just was (``after``), if it is time to."""
         now_s = time.monotonic()
@@ -70,7 +75,8 @@ class Looks:
         # nobody but this thread writes into the slot
         pixels = np.frombuffer(self._ring.view(ref, shape.nbytes), np.uint8)
         image = pixels.reshape(shape.height, shape.width, shape.channels)
-        numbers, copies = self._measure.measure(image, frame_id, now_s)
+        numbers, copies = self._measure.measure(image, frame_id, now_s, keys=self._keys)
+        self._keys = 0
         self._announce.picture(numbers)
         if self._maker is not None:
             self._maker.add(numbers, copies)
@@ -84,7 +90,7 @@ class Looks:
         try:
             reference = maker.finish(time.time_ns())
         except DataError as error:
-            self._announce.reference(self._request, {"error": str(error), "help": error.help})
+            self._announce.reference(self._request, {"error": str(error), "help": error.help or ""})
         else:
             self._announce.reference(self._request, reference_fields(reference))
 

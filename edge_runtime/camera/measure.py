@@ -57,13 +57,21 @@ class Measure:
         self._lines = b""
         self._unchanged = 0
         self._unchanged_since_s = 0.0
+        self._unchanged_keys = 0
 
     def forget(self) -> None:
         """The next picture is not compared with the one before: it belongs to another connection."""
-        self._lines, self._unchanged = b"", 0
+        self._lines, self._unchanged, self._unchanged_keys = b"", 0, 0
 
-    def measure(self, image: Pixels, frame_id: int, now_s: float) -> tuple[PictureNumbers, Copies]:
-        """Measure a picture, (h, w, c) uint8, at the monotonic time ``now_s``; return its small copies, too."""
+    def measure(self, image: Pixels, frame_id: int, now_s: float, *, keys: int = 1) -> tuple[PictureNumbers, Copies]:
+        """Measure a picture and return its small copies, too.
+
+        Args:
+            image: (h, w, c) uint8.
+            frame_id: which frame it is.
+            now_s: monotonic seconds.
+            keys: how many pictures since the last one, this one included, were coded by themselves.
+        """
         height, width = image.shape[:2]
         copies = make_copies(image)
         grey = cv2.calcHist([copies.decimated], [0], None, [256], [0, 256]).ravel().astype(np.float64)
@@ -73,7 +81,7 @@ class Measure:
         shift, likeness = None, None
         if self.comparison is not None:
             shift, likeness = self.comparison.compare(copies, (width, height))
-        self._watch(image, now_s)
+        self._watch(image, now_s, keys)
         numbers = PictureNumbers(
             frame_id=frame_id,
             width=width,
@@ -85,19 +93,22 @@ class Measure:
             sharpness=sharpness(image, copies.edges),
             detail=float(np.mean(copies.edges >= EDGE_GREY)),
             unchanged=self._unchanged,
+            unchanged_keys=self._unchanged_keys,
             unchanged_s=now_s - self._unchanged_since_s if self._unchanged else 0.0,
             shift=shift,
             likeness=likeness,
         )
         return numbers, copies
 
-    def _watch(self, image: Pixels, now_s: float) -> None:
+    def _watch(self, image: Pixels, now_s: float, keys: int) -> None:
         rows = min(LINES, max(1, LINES_BYTES // (image.shape[1] * image.shape[2])))
         lines = image[:: -(-image.shape[0] // rows)].tobytes()
         if lines == self._lines:
             self._unchanged += 1
+            self._unchanged_keys += keys
         else:
-            self._lines, self._unchanged, self._unchanged_since_s = lines, 0, now_s
+            self._lines, self._unchanged_since_s = lines, now_s
+            self._unchanged = self._unchanged_keys = 0
 
 
 def sharpness(image: Pixels, edges: Pixels) -> float | None:

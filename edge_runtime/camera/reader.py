@@ -271,6 +271,7 @@ class Reader:
             self._announce.change(SourceState.STREAMING, "ok", f"{shape.width} x {shape.height} pixels")
         elif self._shape != (shape.width, shape.height):
             self._shape_changed(shape.width, shape.height)
+        self._looks.arrived(is_key=arrival.is_key)
         self._looks.offer(frame_id, ref, shape, "before")
         self._announce.frame(
             frame_id, ref, shape, utc_ns=utc_ns, mono_ns=arrived_ns, read_ms=read_ms, origin=arrival.origin

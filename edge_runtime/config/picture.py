@@ -25,8 +25,8 @@ class Picture(Section):
     )
     bright: Fraction | None = Field(
         default=None,
-        description="share of white pixels above which it is overexposed; by default halfway from the reference to "
-        "all, or 0.5",
+        description="share of white pixels above which it is overexposed; by default a fifth more of those that "
+        "are not in the reference, or 0.5",
     )
     covered: Fraction | None = Field(
         default=None,

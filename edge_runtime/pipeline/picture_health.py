@@ -36,7 +36,9 @@ COVERED: Final = 3.0
 MOVED: Final = 0.03
 """Shift against the reference, in parts of the width or the height, from which on the camera was moved."""
 TOLERANCE: Final = 0.5
-"""A number may fall to this part of what its reference has, or come this near to the top of the scale."""
+"""A number may fall to this part of what its reference has."""
+WHITE_TOLERANCE: Final = 0.2
+"""So much of what is not white in the reference may become white."""
 COVERED_TOLERANCE: Final = 0.25
 """The same for edges, of which parts that come and go have a good share."""
 DETAIL_MIN: Final = 0.01
@@ -44,6 +46,8 @@ DETAIL_MIN: Final = 0.01
 CLIPPED_MAX: Final = 0.98
 """Pixels at the ends of the scale have no noise: that they do not change says nothing."""
 UNCHANGED_MIN: Final = 3
+GOOD_MIN: Final = 3
+KEYS_MIN: Final = 2
 LOOKS_MIN: Final = 5
 AGREE: Final = 0.8
 SPAN: Final = 0.75
@@ -214,13 +218,13 @@ class PictureHealth:
         return self._state, self._finding
 
     def _good_since_ns(self) -> int | None:
-        """Return when the last run of good pictures began, ``None`` when it has fewer than ``UNCHANGED_MIN``."""
+        """Return when the last run of good pictures began, ``None`` when it has fewer than ``GOOD_MIN``."""
         since_ns, count = None, 0
         for at_ns, found in reversed(self._looks):
             if found is not None:
                 break
             since_ns, count = at_ns, count + 1
-        return since_ns if count >= UNCHANGED_MIN else None
+        return since_ns if count >= GOOD_MIN else None
 
     def _of(self, numbers: PictureNumbers) -> PictureReference | None:
         """The reference, unless it is of pictures of another size."""
@@ -241,8 +245,8 @@ class PictureHealth:
         return next((one for one in found if one is not None and one.fault not in self.rules.off), None)
 
     def _frozen(self, numbers: PictureNumbers) -> Finding | None:
-        still = numbers.unchanged >= UNCHANGED_MIN and numbers.unchanged_s >= self.rules.after_s
-        if still and numbers.black + numbers.white < CLIPPED_MAX:
+        still = numbers.unchanged >= UNCHANGED_MIN and numbers.unchanged_keys >= KEYS_MIN
+        if still and numbers.unchanged_s >= self.rules.after_s and numbers.black + numbers.white < CLIPPED_MAX:
             return Finding(Fault.FROZEN, "seconds without a change", numbers.unchanged_s, self.rules.after_s)
         return None
 
@@ -251,7 +255,7 @@ class PictureHealth:
         return _below(Fault.DARK, "brightness", numbers.brightness, _first(self.rules.dark, limit))
 
     def _bright(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
-        nearer = reference.white_high + TOLERANCE * (1.0 - reference.white_high) if reference else BRIGHT
+        nearer = reference.white_high + WHITE_TOLERANCE * (1.0 - reference.white_high) if reference else BRIGHT
         limit = nearer if self.rules.bright is None else self.rules.bright
         return None if numbers.white <= limit else Finding(Fault.BRIGHT, "share of white pixels", numbers.white, limit)
 

@@ -125,6 +125,7 @@ def picture(message: Mapping[str, object], *, max_pixels: int) -> PictureNumbers
         sharpness=_perhaps(message, "sharpness", 0.0, SHARPNESS_MAX),
         detail=_within(message.get("detail"), "detail", 0.0, 1.0),
         unchanged=integer(message, "unchanged"),
+        unchanged_keys=integer(message, "unchanged_keys"),
         unchanged_s=_within(message.get("unchanged_s"), "unchanged_s", 0.0, _SECONDS_MAX),
         shift=None if shift is None else (_within(shift[0], "shift", -1.0, 1.0), _within(shift[1], "shift", -1.0, 1.0)),
         likeness=_perhaps(message, "likeness", -1.0, 1.0),

@@ -16,6 +16,8 @@ from edge_runtime.pipeline.attempt import TriggerIds
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec
 from edge_runtime.pipeline.line import CHECK_S, Line, Station
+from edge_runtime.pipeline.picture_health import Change, Fault, Finding, PictureHealth, PictureRules
+from edge_runtime.pipeline.pictures import Pictures
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ResultFactory
 from edge_runtime.pipeline.slot import SlotState
@@ -533,3 +535,23 @@ class _Random:
                 assert (result.model is not None) == (result.evaluation is not Evaluation.NOT_DECIDABLE)
         assert plant.line.stations["b"].inspection.counters.captured == begun
         assert not plant.cameras["top"].killed
+
+
+def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_the_start_is_not(plant: _Plant) -> None:
+    found = Finding(Fault.COVERED, "share of edges", 0.012345, 0.05)
+    plant.sink.items.clear()
+    plant.line.on_picture_changed("top", Change("unknown", "ok", None))
+    plant.line.on_picture_changed("top", Change("ok", "covered", found))
+    plant.line.on_picture_changed("top", Change("covered", "ok", None))
+    begun, ended = (item for item in plant.sink.items if isinstance(item, Event))
+    assert (begun.scope, begun.kind) == ("top", "camera.covered")
+    assert begun.message == "the picture of camera top is covered: share of edges is 0.0123, the limit is 0.05"
+    assert begun.fields == {"before": "ok", "quantity": "share of edges", "measured": 0.0123, "limit": 0.05}
+    assert (ended.kind, ended.fields) == ("camera.picture_ok", {"before": "covered"})
+
+
+def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: _Plant) -> None:
+    assert plant.line.picture.cameras == {}
+    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=WIDTH * HEIGHT)
+    plant.pass_ms(round(CHECK_S * 2000))
+    assert plant.line.picture.cameras["top"].state == "unknown"
