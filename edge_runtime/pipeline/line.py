@@ -260,6 +260,15 @@ class Line:
 
     def feed(self, slot_id: str) -> None:
         """Send waiting frames to engines with room, one inspection after the other."""
+        self._send_waiting(slot_id)
+        standby = self.standbys.get(slot_id)
+        if standby is not None and any(
+            one.inspection.is_pressed and standby.judges(one.inspection.spec.id) for one in self._by_slot[slot_id]
+        ):
+            standby.make_way()
+            self._send_waiting(slot_id)
+
+    def _send_waiting(self, slot_id: str) -> None:
         stations = self._by_slot.get(slot_id, [])
         while found := next(filter(None, map(self._served, stations)), None):
             station, link, frame = found

@@ -142,8 +142,12 @@ class Standby:
     def judges(self, inspection: str) -> bool:
         """Whether the next frame of an inspection goes to it: not while it owes an answer that was given up."""
         ready = inspection in self.inspections and self.slot.state is SlotState.READY
+        return ready and self._owes_nothing
+
+    @property
+    def _owes_nothing(self) -> bool:
         compared = None if self._comparison is None else self._comparison.request
-        return ready and all(request.counts or request is compared for request in self.slot.requests)
+        return all(request.counts or request is compared for request in self.slot.requests)
 
     def judge(self, inspections: frozenset[str]) -> None:
         """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
@@ -178,6 +182,15 @@ class Standby:
             self.slot.tally(request.inspection).refused(failure.value)
             self._line.take_over(request, failure, message)
 
+    def make_way(self) -> None:
+        """Give what it has to the engine of the slot, which judges what waits until this one has answered all of it.
+
+        Until then it has a low priority, so that a model that hangs takes no core from the other.
+        """
+        for request in self.slot.requests:
+            self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
+        self.link.set_low(True)
+
     def watch(self) -> None:
         """Make sure that what it does not answer goes to the engine of the slot in time."""
         due_ns = min((at_ns for _, at_ns in self._patience()), default=None)
@@ -192,6 +205,7 @@ class Standby:
         for request, at_ns in list(self._patience()):
             if now_ns >= at_ns:
                 self.give_up(request, Failure.DEADLINE, "the new model took too long")
+                self.link.set_low(True)
         self._line.feed(self.slot.spec.id)
         self.watch()
 
@@ -247,6 +261,8 @@ class Standby:
         """Nobody asks it anything else."""
 
     def _compared(self, request: Request, answer: Verdict | Failure) -> None:
+        if self.inspections and self._owes_nothing:
+            self.link.set_low(False)
         comparison = self._comparison
         if comparison is not None and comparison.request is request:
             self._comparison = None
