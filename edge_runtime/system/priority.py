@@ -63,3 +63,8 @@ class Priority:
         except OSError:
             return False
         return True
+
+
+def can_come_back() -> bool:
+    """Return whether this process may go down and come back."""
+    return Priority().can_come_back
