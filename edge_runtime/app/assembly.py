@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
@@ -14,10 +16,14 @@ from edge_runtime.pipeline.camera_link import CameraLink
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.line import Line, Station
+from edge_runtime.pipeline.picture_health import PictureHealth
+from edge_runtime.pipeline.pictures import Pictures
 from edge_runtime.pipeline.results import ResultFactory
 from edge_runtime.pipeline.setup import AS_CONFIGURED
 from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.pipeline.snapshots import Snapshots
+from edge_runtime.pipeline.switchover import Switchover
+from edge_runtime.pipeline.vet_link import Stage, VetLink
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ChildSpec, Supervisor
@@ -30,10 +36,14 @@ if TYPE_CHECKING:
     from edge_runtime.app.plan import LinePlan
     from edge_runtime.core.command import Reply
     from edge_runtime.core.result import Counters, RecipeRef
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
+    from edge_runtime.pipeline.judged import Judging
     from edge_runtime.pipeline.line import Sink
-    from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.pipeline.setup import Setup
+    from edge_runtime.pipeline.slot import SlotSpec
+    from edge_runtime.pipeline.standby import StandbyListener
+    from edge_runtime.pipeline.vet_link import VetReport, VetSpec
     from edge_runtime.system.service import Stop
 
 logger = logging.getLogger(__name__)
@@ -47,7 +57,7 @@ PRELOAD = (
     "edge_runtime.engine.ov",
     "edge_runtime.engine.ort",
 )
-ENGINE_NAME = "engine"
+VET_ENTRY = "edge_runtime.engine.vet:main"
 BYTES_PER_PIXEL = 3
 NO_LINE = "no line runs at this moment; ask again"
 FINISH_S = 0.5  # at the end: for cameras to end and for the engine to answer what it has
@@ -117,15 +127,19 @@ class LineService:
             )
             for camera in plan.cameras
         }
+        self._look_at_pictures()
         self.line.attach(self.cameras, self.engine)
         self._supervisor = Supervisor(self.loop, preload=PRELOAD)
+        self._switchover = Switchover(self.line, _Engines(self._supervisor, self._reader_fds))
+        self._vets: dict[str, VetLink] = {}  # by name
+        self._numbers = itertools.count(1)
         self._over = False
 
     def run(self, stop: Stop) -> None:
         """Drive the line until stopped, then settle what is open and end the children."""
         self.loop.on_stop(self._end)
         self._supervisor.start()
-        self._supervisor.spawn(self._engine_spec(), self.engine)
+        _Engines(self._supervisor, self._reader_fds).start(self.engine)
         for camera in self.plan.cameras:
             spec = ChildSpec(
                 name=_camera_name(camera.id),
@@ -152,6 +166,67 @@ class LineService:
         else:
             if not taken:
                 reply(Answer(Status.UNAVAILABLE, NO_LINE))
+
+    # for deployments: from any thread, do not block, take effect in the line's thread (`pipeline.switchover`); answers
+    # come through the listener in the line's thread, none once the line is over
+
+    def stand_by(self, slot: str, spec: SlotSpec, listener: StandbyListener) -> None:
+        """Load ``spec`` beside the model of ``slot`` in a process of its own, at low priority."""
+        self._post(lambda: self._switchover.stand_by(slot, spec, listener))
+
+    def shadow(self, slot: str, on: bool) -> None:  # noqa: FBT001 - a state
+        """Compare what stands by on frames that were judged, or not any more."""
+        self._post(lambda: self._switchover.shadow(slot, on=on))
+
+    def switch(self, slot: str, inspections: tuple[str, ...] | None = None) -> None:
+        """Let what stands by judge ``inspections``, or all of the slot, from the next frame on."""
+        self._post(lambda: self._switchover.switch(slot, inspections))
+
+    def switch_back(self, slot: str) -> None:
+        """Let the engine of the slot judge all of it from the next frame on; what stood by stays loaded."""
+        self._post(lambda: self._switchover.switch_back(slot))
+
+    def settle(self, slot: str) -> None:
+        """Make what stands by the engine of the slot, and unload what was."""
+        self._post(lambda: self._switchover.settle(slot))
+
+    def dismiss(self, slot: str) -> None:
+        """End the process that stands by, and the vet of the name ``slot``."""
+
+        def turn() -> None:
+            self._switchover.dismiss(slot)
+            self._end_vet(slot)
+
+        self._post(turn)
+
+    def empty(self, slot: str, message: str) -> None:
+        """Let nothing judge for the slot any more; ``message`` says why, in every result."""
+        self._post(lambda: self._switchover.empty(slot, message))
+
+    def judged(self, slot: str) -> Judging | None:
+        """What was counted of a slot and its standby engine at most 0.1 s ago; ``None`` without a standby engine."""
+        return self.line.picture.judging.get(slot)
+
+    def vet(self, spec: VetSpec, name: str, on_end: Callable[[VetReport], None]) -> None:
+        """Try a model at low priority, in place of the vet of that name that runs; ``on_end`` is called once."""
+
+        def turn() -> None:
+            self._end_vet(name)
+            process = f"vet/{name}/{next(self._numbers)}"  # the one before may not be gone yet
+            vet = self._vets[name] = VetLink(
+                replace(spec, low=True), VET_ENTRY, Stage(self.loop, self._supervisor, process), on_end
+            )
+            vet.start()
+
+        self._post(turn)
+
+    def _end_vet(self, name: str) -> None:
+        vet = self._vets.pop(name, None)
+        if vet is not None:
+            vet.stop()
+
+    def _post(self, turn: Callable[[], None]) -> None:
+        self.loop.post(lambda: None if self._over else turn())
 
     def close(self) -> None:
         """Give rings and loop back, after the service ended (or was never started); refuse triggers that came late."""
@@ -185,26 +260,29 @@ class LineService:
 
     def reasons(self) -> tuple[str, ...]:
         """Why the line is not ready; empty when it is."""
-        return tuple(
-            f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
-            for name, slot in self.line.picture.slots.items()
-            if slot.state is not SlotState.READY
-        ) + tuple(
-            f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
-            for name, state in ((name, link.state) for name, link in self.cameras.items())
-            if state.state not in ("streaming", "ended")
+        return (
+            tuple(
+                f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
+                for name, slot in self.line.picture.slots.items()
+                if slot.state is not SlotState.READY
+            )
+            + tuple(
+                f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
+                for name, state in ((name, link.state) for name, link in self.cameras.items())
+                if state.state not in ("streaming", "ended")
+            )
+            + tuple(
+                f"camera {name} is not judged by: {view.finding.text}"
+                for name, view in self.line.picture.cameras.items()
+                if view.finding is not None and view.decides
+            )
         )
 
-    def _engine_spec(self) -> ChildSpec:
-        return ChildSpec(
-            name=ENGINE_NAME,
-            entry=ENGINE_ENTRY,
-            args={
-                "models": [slot.path for slot in self.plan.slots if slot.path is not None],
-                "cache_dir": self._cache_dir,
-            },
-            fds={f"ring/{name}": fd for name, fd in self._reader_fds.items()},
-        )
+    def _look_at_pictures(self) -> None:
+        for camera in self.plan.cameras:
+            if camera.pictures is not None:
+                health = PictureHealth(camera.pictures, self._clock.mono_ns())
+                self.cameras[camera.id].pictures = Pictures(camera.id, health, max_pixels=MAX_PIXELS)
 
     def _end(self) -> None:
         """End the cameras, let the engine answer what it has, settle the rest, end the engine."""
@@ -219,6 +297,23 @@ class LineService:
 
     def _cameras_alive(self) -> bool:
         return any(link.alive for link in self.cameras.values())
+
+
+class _Engines:
+    """Starts and ends engine processes; see `pipeline.switchover.EngineProcesses`."""
+
+    def __init__(self, supervisor: Supervisor, reader_fds: Mapping[str, int]) -> None:
+        self._supervisor = supervisor
+        self._reader_fds = reader_fds
+
+    def start(self, link: EngineLink) -> None:
+        paths = [slot.spec.path for slot in link.slots.values() if slot.spec.path is not None]
+        args: dict[str, object] = {"models": paths, "cache_dir": link.cache_dir}
+        fds = {f"ring/{name}": fd for name, fd in self._reader_fds.items()}
+        self._supervisor.spawn(ChildSpec(name=link.name, entry=ENGINE_ENTRY, args=args, fds=fds), link)
+
+    def end(self, link: EngineLink) -> None:
+        self._supervisor.retire(link.name)
 
 
 def _camera_name(camera: str) -> str:

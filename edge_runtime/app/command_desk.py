@@ -67,5 +67,6 @@ def _no_registry(command: Command, reply: Reply) -> None:
     reply(Answer(Status.UNAVAILABLE, f"this box has no registry configured for {command.verb}"))
 
 
-NO_REGISTRY: Mapping[str, Handler] = dict.fromkeys(("model.check", "model.update", "model.rollback"), _no_registry)
+MODEL_VERBS = ("model.check", "model.update", "model.rollback", "model.approve", "model.hold", "lot")
+NO_REGISTRY: Mapping[str, Handler] = dict.fromkeys(MODEL_VERBS, _no_registry)
 """What is served while the box has no registry."""

@@ -24,9 +24,11 @@ from edge_runtime.app.assembly import LineService
 from edge_runtime.app.command_desk import LINE
 from edge_runtime.app.controllers import Controllers
 from edge_runtime.app.delivery import Delivery, delivery_settings
+from edge_runtime.app.deployments import Deployments
 from edge_runtime.app.leftovers import FlightFiles
 from edge_runtime.app.line_commands import LineCommands
 from edge_runtime.app.overview import Overview
+from edge_runtime.app.picture_references import PictureReferences
 from edge_runtime.app.plan import plan_line
 from edge_runtime.app.releases import Releases
 from edge_runtime.control.health import Health
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.result import Counters
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.results import ModelFacts
     from edge_runtime.publish.spool.store import Row
 
 logger = logging.getLogger(__name__)
@@ -143,11 +145,13 @@ class _Parts:
     delivery: Delivery
     commands: LineCommands
     controllers: Controllers
+    deployments: Deployments
     releases: Releases
 
     @property
     def failed(self) -> bool:
-        return any(one.failed for one in (self.delivery, self.commands, self.controllers, self.releases))
+        parts = (self.delivery, self.commands, self.controllers, self.deployments, self.releases)
+        return any(one.failed for one in parts)
 
 
 class Daemon:
@@ -210,7 +214,8 @@ class Daemon:
             ) as delivery,
             self._line_commands(delivery) as commands,
             Controllers(delivery, self._clock) as controllers,
-            Releases(delivery, self._clock, self._control.restart) as releases,
+            Deployments(delivery, self._clock, self._control.restart) as deployments,
+            Releases(delivery, self._clock, deployments) as releases,
         ):
             delivery.desk.serve(LINE, commands.handlers)
             flight.begin(list(self._settings.inspections), delivery.last_committed)
@@ -219,7 +224,7 @@ class Daemon:
                 if told is not None:
                     delivery.put(told)
             self._stays = None
-            parts = _Parts(delivery, commands, controllers, releases)
+            parts = _Parts(delivery, commands, controllers, deployments, releases)
             running = self._run_line(parts, flight.recorder)
             while running and delivery_settings(self._settings) == wanted:
                 flight.expect(list(self._settings.inspections), delivery.last_committed)
@@ -258,11 +263,16 @@ class Daemon:
                 setups=setups,
             )
             stack.callback(line.close)
-            overview = Overview(line, delivery, parts.releases)
+            references = PictureReferences(
+                line, settings.state_dir, self._clock, tell=delivery.put, note=delivery.desk.note
+            )
+            overview = Overview(line, delivery, parts.releases, references)
             commands.attach(line, settings)
             stack.callback(commands.detach)
             parts.controllers.attach(line, settings)
             stack.callback(parts.controllers.detach)
+            parts.deployments.attach(line, settings)
+            stack.callback(parts.deployments.detach)
             watchdog_s = self._watchdog_s
             health = Health(overview, settings.state_dir, self._notifier, clock=self._clock, watchdog_s=watchdog_s)
             with ServiceGroup(join_timeout_s=LINE_STOP_S) as group:

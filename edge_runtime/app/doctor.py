@@ -15,12 +15,15 @@ from edge_runtime.app.accelerators import Box
 from edge_runtime.app.delivery import mqtt_settings
 from edge_runtime.app.devices import examine_devices, list_devices
 from edge_runtime.app.finding import Finding
+from edge_runtime.app.picture_references import ReferenceFiles
+from edge_runtime.app.plan import LIVE, picture_rules
 from edge_runtime.app.processor import describe_processor
 from edge_runtime.app.sparkplug import connections
 from edge_runtime.app.trials import Trials
 from edge_runtime.config.loader import load, load_part
 from edge_runtime.config.report import InvalidConfigError, summary
-from edge_runtime.core.errors import EdgeError, UnavailableError
+from edge_runtime.core.errors import DataError, EdgeError, PermissionDeniedError, StorageError, UnavailableError
+from edge_runtime.pipeline.picture_health import unjudged
 from edge_runtime.publish.mqtt.client import Address, MqttDial
 from edge_runtime.publish.mqtt.knock import knock
 from edge_runtime.system.redact import redact
@@ -55,6 +58,7 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
         settings = load(path, environ=environ).settings
         yield Finding("ok", f"{path} is valid")
         yield from _wanted_devices(settings)
+        yield from _references(settings)
     except InvalidConfigError as error:
         yield Finding("fail", summary(str(path), error.problems), f"edge-runtime check --config {path}")
     wanted = [("state_dir",), ("mqtt", "host"), ("mqtt", "port"), ("mqtt", "tls")]
@@ -67,6 +71,7 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from listening
     if settings is not None:
         yield from ask_registry(settings)
+        yield from _updates(settings)
     if settings is not None and (settings.mqtt.fallback or all(one.level == "ok" for one in listening)):
         yield from ask_brokers(settings)
 
@@ -86,6 +91,28 @@ def _wanted_devices(settings: Settings) -> Iterator[Finding]:
         if device not in here and f"{device}.0" not in here:
             what = f"models.{name} wants device {device}, which cannot be used here: it will judge nothing"
             yield Finding("fail", what, f"see what is said about the {device} above, or write  device: cpu")
+
+
+def _references(settings: Settings) -> Iterator[Finding]:
+    """Say which cameras have no reference picture: only faults that nobody can miss are told of them."""
+    files = ReferenceFiles(settings.state_dir)
+    for name, camera in settings.cameras.items():
+        rules = picture_rules(camera)
+        if rules is None or camera.source.kind not in LIVE:
+            continue
+        mend = f"edge-runtime cameras reference {name}"
+        try:
+            reference = files.load(name)
+        except (DataError, StorageError, PermissionDeniedError) as error:
+            yield Finding("fail", f"the reference picture of camera {name}: {error.message}", mend)
+            continue
+        if reference is None:
+            what = f"camera {name} has no reference picture: that it was moved is not told, other faults late"
+            yield Finding("warn", what, mend)
+            continue
+        cannot = unjudged(reference)
+        what = f"camera {name} has a reference picture" + (f", which cannot tell {', '.join(cannot)}" if cannot else "")
+        yield Finding("ok", what)
 
 
 def ask_brokers(settings: Settings) -> Iterator[Finding]:
@@ -130,6 +157,13 @@ def ask_registry(settings: Settings) -> Iterator[Finding]:
         for doubt in found.doubts:
             help_ = "compare site and models.SLOT.release with edge-runtime registry status"
             yield Finding("warn", f"registry {redact(url)}: {doubt}", help_)
+
+
+def _updates(settings: Settings) -> Iterator[Finding]:
+    if settings.registry is not None:
+        from edge_runtime.app.update_hints import update_hints  # noqa: PLC0415 - not without a registry
+
+        yield from update_hints(settings)
 
 
 def _python() -> Iterator[Finding]:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
+    from edge_runtime.app.picture_references import PictureReferences
     from edge_runtime.app.releases import Releases
     from edge_runtime.pipeline.inspection import Figures
     from edge_runtime.pipeline.line import Picture
+    from edge_runtime.pipeline.picture_health import PictureView
     from edge_runtime.pipeline.slot import Standing
 
 NS_PER_S = 1e9
@@ -26,11 +28,21 @@ NS_PER_S = 1e9
 class Overview:
     """``control.health.Subject`` of the daemon. Reads what other threads show, without stopping them."""
 
-    def __init__(self, line: LineService, delivery: Delivery, releases: Releases | None = None) -> None:
-        """Look at ``line``, ``delivery`` and, where there may be a registry, ``releases``."""
+    def __init__(
+        self,
+        line: LineService,
+        delivery: Delivery,
+        releases: Releases | None = None,
+        references: PictureReferences | None = None,
+    ) -> None:
+        """Look at ``line``, ``delivery`` and, where there may be a registry, ``releases``.
+
+        ``references`` looks for wishes as often as this looks at the rest.
+        """
         self._line = line
         self._delivery = delivery
         self._releases = releases
+        self._references = references
         self._clock = SystemClock()
         self._started_ns = self._clock.mono_ns()
         self._steps = StepWatch(self._clock)
@@ -44,6 +56,8 @@ class Overview:
         self._tell_info(picture)
         self._delivery.tell_status()
         self._tell_step()
+        if self._references is not None:
+            self._references.look()
         return Snapshot((now - self._line.loop.last_turn_mono_ns) / NS_PER_S, reasons, self._document(picture))
 
     def publish_metrics(self, document: Mapping[str, object]) -> None:
@@ -91,6 +105,7 @@ class Overview:
                     "reason": state.reason,
                     "detail": state.detail,
                     "restarts": restarts,
+                    "picture": self._pictures(picture.cameras.get(name)),
                 }
                 for name, state, restarts in ((name, link.state, link.restarts) for name, link in line.cameras.items())
             },
@@ -102,6 +117,24 @@ class Overview:
             "sparkplug": self._delivery.sparkplug(),
             "commands": self._delivery.desk.figures(),
             "registry": None if self._releases is None else self._releases.figures(),
+        }
+
+    def _pictures(self, view: PictureView | None) -> dict[str, object] | None:
+        if view is None:
+            return None
+        numbers, shift = view.numbers, view.numbers.shift if view.numbers else None
+        return {
+            "state": view.state,
+            "seconds": round(max(0, self._clock.mono_ns() - view.since_mono_ns) / NS_PER_S, 1),
+            "why": view.finding.text if view.finding else None,
+            "reference": view.reference,
+            "brightness": _rounded(numbers.brightness if numbers else None),
+            "contrast": _rounded(numbers.contrast if numbers else None),
+            "white": _rounded(numbers.white if numbers else None),
+            "sharpness": _rounded(numbers.sharpness if numbers else None),
+            "detail": _rounded(numbers.detail if numbers else None),
+            "shift": _rounded(max(map(abs, shift)) if shift else None),
+            "likeness": _rounded(numbers.likeness if numbers else None),
         }
 
     def _inspection(self, name: str, figures: Figures) -> dict[str, object]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.core.result import RecipeRef
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.picture_health import Fault, PictureRules
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.slot import SlotSpec
 
@@ -26,6 +27,7 @@ SIDE_MIN = 16  # pixels of the shorter side; smaller images are invalid
 LATENCY_WORKERS = 2  # one frame is prepared while the other is inferred
 LATEST_BESIDE = 4  # ring slots beside those of frames in the engine: one waiting, one being written, two for hand-over
 LATEST_SLOTS = LATENCY_WORKERS + LATEST_BESIDE
+LIVE = ("rtsp", "rtsps", "http", "https", "v4l2")  # sources with a sensor, whose noise makes no two pictures the same
 HANG_FACTOR = 5  # an engine that needs this many deadlines for a frame is not slow but stuck
 HANG_MIN_MS = 3000
 
@@ -41,6 +43,8 @@ class CameraPlan:
     stall_s: float
     ring_slots: int = LATEST_SLOTS
     files: tuple[str, ...] | None = None
+    pictures: PictureRules | None = None
+    """What is looked for in its pictures; ``None`` when nothing is."""
 
     @property
     def simulated(self) -> bool:
@@ -55,7 +59,13 @@ class CameraPlan:
             "fps": self.fps,
             "stall_s": self.stall_s,
             "max_pixels": MAX_PIXELS,
+            "pictures": self._looks(),
         } | ({"source": self.source.text} if self.files is None else {"files": list(self.files)})
+
+    def _looks(self) -> str:
+        if self.pictures is None:
+            return "never"
+        return "before" if self.pictures.not_decidable else "after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +80,12 @@ class InspectionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The release that a slot runs: its directory, and the identity that it must have."""
+    """The release that a slot runs: its directory, the identity that it must have, and what results say of it."""
 
     path: str
     digest: str
+    release: int | None = None
+    rollout_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +189,25 @@ def _camera(name: str, camera: Camera, in_engine: int) -> CameraPlan:
         fps=camera.fps,
         stall_s=camera.stall_s,
         ring_slots=every_slots(camera.queue, in_engine) if capture is Capture.EVERY else LATEST_BESIDE + in_engine,
+        pictures=picture_rules(camera),
     )
+
+
+def picture_rules(camera: Camera) -> PictureRules | None:
+    """Translate what is looked for in the pictures of a camera; files and made-up pictures may repeat themselves."""
+    stated = camera.picture
+    off = {Fault(name) for name in stated.off} | (set() if camera.source.kind in LIVE else {Fault.FROZEN})
+    rules = PictureRules(
+        off=frozenset(off),
+        dark=stated.dark,
+        bright=stated.bright,
+        covered=stated.covered,
+        blurred=stated.blurred,
+        moved=stated.moved,
+        after_s=stated.after_s,
+        not_decidable=stated.not_decidable,
+    )
+    return rules if rules.any else None
 
 
 def _in_engine(settings: Settings, camera: str) -> int:
@@ -196,26 +226,40 @@ def _slots(settings: Settings, cpus: int, released: Mapping[str, Released]) -> t
     share = max(1, cpus // len(settings.models))
     hang_ms = max(HANG_MIN_MS, *(HANG_FACTOR * i.deadline_ms for i in settings.inspections.values()))
     return tuple(
-        SlotSpec(
-            id=name,
-            path=_path(name, model, released),
-            digest=released[name].digest if model.release is not None and name in released else None,
-            waits_for="" if model.release is None or name in released else f"no release of {model.release} is here yet",
-            device=model.device_name,
-            backend=model.backend_name,
-            workers=_workers(settings, model),
-            threads=max(model.threads or settings.engine.threads or share, model.streams),
-            streams=model.streams,
-            hang_ms=hang_ms,
-        )
-        for name, model in settings.models.items()
+        _slot(name, model, settings, released.get(name), share, hang_ms) for name, model in settings.models.items()
     )
 
 
-def _path(name: str, model: Model, released: Mapping[str, Released]) -> str | None:
+def _slot(name: str, model: Model, settings: Settings, released: Released | None, share: int, hang_ms: int) -> SlotSpec:
+    """Translate one model; ``released`` is what it runs if it has its releases from a registry."""
+    spec = SlotSpec(
+        id=name,
+        path=None,
+        waits_for=f"no release of {model.release} is here yet",
+        device=model.device_name,
+        backend=model.backend_name,
+        workers=_workers(settings, model),
+        threads=max(model.threads or settings.engine.threads or share, model.streams),
+        streams=model.streams,
+        hang_ms=hang_ms,
+    )
     if model.release is None:
-        return str(model.path)
-    return released[name].path if name in released else None
+        return replace(spec, path=str(model.path), waits_for="")
+    if released is not None:
+        return release_of(spec, released)
+    return spec if model.factory is None else replace(spec, path=str(model.factory), waits_for="")
+
+
+def release_of(spec: SlotSpec, released: Released) -> SlotSpec:
+    """Return the slot of ``spec`` with another release as its model."""
+    return replace(
+        spec,
+        path=released.path,
+        digest=released.digest,
+        waits_for="",
+        release=released.release,
+        rollout_seq=released.rollout_seq,
+    )
 
 
 def _recipe(settings: RecipeSettings) -> Recipe:

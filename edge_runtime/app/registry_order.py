@@ -21,8 +21,11 @@ HARDWARE_LABEL: Final = "hardware"  # names, separated by commas, that this box 
 _MB: Final = 1 << 20
 
 
-def order_of_settings(settings: Settings) -> Order | None:
-    """Return what the models of ``settings`` want of its registry; ``None`` when it has none or they want nothing."""
+def order_of_settings(settings: Settings, *, first: bool = True) -> Order | None:
+    """Return what the models of ``settings`` want of its registry; ``None`` when it has none or they want nothing.
+
+    ``first`` as in `Order`.
+    """
     wants = wants_of(settings)
     registry = settings.registry
     if registry is None or not wants:
@@ -41,6 +44,7 @@ def order_of_settings(settings: Settings) -> Order | None:
         versions=versions(),
         publisher_keys=registry.publisher_keys,
         quota_bytes=registry.quota_mb * _MB,
+        first=first,
     )
 
 

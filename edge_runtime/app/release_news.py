@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.publish.payload import timestamp
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_runtime.publish.contract.model import ModelFields, RegistryState, ReleaseInfo
+    from edge_runtime.control.deployment.deployment import Deployment
+    from edge_runtime.publish.contract.model import DeploymentInfo, ModelFields, RegistryState, ReleaseInfo
     from edge_runtime.registry.box.report import Held
 
 _TOLD: Final = {
@@ -67,7 +70,7 @@ def _slot(before: SlotReport | None, now: SlotReport) -> Iterator[News]:
         yield News(kind, text, fields | {"reason": now.reason})
 
 
-def document(slot: SlotReport, registry: RegistryState) -> ModelFields:
+def document(slot: SlotReport, registry: RegistryState, deployment: DeploymentInfo | None) -> ModelFields:
     """Return the retained document of a slot."""
     return {
         "slot": slot.slot,
@@ -82,7 +85,29 @@ def document(slot: SlotReport, registry: RegistryState) -> ModelFields:
         "staged": _held(slot.staged),
         "previous": _held(slot.previous),
         "revoked": slot.revoked,
+        "deployment": deployment,
         "registry": registry,
+    }
+
+
+def deployment_info(one: Deployment | None) -> DeploymentInfo | None:
+    """Return what is said about a deployment; ``None`` for a slot that never had one."""
+    if one is None:
+        return None
+    return {
+        "id": one.id,
+        "release": one.candidate.release,
+        "version": one.candidate.version,
+        "digest": one.candidate.digest,
+        "seq": one.policy.seq,
+        "origin": one.policy.origin,
+        "state": one.state.value,
+        "since": timestamp(int(one.since.timestamp()) * 1_000_000_000),
+        "reason": one.reason,
+        "message": one.message,
+        "progress": int(one.progress * 20) / 20,
+        "gates": {name: round(value, 4) for name, value in one.numbers.items() if isfinite(value)},
+        "triesLeft": one.tries_left,
     }
 
 

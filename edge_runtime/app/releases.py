@@ -14,19 +14,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_runtime.app.command_desk import BOX, NO_REGISTRY
-from edge_runtime.app.plan import Released
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
-from edge_runtime.publish.mqtt.link import Outgoing
-from edge_runtime.publish.payload import encode_model, timestamp
+from edge_runtime.publish.payload import timestamp
 from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from edge_runtime.app.delivery import Delivery
+    from edge_runtime.app.deployments import Deployments
+    from edge_runtime.app.plan import Released
     from edge_runtime.app.registry_watch import RegistryWatch
     from edge_runtime.config.schema import Settings
     from edge_runtime.core.command import Command, Reply
@@ -40,19 +39,17 @@ logger = logging.getLogger(__name__)
 
 STOP_S: Final = 2.0
 UNKNOWN: Final = "unknown"  # state of a registry that was not looked at yet
-AT_THE_BOX: Final = "this version switches models at the box: edge-runtime models activate SLOT, then reload"
 
 
 class Releases:
     """See the module docstring; a block."""
 
-    def __init__(self, delivery: Delivery, clock: Clock, restart: Callable[[], None]) -> None:
-        """Look at nothing yet; ``restart`` has the line started anew."""
+    def __init__(self, delivery: Delivery, clock: Clock, deployments: Deployments) -> None:
+        """Look at nothing yet; ``deployments`` is told what a look finds."""
         self._delivery = delivery
         self._clock = clock
-        self._restart = restart
+        self._deployments = deployments
         self._order: Order | None = None
-        self._running: dict[str, Released] = {}  # replaced as a whole; the service's thread reads it
         self._watch: RegistryWatch | None = None
         self._group: ServiceGroup | None = None
         self._stack = ExitStack()
@@ -87,14 +84,14 @@ class Releases:
         if settings.registry is not None:
             from edge_runtime.app.registry_order import order_of_settings  # noqa: PLC0415 - not without a registry
 
-            order = order_of_settings(settings)
+            order = order_of_settings(settings, first=False)
         if order != self._order:
             self._end()
             self._order, self._report, self._checked_at = order, None, None
-        self._running = {} if order is None else _current(order)
+        self._deployments.prepare(settings, order)
         if order is not None and settings.registry is not None and self._watch is None:
             self._begin(order, settings.registry.poll_s)
-        return self._running
+        return {} if order is None else _current(order)
 
     def figures(self) -> RegistryFigures | None:
         """How the registry and the slots are; ``None`` without a registry."""
@@ -125,7 +122,7 @@ class Releases:
         self._watch = RegistryWatch(order, poll_s, self._clock, look=look, on_report=self._on_report)
         self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
         self._group.start(self._watch)
-        handlers = {"model.check": self._check, "model.update": _at_the_box, "model.rollback": _at_the_box}
+        handlers = {**self._deployments.handlers(), "model.check": self._check}
         self._delivery.desk.serve(BOX, handlers)
 
     def _end(self) -> None:
@@ -148,7 +145,7 @@ class Releases:
     # --- the service's thread
 
     def _on_report(self, report: Report) -> None:
-        from edge_runtime.app.release_news import document, news  # noqa: PLC0415 - as above
+        from edge_runtime.app.release_news import news  # noqa: PLC0415 - as above
         from edge_runtime.registry.box.report import Contact  # noqa: PLC0415
 
         delivery, now_ns = self._delivery, self._clock.utc_ns()
@@ -160,16 +157,7 @@ class Releases:
                 "%s", one.message
             )
             delivery.put(Event("system", one.kind, one.message, now_ns, one.fields))
-        if before is None or before.repeated() != report.repeated():
-            for slot in report.slots:
-                said = encode_model(delivery.identity, delivery.boot_id, now_ns, document(slot, self._state(report)))
-                topic = delivery.identity.topic(said.topic)
-                delivery.show_newest(Outgoing(topic, said.body, said.headers, retain=True))
-        arrived = [one.slot for one in report.slots if one.current is not None and one.slot not in self._running]
-        arrived += [one.slot for one in report.slots if one.mended]
-        if arrived:
-            logger.info("the line is started anew: there is a release for %s", ", ".join(sorted(set(arrived))))
-            self._restart()
+        self._deployments.take(report, self._state(report))
 
     def _state(self, report: Report | None) -> RegistryState:
         return {
@@ -181,21 +169,16 @@ class Releases:
 
 
 def _current(order: Order) -> dict[str, Released]:
-    from edge_runtime.registry.box.shelf import on_disk  # noqa: PLC0415 - not without a registry
-    from edge_runtime.registry.store.store import ModelStore  # noqa: PLC0415
+    from edge_runtime.app.deployment_store import DeploymentStore  # noqa: PLC0415 - not without a registry
 
-    store = ModelStore(order.root)
+    store = DeploymentStore(order.root)
     found = {}
     for want in order.wants:
         try:
-            held = on_disk(store, want).current
+            released = store.running(want.slot, want.model)
         except EdgeError as error:
             logger.error("slot %s: its release cannot be read: %s", want.slot, error)  # noqa: TRY400 - no bug of ours
             continue
-        if held is not None:
-            found[want.slot] = Released(str(store.releases.path(held.manifest)), held.digest)
+        if released is not None:
+            found[want.slot] = released
     return found
-
-
-def _at_the_box(command: Command, reply: Reply) -> None:
-    reply(Answer(Status.UNAVAILABLE, f"{command.verb}: {AT_THE_BOX}"))

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.app.assembly import PRELOAD
+from edge_runtime.app.assembly import PRELOAD, VET_ENTRY
 from edge_runtime.pipeline.vet_link import Stage, VetLink, VetReport, VetSpec
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import Supervisor
@@ -14,10 +14,30 @@ from edge_runtime.system.process import Supervisor
 if TYPE_CHECKING:
     from pathlib import Path
 
-VET_ENTRY: Final = "edge_runtime.engine.vet:main"
+    from edge_runtime.pipeline.slot import SlotSpec
+
 DEADLINE_S: Final = 120.0
+SLOWER_MAX: Final = 3.0  # times the median of the model that works now
 MEMORY_SHARE: Final = 0.5
 """Of the box's memory: a model may be tried while another one works."""
+
+
+def spec_for(slot: SlotSpec, path: Path, *, against: Path | None = None, slower_max: float = SLOWER_MAX) -> VetSpec:
+    """Return how a model is tried that is to work in ``slot``, in place of the one ``against`` which it is timed."""
+    return VetSpec(
+        path=path,
+        device=slot.device,
+        backend=slot.backend,
+        threads=slot.threads,
+        deadline_s=DEADLINE_S,
+        memory_bytes=_memory_bytes(),
+        against=against,
+        slower_max=max(SLOWER_MAX, slower_max),
+    )
+
+
+def _memory_bytes() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE)
 
 
 def vet(
@@ -38,7 +58,7 @@ def vet(
         backend=backend,
         threads=len(os.sched_getaffinity(0)),
         deadline_s=deadline_s,
-        memory_bytes=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE),
+        memory_bytes=_memory_bytes(),
         record=record,
     )
     reports: list[VetReport] = []

@@ -10,7 +10,7 @@ from edge_runtime.pipeline.slot import SlotState
 
 if TYPE_CHECKING:
     from edge_runtime.app.assembly import LineService
-    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.system.service import ServiceGroup
 
 NOT_HERE = frozenset({"device.missing", "backend.missing"})  # reasons that lie with the box and not with the model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.camera.source import SourceState, may_follow
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
     from edge_runtime.camera.source import Shape
     from edge_runtime.core.frame import SlotRef
+    from edge_runtime.core.picture import PictureNumbers
 
 logger = logging.getLogger(__name__)
 
 BATCH_FRAMES: Final = 64
 BATCH_NS: Final = 250_000_000
 DETAIL_CHARACTERS_MAX: Final = 400
+NUMBER_DIGITS: Final = 5
 
 
 class Sender(Protocol):
@@ -106,6 +109,16 @@ class Announcer:
             }
         )
 
+    def picture(self, numbers: PictureNumbers) -> None:
+        """Tell what was measured on a picture, rounded to what its pixels can tell."""
+        fields = {name: _rounded(value) for name, value in asdict(numbers).items()}
+        fields["frame"] = fields.pop("frame_id")
+        self._sender.send({"op": "picture", **fields})
+
+    def reference(self, request: int, fields: Mapping[str, object]) -> None:
+        """Answer the wish for a reference with number ``request``: with one, or with ``error``."""
+        self._sender.send({"op": "reference", "request": request, **fields})
+
     def dropped(self, frame_id: int, drop: Drop, mono_ns: int) -> None:
         """Count a frame that is never offered; told with the next frame, or within ``BATCH_NS``."""
         if self._dropped and (drop is not self._drop or len(self._dropped) >= BATCH_FRAMES):
@@ -140,3 +153,9 @@ class Announcer:
         detail = redact_url(detail)[:DETAIL_CHARACTERS_MAX]
         logger.debug("camera is %s: %s (%s)", state.value, detail or reason, reason)
         self._sender.send({"op": "state", "state": state.value, "reason": reason, "detail": detail})
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_rounded(part) for part in value]
+    return round(value, NUMBER_DIGITS) if isinstance(value, float) else value

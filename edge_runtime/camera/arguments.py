@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edge_runtime.camera.environment import MAX_PIXELS_DEFAULT
 from edge_runtime.camera.mjpeg import MjpegSource
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from edge_runtime.camera.source import Source
 
+When = Literal["never", "after", "before"]
+"""When pictures are measured: never, after their frame was announced, or before (``camera.looks``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderArgs:
@@ -32,6 +35,7 @@ class ReaderArgs:
         fps: ceiling, frames a second.
         stall_s: silence after which a live source counts as stalled.
         max_pixels: pixels of the largest picture that is decoded.
+        pictures: when pictures are measured.
     """
 
     camera: str
@@ -41,6 +45,7 @@ class ReaderArgs:
     fps: float | None = None
     stall_s: float = 5.0
     max_pixels: int = MAX_PIXELS_DEFAULT
+    pictures: When = "never"
 
     @classmethod
     def parse(cls, args: Mapping[str, object]) -> ReaderArgs:
@@ -51,6 +56,7 @@ class ReaderArgs:
         """
         source, files, fps = args.get("source"), args.get("files"), args.get("fps")
         stall_s, max_pixels = args.get("stall_s", 5.0), args.get("max_pixels", MAX_PIXELS_DEFAULT)
+        pictures = next((word for word in get_args(When) if word == args.get("pictures", "never")), None)
         valid = (
             (isinstance(source, str) or isinstance(files, list))
             and (fps is None or (isinstance(fps, (int, float)) and fps > 0))
@@ -58,6 +64,7 @@ class ReaderArgs:
             and stall_s > 0
             and isinstance(max_pixels, int)
             and args.get("capture", "latest") in ("latest", "every")
+            and pictures is not None
         )
         if not valid:
             raise ConfigError("camera.arguments", f"the arguments of camera {args.get('camera')!r} are not usable")
@@ -69,6 +76,7 @@ class ReaderArgs:
             fps=float(fps) if isinstance(fps, (int, float)) else None,
             stall_s=float(stall_s) if isinstance(stall_s, (int, float)) else 5.0,
             max_pixels=max_pixels if isinstance(max_pixels, int) else MAX_PIXELS_DEFAULT,
+            pictures=pictures or "never",
         )
 
 

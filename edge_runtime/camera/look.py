@@ -14,7 +14,7 @@ from edge_runtime.camera.source import LatenessTracker, Nothing
 from edge_runtime.core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edge_runtime.camera.source import Pixels, Shape, Source
 
@@ -54,7 +54,14 @@ class View:
         return (self.frames - 1) / self.seconds if self.frames > 1 and self.seconds > 0 else None
 
 
-def look(source: Source, seconds: float, max_pixels: int, pause: Callable[[float], object]) -> View:
+def look(
+    source: Source,
+    seconds: float,
+    max_pixels: int,
+    pause: Callable[[float], object],
+    *,
+    seen: Callable[[Pixels, float], None] | None = None,
+) -> View:
     """Open ``source``, watch it for ``seconds`` after its first good picture (0: only that one), and close it.
 
     Args:
@@ -62,6 +69,7 @@ def look(source: Source, seconds: float, max_pixels: int, pause: Callable[[float
         seconds: how long to watch.
         max_pixels: pixels of the largest picture.
         pause: waits, for sources that play at a speed of their own.
+        seen: is shown each good picture, (h, w, c) uint8, and the monotonic time in seconds; valid for the call.
 
     Raises:
         EdgeError: it cannot be opened, or is lost meanwhile.
@@ -74,18 +82,21 @@ def look(source: Source, seconds: float, max_pixels: int, pause: Callable[[float
     try:
         source.open()
         view.open_s = time.monotonic() - started_s
-        _watch(source, view, slot, started_s, seconds, pause)
+        for _ in _watch(source, view, slot, started_s, seconds, pause):
+            if view.shape is not None and seen is not None:
+                seen(_image(slot, view.shape), time.monotonic())
     finally:
         source.close()
     if view.shape is not None:
-        rows = slot[: view.shape.nbytes].reshape(view.shape.height, view.shape.width, view.shape.channels)
+        rows = _image(slot, view.shape)
         view.image = rows.copy() if view.shape.channels == CHANNELS_MAX else rows[:, :, 0].copy()
     return view
 
 
 def _watch(
     source: Source, view: View, slot: Pixels, started_s: float, seconds: float, pause: Callable[[float], object]
-) -> None:
+) -> Iterator[None]:
+    """Go on until it is over; yield after each good picture."""
     tracker, pacer = LatenessTracker(), Pacer(source.fps)
     tracker.reset(time.monotonic())
     while True:
@@ -107,21 +118,27 @@ def _watch(
         elif source.nature.live and tracker.is_stale(arrival, now_s, clocked=source.nature.clocked):
             view.stale += 1
             continue
-        _take(source, view, slot, started_s)
+        if _take(source, view, slot, started_s):
+            yield
 
 
-def _take(source: Source, view: View, slot: Pixels, started_s: float) -> None:
+def _take(source: Source, view: View, slot: Pixels, started_s: float) -> bool:
     try:
         view.shape = source.retrieve(slot)
     except DataError as error:
         view.bad += 1
         view.bad_reason = str(error)
-        return
+        return False
     view.frames += 1
     since_s = time.monotonic() - started_s
     if view.frames == 1:
         view.first_s = since_s
     view.seconds = since_s - view.first_s
+    return True
+
+
+def _image(slot: Pixels, shape: Shape) -> Pixels:
+    return slot[: shape.nbytes].reshape(shape.height, shape.width, shape.channels)
 
 
 def _nothing(view: View) -> Exception:

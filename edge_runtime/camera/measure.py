@@ -1,7 +1,7 @@
 """Measures pictures: how bright, sharp and detailed they are, whether they change at all, where their edges lie.
 
 A few pictures a second are measured, each in less than a millisecond whatever its size (``tools/bench/look.py``):
-brightness, contrast and edges on a copy of at most ``SIDE_PX`` pixels a side, sharpness on a few small tiles of the
+brightness, contrast and edges on a small copy (``camera.copies``), sharpness on a few small tiles of the
 picture itself, and whether anything changed on some of its lines, byte by byte.
 
 Sharpness is the width of edges, because variance of the Laplacian and Tenengrad change with what is seen more than with
@@ -14,7 +14,6 @@ al., "A no-reference perceptual blur metric", ICIP 2002.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads i
 
 import cv2  # isort: skip
 
+from edge_runtime.camera.copies import EDGE_GREY, GREEN, Copies, make_copies
 from edge_runtime.core.picture import PictureNumbers
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from edge_runtime.camera.reference import Comparison
     from edge_runtime.camera.source import Pixels
 
-SIDE_PX: Final = 160
-"""Longer side of the copy that edges are looked for in."""
-DECIMATED_PX: Final = 480
-"""Longer side, at least, of the pixels that the copy is averaged from."""
-EDGE_GREY: Final = 12
-"""Steps of grey per pixel of the copy from which on there is an edge; averaged noise stays far below."""
 BLACK_GREY: Final = 5
 WHITE_GREY: Final = 251
 TILE_PX: Final = 48
@@ -51,37 +45,6 @@ CELLS: Final = (8, 12)
 LINES_BYTES: Final = 256 << 10
 """So much of a picture is compared with the one before; noise of a sensor changes some of that many bytes."""
 LINES: Final = 64
-_GREEN: Final = 1
-_SOBEL_SCALE: Final = 0.25  # of two neighbours twice and four once: grey per pixel, at most 255
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """A picture made small: ``small`` is grey, (h, w) uint8, ``edges`` the steepness of its grey, of the same shape."""
-
-    decimated: Pixels
-    small: Pixels
-    edges: Pixels
-
-
-def make_copies(image: Pixels) -> Copies:
-    """Return small copies of ``image``, (h, w, 3) or (h, w, 1), uint8; of colours only green is looked at."""
-    height, width, channels = image.shape
-    grey = image[:, :, _GREEN if channels > 1 else 0]
-    step = max(1, max(height, width) // DECIMATED_PX)
-    decimated = np.ascontiguousarray(grey[::step, ::step])
-    rows, columns = decimated.shape
-    scale = min(1.0, SIDE_PX / max(rows, columns))
-    size = max(1, round(columns * scale)), max(1, round(rows * scale))
-    small = np.asarray(cv2.resize(decimated, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return Copies(decimated, small, edges_of(small))
-
-
-def edges_of(small: Pixels) -> Pixels:
-    """Return how steep the grey of a small copy is: in steps from pixel to pixel, right and down together."""
-    across, down = (cv2.Sobel(small, cv2.CV_16S, *axis, ksize=3) for axis in ((1, 0), (0, 1)))
-    edges = cv2.add(cv2.convertScaleAbs(across, alpha=_SOBEL_SCALE), cv2.convertScaleAbs(down, alpha=_SOBEL_SCALE))
-    return np.asarray(edges, np.uint8)
 
 
 class Measure:
@@ -94,13 +57,21 @@ class Measure:
         self._lines = b""
         self._unchanged = 0
         self._unchanged_since_s = 0.0
+        self._unchanged_keys = 0
 
     def forget(self) -> None:
         """The next picture is not compared with the one before: it belongs to another connection."""
-        self._lines, self._unchanged = b"", 0
+        self._lines, self._unchanged, self._unchanged_keys = b"", 0, 0
 
-    def measure(self, image: Pixels, frame_id: int, now_s: float) -> tuple[PictureNumbers, Copies]:
-        """Measure a picture, (h, w, c) uint8, at the monotonic time ``now_s``; return its small copies, too."""
+    def measure(self, image: Pixels, frame_id: int, now_s: float, *, keys: int = 1) -> tuple[PictureNumbers, Copies]:
+        """Measure a picture and return its small copies, too.
+
+        Args:
+            image: (h, w, c) uint8.
+            frame_id: which frame it is.
+            now_s: monotonic seconds.
+            keys: how many pictures since the last one, this one included, were coded by themselves.
+        """
         height, width = image.shape[:2]
         copies = make_copies(image)
         grey = cv2.calcHist([copies.decimated], [0], None, [256], [0, 256]).ravel().astype(np.float64)
@@ -110,7 +81,7 @@ class Measure:
         shift, likeness = None, None
         if self.comparison is not None:
             shift, likeness = self.comparison.compare(copies, (width, height))
-        self._watch(image, now_s)
+        self._watch(image, now_s, keys)
         numbers = PictureNumbers(
             frame_id=frame_id,
             width=width,
@@ -122,19 +93,22 @@ class Measure:
             sharpness=sharpness(image, copies.edges),
             detail=float(np.mean(copies.edges >= EDGE_GREY)),
             unchanged=self._unchanged,
+            unchanged_keys=self._unchanged_keys,
             unchanged_s=now_s - self._unchanged_since_s if self._unchanged else 0.0,
             shift=shift,
             likeness=likeness,
         )
         return numbers, copies
 
-    def _watch(self, image: Pixels, now_s: float) -> None:
+    def _watch(self, image: Pixels, now_s: float, keys: int) -> None:
         rows = min(LINES, max(1, LINES_BYTES // (image.shape[1] * image.shape[2])))
         lines = image[:: -(-image.shape[0] // rows)].tobytes()
         if lines == self._lines:
             self._unchanged += 1
+            self._unchanged_keys += keys
         else:
-            self._lines, self._unchanged, self._unchanged_since_s = lines, 0, now_s
+            self._lines, self._unchanged_since_s = lines, now_s
+            self._unchanged = self._unchanged_keys = 0
 
 
 def sharpness(image: Pixels, edges: Pixels) -> float | None:
@@ -142,7 +116,7 @@ def sharpness(image: Pixels, edges: Pixels) -> float | None:
     height, width = image.shape[:2]
     if min(height, width) < TILE_PX:
         return None
-    green = _GREEN if image.shape[2] > 1 else 0
+    green = GREEN if image.shape[2] > 1 else 0
     tiles = np.stack(
         [image[y : y + TILE_PX, x : x + TILE_PX, green] for y, x in _places(edges, height, width)]
     )  # (n, TILE_PX, TILE_PX)

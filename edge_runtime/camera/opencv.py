@@ -53,6 +53,7 @@ _FILE_OPTIONS: Final = (
 _MJPG: Final = cv2.VideoWriter.fourcc(*"MJPG")
 _ABOUT: Final = 0.9  # a read that took this part of its time limit ended because of it
 _BGR_CHANNELS: Final = 3
+_INTRA: Final = ord("I")  # what FFmpeg calls a picture that needs no other one
 
 
 class VideoSource:
@@ -197,7 +198,11 @@ class RtspSource(VideoSource):
         grabbed = capture.grab()
         timed_out = time.monotonic() - started_s > self._read_timeout_s * _ABOUT
         if grabbed:
-            return Arrival(position_s=capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, suspect=timed_out)
+            position_s, is_key = (
+                capture.get(cv2.CAP_PROP_POS_MSEC) / 1000,
+                capture.get(cv2.CAP_PROP_FRAME_TYPE) == _INTRA,
+            )
+            return Arrival(position_s=position_s, suspect=timed_out, is_key=is_key)
         if timed_out:
             raise unavailable("stalled", f"{self._address.where} sends no pictures any more", None)
         raise unavailable("closed", f"{self._address.where} ended the stream", None)

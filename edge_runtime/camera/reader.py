@@ -1,7 +1,8 @@
 """The process ``camera/<id>``: opens one source, decodes straight into the shared ring, says what happened, for ever.
 
 Arguments (``ReaderArgs``): ``{"camera": "top", "source": "rtsp://...", "capture": "latest" | "every", "fps": 10 | null,
-"stall_s": 2.0, "max_pixels": 40000000}``, or ``"files": [...]`` in place of ``"source"``; descriptors ``{"ring": N}``
+"stall_s": 2.0, "max_pixels": 40000000, "pictures": "never" | "after" | "before"}``, or ``"files": [...]`` in place of
+``"source"``; descriptors ``{"ring": N}``
 and, for pictures that people ask for, ``{"snapshot": N}``.
 
 Every captured frame gets an id and ends in exactly one message: ``frame``, ``bad_frame`` or ``dropped``; a frame whose
@@ -21,6 +22,7 @@ import numpy as np
 from edge_runtime.camera.announcer import Announcer
 from edge_runtime.camera.arguments import ReaderArgs, make_source
 from edge_runtime.camera.confinement import Confinement
+from edge_runtime.camera.looks import Looks
 from edge_runtime.camera.network import unavailable
 from edge_runtime.camera.opencv import prepare
 from edge_runtime.camera.pacing import Pacer, RateLimit
@@ -87,6 +89,7 @@ class Reader:
         self._ring = ring
         self._snapshots = Snapshots(context.socket, ring, context.fds.get("snapshot"), fresh_s=args.stall_s)
         self._announce = Announcer(context.socket)
+        self._looks = Looks(self._announce, ring, args.pictures)
         self._backoff = Backoff()
         self._stall = StallDetector(args.stall_s)
         self._lateness = LatenessTracker()
@@ -159,6 +162,7 @@ class Reader:
         now_s = time.monotonic()
         self._opened_s = now_s
         self._stall.fresh(now_s)
+        self._looks.forget()
         clocked = self._source.nature.clocked  # such a server may begin with what it has in store, seconds old
         self._lateness.reset(now_s, doubtful=clocked or now_s - started_s > STALE_AFTER_S)
         fps = None if self._source.nature.live else self._args.fps
@@ -267,9 +271,12 @@ class Reader:
             self._announce.change(SourceState.STREAMING, "ok", f"{shape.width} x {shape.height} pixels")
         elif self._shape != (shape.width, shape.height):
             self._shape_changed(shape.width, shape.height)
+        self._looks.arrived(is_key=arrival.is_key)
+        self._looks.offer(frame_id, ref, shape, "before")
         self._announce.frame(
             frame_id, ref, shape, utc_ns=utc_ns, mono_ns=arrived_ns, read_ms=read_ms, origin=arrival.origin
         )
+        self._looks.offer(frame_id, ref, shape, "after")
         self._snapshots.offer(Newest(frame_id, ref, shape, utc_ns, arrived_ns))
 
     def _shape_changed(self, width: int, height: int) -> None:
@@ -307,18 +314,22 @@ class Reader:
                 return
 
     def _listen(self, timeout_s: float) -> None:
+        self._looks.tick(time.monotonic())
         try:
             message = self._socket.receive(timeout_s)
         except PeerGone as error:
             raise Stopped from error
         if message is None:
             return
-        if message.get("op") == "stop":
-            raise Stopped
-        if message.get("op") == "snapshot":
-            self._snapshots.ask(message)
-            return
-        logger.warning("camera %s does not know the message %r", self._args.camera, message.get("op"))
+        match message.get("op"):
+            case "stop":
+                raise Stopped
+            case "snapshot":
+                self._snapshots.ask(message)
+            case "reference" | "make_reference":
+                self._looks.tell(message)
+            case other:
+                logger.warning("camera %s does not know the message %r", self._args.camera, other)
 
 
 def main(context: ChildContext) -> None:

@@ -1,8 +1,9 @@
 """Pictures that a person declared to be good: made from some seconds of a camera, and compared with later ones.
 
-What moves through the picture (parts on a belt, people) says nothing about where the camera looks, so only pixels that
-stood still while the reference was made are compared: by the normalised cross-correlation of how steep their grey is,
-which a brighter or a dimmer light does not change. Where that falls, the shift is looked for at which it is highest.
+What moves through the picture (parts on a belt, people) says nothing about where the camera looks, so only pixels are
+compared that stood still while the reference was made and lie at an edge of it; what passes between its edges changes
+nothing. They are compared by the normalised cross-correlation of how steep their grey is, which a brighter or a dimmer
+light does not change. Where that falls, the shift is looked for at which it is highest.
 A camera of which nothing stands still, or hardly anything, cannot be judged by this, and its reference says so.
 """
 
@@ -17,14 +18,14 @@ import edge_runtime.camera.environment  # noqa: F401 - before cv2, which reads i
 
 import cv2  # isort: skip
 
-from edge_runtime.camera.measure import EDGE_GREY, SIDE_PX, edges_of
+from edge_runtime.camera.copies import EDGE_GREY, SIDE_PX, edges_of
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.picture import PictureReference
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from edge_runtime.camera.measure import Copies
+    from edge_runtime.camera.copies import Copies
     from edge_runtime.camera.source import Pixels
     from edge_runtime.core.picture import PictureNumbers
 
@@ -103,7 +104,8 @@ class ReferenceMaker:
         edges = edges_of(thumbnail).astype(np.float32)
         if np.mean(steady & (edges >= EDGE_GREY)) < STEADY_EDGES_MIN:
             return None
-        least = min(_alike(edges, edges_of(small).astype(np.float32), steady) for small in self._smalls)
+        compared = _at_edges(edges, steady)
+        least = min(_alike(edges, edges_of(small).astype(np.float32), compared) for small in self._smalls)
         return least if least >= LIKENESS_MIN else None
 
 
@@ -131,29 +133,29 @@ class Comparison:
         if thumbnail.shape != steady.shape:
             raise DataError("picture.reference", "the two pictures of a picture reference differ in size")
         self._edges = edges_of(thumbnail).astype(np.float32)
-        self._steady = steady > 0
-        weighted = np.where(self._steady, self._edges - self._edges[self._steady].mean(), 0) if steady.any() else None
-        self._spectrum = None if weighted is None else np.conj(np.fft.rfft2(weighted))
+        self._compared = _at_edges(self._edges, steady > 0)
+        mean = self._edges[self._compared].mean() if self._compared.any() else 0.0
+        self._spectrum = np.conj(np.fft.rfft2(np.where(self._compared, self._edges - mean, 0)))
 
     def compare(self, copies: Copies, size: tuple[int, int]) -> tuple[tuple[float, float] | None, float | None]:
         """Return the shift of a picture of ``size`` (width, height) and its likeness; see ``PictureNumbers``."""
-        if self._least is None or self._spectrum is None or size != self._size:
+        if self._least is None or size != self._size:
             return None, None
         edges = copies.edges.astype(np.float32)
         if edges.shape != self._edges.shape:
             return None, None
-        here = _Place(0, 0, _alike(self._edges, edges, self._steady))
+        here = _Place(0, 0, _alike(self._edges, edges, self._compared))
         found = here
         if here.likeness < ALIKE * self._least:
-            found = self._search(edges, self._spectrum) or here
+            found = self._search(edges) or here
         height, width = edges.shape
         known = found.likeness >= LIKENESS_MIN * self._least
         return (found.right / width, found.down / height) if known else None, found.likeness
 
-    def _search(self, edges: Floats, spectrum: npt.NDArray[np.complexfloating]) -> _Place | None:
+    def _search(self, edges: Floats) -> _Place | None:
         """Return where the picture lies best, ``None`` when that is no better than where it should."""
         height, width = edges.shape
-        correlation = np.fft.irfft2(np.fft.rfft2(edges - edges.mean()) * spectrum, s=edges.shape)
+        correlation = np.fft.irfft2(np.fft.rfft2(edges - edges.mean()) * self._spectrum, s=edges.shape)
         down_max, right_max = int(SHIFT_MAX * height), int(SHIFT_MAX * width)
         rows = np.r_[0 : down_max + 1, height - down_max : height]
         columns = np.r_[0 : right_max + 1, width - right_max : width]
@@ -163,14 +165,21 @@ class Comparison:
         down, right = down - height * (down > down_max), right - width * (right > right_max)
         of_reference = np.s_[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         of_picture = np.s_[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)]
-        likeness = _alike(self._edges[of_reference], edges[of_picture], self._steady[of_reference])
-        unmoved = max(_alike(self._edges[part], edges[part], self._steady[part]) for part in (of_reference, of_picture))
+        likeness = _alike(self._edges[of_reference], edges[of_picture], self._compared[of_reference])
+        parts = (of_reference, of_picture)
+        unmoved = max(_alike(self._edges[part], edges[part], self._compared[part]) for part in parts)
         return _Place(right, down, likeness) if likeness > unmoved + BETTER else None
 
 
-def _alike(edges: Floats, others: Floats, steady: npt.NDArray[np.bool_]) -> float:
-    """Return the normalised cross-correlation of two pictures of edges over the pixels that are steady, -1 to 1."""
-    one, other = edges[steady], others[steady]
+def _at_edges(edges: Floats, steady: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which pixels that stand still lie at an edge or beside one."""
+    near = cv2.dilate((edges >= EDGE_GREY).astype(np.uint8), np.ones((5, 5), np.uint8))
+    return np.asarray(steady & (near > 0))
+
+
+def _alike(edges: Floats, others: Floats, compared: npt.NDArray[np.bool_]) -> float:
+    """Return the normalised cross-correlation of two pictures of edges over some of their pixels, -1 to 1."""
+    one, other = edges[compared], others[compared]
     if not one.size:
         return 0.0
     one, other = one - one.mean(), other - other.mean()

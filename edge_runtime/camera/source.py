@@ -123,12 +123,14 @@ class Arrival:
         queued: a newer frame is already waiting behind this one.
         suspect: the read ended because its time was up; what it returned is from before.
         origin: name of the file the picture is in.
+        is_key: it is coded by itself, not as what changed since the one before it.
     """
 
     position_s: float | None = None
     queued: bool = False
     suspect: bool = False
     origin: str | None = None
+    is_key: bool = True
 
 
 class Nothing(Enum):

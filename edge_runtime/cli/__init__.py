@@ -41,7 +41,7 @@ VERBS = {
     "contract": ("contract", "topics, JSON Schemas and AsyncAPI of what is published"),
     "command": ("command", "ask a box for something over its broker, or make a key to sign with"),
     "audit": ("audit", "show, verify or export the record of what this box was asked"),
-    "cameras": ("cameras", "list, probe or take a picture"),
+    "cameras": ("cameras", "list, probe, take a picture or a reference"),
     "models": ("models", "inspect, validate, pack, push, pull, list or activate models"),
     "registry": ("registry", "found a registry, sign releases, say which box should run what"),
     "infer": ("infer", "judge image files with a model"),

@@ -1,13 +1,14 @@
-"""``edge-runtime cameras``: what is plugged in, whether a source works, and what it shows."""
+"""``edge-runtime cameras``: what is plugged in, whether a source works, what it shows, and what it should show."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli import cameras_reference
+from edge_runtime.cli.look_at import look_at
 from edge_runtime.cli.values import DAY_S, number
 
 if TYPE_CHECKING:
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 DEVICES = Path("/dev")
 DEVICE_FACTS = Path("/sys/class/video4linux")
 WATCH_S = 3.0
-STALL_S = 5.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb and its three actions."""
-    parser = subparsers.add_parser("cameras", help="list, probe or take a picture")
+    """Add the verb and its actions."""
+    parser = subparsers.add_parser("cameras", help="list, probe, take a picture or a reference")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     listing = actions.add_parser("list", help="cameras plugged into this box, and the simulated ones")
@@ -44,6 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     snapshot.add_argument("file", metavar="FILE", type=Path, help="its suffix names the kind: .jpg, .png, .bmp ...")
     snapshot.add_argument("--json", action="store_true", help="one JSON object")
     snapshot.set_defaults(run=run_snapshot)
+
+    cameras_reference.add_parser(actions)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -106,22 +108,6 @@ def run_snapshot(args: argparse.Namespace) -> int:
     text = f"{args.file}: {facts['width']} x {facts['height']} pixels, {len(data)} bytes"
     print(json.dumps(facts) if args.json else text)
     return os.EX_OK
-
-
-def look_at(text: str, seconds: float) -> View:
-    """Open the source ``text``, watch it for ``seconds`` after its first picture, and close it.
-
-    Raises:
-        EdgeError: the source does not work; the message says why.
-    """
-    from edge_runtime.camera.arguments import ReaderArgs, make_source  # noqa: PLC0415 - --help needs none of it
-    from edge_runtime.camera.look import look  # noqa: PLC0415
-    from edge_runtime.camera.opencv import prepare  # noqa: PLC0415
-
-    args = ReaderArgs("probe", text, stall_s=STALL_S)
-    source = make_source(args)
-    prepare()
-    return look(source, seconds, args.max_pixels, threading.Event().wait)
 
 
 def find_devices(devices: Path, facts: Path) -> list[dict[str, object]]:

@@ -93,11 +93,12 @@ def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
     from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
     for name, model in loaded.settings.models.items():
-        if model.path is None:
+        path = model.path or model.factory
+        if path is None:
             continue  # its releases are judged when they are fetched
-        inspect = f"edge-runtime models inspect {model.path}"
+        inspect = f"edge-runtime models inspect {path}"
         try:
-            package = open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
+            package = open_package(str(path), () if model.backend_name == "auto" else (model.backend_name,))
         except DataError as error:
             yield Finding("fail", f"model {name}: {error.message}", error.help or inspect)
             continue
@@ -123,7 +124,7 @@ def _online(loaded: Loaded) -> Iterator[Finding]:
     """Ask the broker, then every camera once."""
     from edge_runtime.app.doctor import ask_brokers, ask_registry  # noqa: PLC0415 - only --online needs any of it
     from edge_runtime.app.finding import Finding  # noqa: PLC0415
-    from edge_runtime.cli.cameras import look_at  # noqa: PLC0415
+    from edge_runtime.cli.look_at import look_at  # noqa: PLC0415
     from edge_runtime.core.errors import EdgeError  # noqa: PLC0415
     from edge_runtime.system.redact import redact  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.values import whole
+from edge_runtime.cli.values import seconds, whole
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - the type has no public name
 
 CONFIG_HELP = "default: $EDGE_CONFIG, ./edge.yaml, /etc/edge-runtime/config.yaml"
+_EXITS = (
+    "Exit 0: done; 65: refused or taken back, and the reason is printed; 69: the daemon does not answer; 75: not over "
+    "yet, it goes on."
+)
 PLACES = "oci://HOST/NAME, https://HOST/DIR, oci-layout:DIR or oci-archive:FILE.tar"
 
 
@@ -27,17 +31,28 @@ def add_actions(actions: Actions) -> None:
         actions, "list", "list", "which release each slot has, which one waits, and what else is on this box"
     )
     listing.add_argument("--state-dir", metavar="DIR", type=Path, help="state directory, instead of that of --config")
-    activate = _action(
-        actions,
-        "activate",
-        "switch",
-        "make a release current in a slot; the daemon runs it when its line is started anew (reload)",
+    activate = _action(actions, "activate", "switch", "make a release that is on this box the model of a slot")
+    activate.epilog = (
+        "A daemon that runs tries the release beside the one that works and switches to it between two pictures; it "
+        "becomes the model of the slot once it has judged well for a while, else the old one judges again. This "
+        "command shows that until it is over; ending it early (Ctrl-C, --no-wait) ends nothing else. " + _EXITS
     )
     activate.add_argument("slot", metavar="SLOT", help="name below models: in the configuration")
     activate.add_argument("--release", metavar="N|DIGEST", help="number or digest; default: the one that waits")
-    rollback = _action(actions, "rollback", "switch", "make the release before the current one current again")
+    _add_wait(activate)
+    rollback = _action(actions, "rollback", "switch", "go back to the release before")
+    rollback.epilog = (
+        "While a new release is on probation the old one judges again from the next picture on. Later it is tried "
+        "first, like any other. " + _EXITS
+    )
     rollback.add_argument("slot", metavar="SLOT", help="name below models: in the configuration")
+    _add_wait(rollback)
     _add_push(actions)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait for what becomes of it")
+    parser.add_argument("--timeout", type=seconds, default=900.0, metavar="S", help="longest wait in seconds (900)")
 
 
 def _action(actions: Actions, name: str, module: str, what: str) -> argparse.ArgumentParser:

@@ -183,12 +183,7 @@ def _add_rollouts(actions: Actions) -> None:
     assign.add_argument("--ring", help="what this stage is called")
     assign.add_argument("--percent", type=number(0, 100), default=100.0, help="of the boxes that match (100)")
     assign.add_argument("--salt", help="another salt, other boxes within the percent (default: one per stage)")
-    assign.add_argument("--window", help="when boxes may switch")
-    assign.add_argument("--mode", choices=("shadow", "canary", "active"), default="active", help="(active)")
-    assign.add_argument("--bake", type=seconds, default=0.0, metavar="S", help="seconds before it may go further")
-    assign.add_argument("--gate", action="append", default=[], metavar="NAME=JSON", help="what it must reach there")
-    assign.add_argument("--approve", choices=("auto", "operator"), default="auto", help="who starts the switch (auto)")
-    assign.add_argument("--on-regression", choices=("rollback", "hold"), default="rollback", help="(rollback)")
+    _changing(assign)
     unset = _signing(rollouts, "unset", "rollouts", "take back assignments: their slots keep what they run")
     _of_site(unset)
     _matching(unset)
@@ -201,6 +196,52 @@ def _add_rollouts(actions: Actions) -> None:
     kill.add_argument("what", metavar="DIGEST|MODEL", help="digest of a manifest, or a model and N")
     kill.add_argument("release", metavar="N", type=whole(0, RELEASE_MAX), nargs="?", help="number of the release")
     kill.add_argument("--site", help="(default: every site)")
+
+
+def _changing(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_argument_group("how boxes change to it", "The page docs/updates.md explains each of these.")
+    how.add_argument(
+        "--mode",
+        choices=("shadow", "canary", "active"),
+        default="active",
+        help="shadow: it is first compared with the old one on live pictures, without a say; canary: it judges one "
+        "inspection first; active: neither (active)",
+    )
+    how.add_argument(
+        "--window",
+        metavar="TEXT",
+        help="when boxes may switch, in their local time, for example 'Mon-Fri,22:00-04:00; Sat-Sun,00:00-24:00'; UTC "
+        "at the end means UTC (default: at any time)",
+    )
+    how.add_argument(
+        "--approve",
+        choices=("auto", "operator"),
+        default="auto",
+        help="operator: it waits until somebody at the line agrees (auto)",
+    )
+    how.add_argument(
+        "--bake",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds on probation before the old one is unloaded (600)",
+    )
+    how.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="what it must reach, repeatable: shadow_frames, shadow_s, disagreement_max, canary_frames, "
+        "probation_frames, latency_ratio_max, undecided_max, not_ok_shift_max, score_shift_max, memory_growth_mb, "
+        "crashes_max",
+    )
+    how.add_argument(
+        "--on-regression",
+        choices=("rollback", "hold"),
+        default="rollback",
+        help="both go back to the old one at once; hold: the slot then begins nothing until an operator lifts that "
+        "(rollback)",
+    )
 
 
 def _of_site(parser: argparse.ArgumentParser, *, resume: bool = False) -> None:

@@ -119,12 +119,16 @@ def _match(args: argparse.Namespace) -> Match:
 
 
 def _gates(args: argparse.Namespace) -> Mapping[str, object]:
-    gates = {}
+    """Return the gates as numbers; `rollouts.assign` refuses those that no box would understand."""
+    gates: dict[str, object] = {}
     for one in args.gate:
-        name, _, value = one.partition("=")
+        name, equals, value = one.partition("=")
         try:
-            gates[name] = json.loads(value)
-        except ValueError as error:
-            message = f"--gate {one[:80]}: expected NAME=JSON"
-            raise DataError("rollout.gate", message, help="for example --gate p99_ms=80") from error
+            number = json.loads(value) if equals else None
+        except ValueError:
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            message = f"--gate {one[:80]}: expected NAME=NUMBER"
+            raise DataError("rollout.gates", message, help="for example --gate shadow_frames=500")
+        gates[name] = number
     return gates

@@ -14,6 +14,8 @@ from edge_runtime.system.files import is_locked, read_limited
 if TYPE_CHECKING:
     import argparse
 
+    from edge_runtime.cli.deployed import Deployed
+
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 LIMIT_BYTES = 1 << 20
@@ -55,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= age_s <= FRESH_S:
         document["live"] = document["ready"] = False
         document["reasons"] = [f"the status is {age_s:.0f} s old", *document.get("reasons", [])]
+    deployments = _deployments(state_dir)
     if args.json:
-        print(json.dumps(document))
+        print(json.dumps({**document, "deployments": {name: one.as_fields() for name, one in deployments.items()}}))
     else:
         _print(document)
+        for name, one in deployments.items():
+            for line in one.lines():
+                print(f"{'deployment':11} {name:24} {line}")
     return 0 if document["ready"] else 1
 
 
@@ -73,6 +79,17 @@ def state_dir_of(config: str | None) -> Path:
     return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir
 
 
+def _deployments(state_dir: Path) -> dict[str, Deployed]:
+    """Return the slots that releases are deployed to; none on a box without a registry, at no cost."""
+    root = state_dir / "models"
+    if not root.is_dir():
+        return {}
+    from edge_runtime.cli.deployed import deployed  # noqa: PLC0415 - as it says above
+    from edge_runtime.registry.store.slots import Slots  # noqa: PLC0415
+
+    return {name: deployed(state_dir, root, name) for name in Slots(root).names()}
+
+
 def _print(document: dict[str, object]) -> None:
     print("ready" if document["ready"] else "NOT READY")
     for reason in document.get("reasons") or ():  # type: ignore[attr-defined]  # a list in JSON
@@ -81,7 +98,7 @@ def _print(document: dict[str, object]) -> None:
         section = document.get(title)
         if isinstance(section, dict):
             for name, facts in section.items():
-                print(f"{title[:-1]:11} {name:24} {_line(facts)}")
+                print(f"{title[:-1]:11} {name:24} {_line(facts)}{_picture(facts)}")
     for title in ("spool", "broker", "sparkplug", "registry"):
         if document.get(title) is not None:
             print(f"{title:11} {'':24} {_line(document[title])}")
@@ -92,8 +109,16 @@ def _print(document: dict[str, object]) -> None:
         print(f"{'release':11} {name:24} {_line(facts)}{why}")
 
 
+def _picture(facts: object) -> str:
+    """Say how the pictures of a camera are, where they are looked at; with the numbers there are in --json."""
+    found = facts.get("picture") if isinstance(facts, dict) else None
+    return f"  picture={found.get('why') or found.get('state')}" if isinstance(found, dict) else ""
+
+
 def _line(facts: object) -> str:
     if not isinstance(facts, dict):
         return str(facts)
-    shown = {key: value for key, value in facts.items() if key != "slots" and value not in (None, "", {})}
+    shown = {
+        key: value for key, value in facts.items() if key not in ("slots", "picture") and value not in (None, "", {})
+    }
     return "  ".join(f"{key}={value}" for key, value in shown.items())

@@ -68,6 +68,7 @@ def cross_references(data: Mapping[str, object]) -> tuple[Mistake, ...]:
         *_mqtt(data),
         *_sparkplug(data),
         *_registry(data),
+        *_updates(data),
         *_cameras(data),
     )
 
@@ -248,6 +249,10 @@ def _models(data: Mapping[str, object]) -> Iterator[Mistake]:
             yield Mistake(
                 (*at, "release"), "config.conflict", "path and release exclude each other", "keep one of them"
             )
+        for setting in ("factory", "if_revoked"):
+            if model.get(setting) not in (None, "run-and-alarm") and model.get("release") is None:
+                message = f"{setting} is for a model that has its release from a registry, and this one has none"
+                yield Mistake((*at, setting), "config.conflict", message, f"remove it, or write  release: {name}")
         device, backend = model.get("device"), model.get("backend", "auto")
         if isinstance(device, str) and ":" in device and backend not in ("auto", device.partition(":")[0]):
             message = f'device "{device[:64]}" and backend "{str(backend)[:64]}" name different engines'
@@ -330,6 +335,14 @@ def _registry(data: Mapping[str, object]) -> Iterator[Mistake]:
             if not _LOOPBACK.fullmatch(host):
                 message = "HTTP without TLS is only for this machine itself"
                 yield Mistake(loc, "config.no_tls", message, "write  https://...  or, if need be,  allow_http: true")
+
+
+def _updates(data: Mapping[str, object]) -> Iterator[Mistake]:
+    updates = section(data, "updates")
+    if updates and all(model.get("release") is None for _, model in entries(data, "models")):
+        message = "no model has its release from a registry, so there is nothing to update"
+        way_out = "write  release: MODEL  at a model, or remove updates"
+        yield Mistake(("updates",), "config.conflict", message, way_out, warning=True)
 
 
 def _cameras(data: Mapping[str, object]) -> Iterator[Mistake]:

@@ -23,6 +23,9 @@ CommandVerb = Literal[
     "model.check",
     "model.update",
     "model.rollback",
+    "model.approve",
+    "model.hold",
+    "lot",
 ]
 Principal = Annotated[
     str,
@@ -48,7 +51,7 @@ class Commands(Section):
         default_factory=dict, description="Ed25519 public keys (PEM files) by the name of who signs with them"
     )
     signed: Verbs = Field(
-        default=(), description="commands that need a signature, beside model.update and model.rollback"
+        default=(), description="commands that need a signature, beside model.update, .rollback, .approve and .hold"
     )
     rate_per_s: float = Field(
         default=200.0, ge=0.1, le=10_000, description="commands a second of one caller; twice as many may come at once"

@@ -49,7 +49,8 @@ PATH_SHOWN: Final = 200  # characters of a path that are repeated
 def missing_files(data: Mapping[str, object], base: Path) -> Iterator[Mistake]:
     """Check every path of ``data``; relative ones start at ``base``. What has the wrong type is left to validation."""
     for name, model in entries(data, "models"):
-        yield from _model(("models", name, "path"), model.get("path"), base)
+        for kind in ("path", "factory"):
+            yield from _model(("models", name, kind), model.get(kind), base)
     for connection in ("mqtt", "sparkplug"):
         tls = section(section(data, connection), "tls")
         for name in ("ca_file", "cert_file", "key_file"):

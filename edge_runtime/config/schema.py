@@ -19,6 +19,7 @@ from edge_runtime.config.checks import DEADLINE_MS, cross_references
 from edge_runtime.config.commands import Commands
 from edge_runtime.config.complete import complete
 from edge_runtime.config.delivery import Mqtt, Sparkplug, Spool
+from edge_runtime.config.picture import Picture, written_picture
 from edge_runtime.config.registry import Registry  # noqa: TC001 - pydantic reads the annotations
 from edge_runtime.config.section import Section, not_yet
 from edge_runtime.config.types import (
@@ -35,6 +36,7 @@ from edge_runtime.config.types import (
     TextPattern,
     refuse,
 )
+from edge_runtime.config.updates import Updates
 
 VERSION = 1
 STATE_DIR = Path("/var/lib/edge-runtime")
@@ -63,6 +65,9 @@ class CameraDefaults(Section):
     queue: int = Field(
         default=8, ge=1, le=60, description="pictures that may wait when capture is every; one more is an overrun"
     )
+    picture: Annotated[Picture, BeforeValidator(written_picture), Shorthand("true, false")] = Field(
+        default=Picture(), description="true, false, or a map: when its picture counts as bad, and what follows"
+    )
 
 
 class Camera(CameraDefaults):
@@ -82,6 +87,15 @@ class Model(Section):
     )
     release: ReleaseName | None = Field(
         default=None, description="MODEL or MODEL@CHANNEL of the registry, instead of path; no channel is stable"
+    )
+    factory: PathSetting | None = Field(
+        default=None,
+        description="with release: the model that came with the line, used when every release is taken away; a path",
+    )
+    if_revoked: Literal["run-and-alarm", "stop"] = Field(
+        default="run-and-alarm",
+        description="with release: when its model is revoked and no other is left, go on with it and raise an alarm, "
+        "or stop judging (NotDecidable)",
     )
     device: Device = Field(default="auto", description="where to run: auto, cpu, gpu, npu or BACKEND:DEVICE")
     backend: Backend = Field(default="auto", description="inference engine; auto takes what suits device and model")
@@ -313,6 +327,7 @@ class Settings(Section):
     log: Log = Field(default=Log(), description="what is written to stderr")
     sparkplug: Sparkplug | None = Field(default=None, description="Sparkplug B on a second connection")
     registry: Registry | None = Field(default=None, description="where model releases come from")
+    updates: Updates = Field(default=Updates(), description="when this box may change to another release of a model")
     http: Http = Field(default=Http(), description="the local status server")
     state_dir: PathSetting = Field(default=STATE_DIR, description="directory for the spool, caches and counters")
 

@@ -6,6 +6,7 @@ A validator here raises ``PydanticCustomError`` whose message is a whole clause 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -89,6 +90,15 @@ def check_pattern(value: str) -> str:
     return value
 
 
+def check_window(value: str) -> str:
+    """Refuse a window that never opens."""
+    for times in re.findall(r"[0-9:]{5}-[0-9:]{5}", value):
+        start, _, end = times.partition("-")
+        if start == end:
+            raise refuse("config.window", f"has {times}, which never opens", "the whole day is 00:00-24:00")
+    return value
+
+
 def refuse(code: str, problem: str, way_out: str = "") -> PydanticCustomError:
     """Make the error by which a validator refuses a value: ``problem`` is a sentence without the setting's name."""
     return PydanticCustomError("edge", "{problem}", {"code": code, "problem": problem, "way_out": way_out})
@@ -162,6 +172,16 @@ ReleaseName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[A-Za-z0-9_.-]{1,64})?$"),
     Expect("MODEL or MODEL@CHANNEL; a model's name is lower case"),
+]
+_DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_TIMES = rf"{_CLOCK}-({_CLOCK}|24:00)"
+_SPANS = rf"({_DAY}(-{_DAY})?,)*{_TIMES}( +{_TIMES})*"
+MaintenanceWindow = Annotated[  # the same as `registry.conditions.parse_window` takes, which obeys it
+    str,
+    StringConstraints(pattern=rf"^{_SPANS}( *; *{_SPANS}){{0,7}}( +UTC)?$", max_length=256),
+    AfterValidator(check_window),
+    Expect('a maintenance window such as "Mon-Fri,22:00-05:00; Sat-Sun,06:00-18:00", with UTC at the end if so meant'),
 ]
 ClientId = Annotated[
     str,

@@ -33,6 +33,8 @@ class PictureNumbers:
             edges to tell it by.
         detail: share of the picture that lies on an edge, 0 to 1, after noise was averaged away.
         unchanged: how many pictures in a row had the same pixels as the one measured before, exactly.
+        unchanged_keys: how many of the pictures since then, looked at or not, were coded by themselves. A stream that
+            sends only what changes repeats a still picture exactly until the next of those, noise or not.
         unchanged_s: since when that is so, seconds.
         shift: how far the picture lies from its reference, (right, down), in parts of its width and of its height;
             ``None`` without a reference, and where no shift makes the two alike.
@@ -49,6 +51,7 @@ class PictureNumbers:
     sharpness: float | None
     detail: float
     unchanged: int = 0
+    unchanged_keys: int = 0
     unchanged_s: float = 0.0
     shift: tuple[float, float] | None = None
     likeness: float | None = None

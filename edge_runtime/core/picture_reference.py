@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "edge.picture-reference/1"
 PNG_BYTES_MAX: Final = 48 << 10
-"""Of one of its two pictures, which have at most ``camera.measure.SIDE_PX`` pixels a side."""
+"""Of one of its two pictures, which have at most ``camera.copies.SIDE_PX`` pixels a side."""
 REFERENCE_BYTES_MAX: Final = 4 * PNG_BYTES_MAX
 """Of the whole, as JSON."""
 PNG: Final = b"\x89PNG\r\n\x1a\n"

@@ -56,6 +56,7 @@ class Failure(Enum):
     ENGINE_LOST = "engine_lost"  # engine process died or hung with this frame in flight
     CAMERA_LOST = "camera_lost"  # camera process died before the frame was whole, or no frame came for the trigger
     INVALID_FRAME = "invalid_frame"  # undecodable, wrong dtype, too large ...
+    BAD_PICTURE = "bad_picture"  # the camera is covered, moved, blurred ... and its settings say not to judge then
     INVALID_OUTPUT = "invalid_output"  # model answered NaN, boxes outside, unknown class
     NO_MODEL = "no_model"  # the slot has no loaded engine
     SHUTDOWN = "shutdown"  # daemon was told to stop before the verdict
@@ -109,11 +110,21 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Which model judged: ``digest`` is ``sha256:<hex>`` of the package manifest (or of the bare weights file)."""
+    """Which model judged.
+
+    Attributes:
+        name: of the package.
+        version: of the package, for people.
+        digest: ``sha256:<hex>`` of the package manifest (or of the bare weights file).
+        release: number of the release, where the model came from a registry.
+        rollout_seq: of the assignment by which it came.
+    """
 
     name: str
     version: str
     digest: str
+    release: int | None = None
+    rollout_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

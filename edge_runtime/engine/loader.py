@@ -78,7 +78,7 @@ class LoadedModel:
         self._model.close()
 
 
-def load_engine(
+def load_engine(  # noqa: PLR0913 - one wish, all but the first by name
     path: str | Path,
     *,
     device: str = "auto",
@@ -88,6 +88,7 @@ def load_engine(
     workers: int = 1,
     cache_dir: str | None = None,
     digest: str | None = None,
+    spare: bool = False,
 ) -> LoadedModel:
     """Return the model at ``path``, compiled and proved to answer; takes up to minutes.
 
@@ -102,6 +103,7 @@ def load_engine(
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
         digest: identity that the package must have; ``None`` = any. Compiled are the bytes that were hashed for it.
+        spare: compile in one thread, beside something that matters more.
 
     Raises:
         DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
@@ -109,7 +111,7 @@ def load_engine(
     """
     with all_in_words(Path(path).name):
         choice = parse_device(device, backend)
-        options = EngineOptions(choice.device, threads, streams, cache_dir)
+        options = EngineOptions(choice.device, threads, streams, cache_dir, spare=spare)
         return _load(path, choice.backend, options, workers, digest)
 
 

@@ -37,6 +37,7 @@ class LoadOrder:
     streams: int
     cache_dir: str | None
     digest: str | None = None
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,19 @@ def whole_field(message: Mapping[str, object], key: str, default: int | None = N
     return value
 
 
+def flag_field(message: Mapping[str, object], key: str, *, default: bool | None = None) -> bool:
+    """Return true or false.
+
+    Raises:
+        BadFieldError: it is something else, or missing without a ``default``.
+    """
+    value = message.get(key, default)
+    if not isinstance(value, bool):
+        text = f"{key}: expected true or false"
+        raise BadFieldError(text)
+    return value
+
+
 def parse_load(message: Mapping[str, object]) -> LoadOrder:
     """Return the order in a ``load`` message.
 
@@ -97,6 +111,7 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
         streams=whole_field(message, "streams", 1),
         cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
         digest=None if digest is None else text_field(message, "digest"),
+        spare=flag_field(message, "spare", default=False),
     )
 
 

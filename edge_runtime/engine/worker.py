@@ -4,8 +4,8 @@
 calls ``send`` with its answers from its own threads.
 
 Messages in: ``load``, ``infer``, ``bench``, ``attach`` (one descriptor of a ring comes along), ``detach``, ``unload``,
-``stop``. Out: ``loaded``, ``load_failed``, ``preparing``, ``inferred``, ``failed``, ``benched``, ``bench_failed``. What
-cannot be understood is counted and logged, never answered: main's deadlines are the safety net.
+``priority``, ``stop``. Out: ``loaded``, ``load_failed``, ``preparing``, ``inferred``, ``failed``, ``benched``,
+``bench_failed``. What cannot be understood is counted and logged, never answered: main's deadlines are the safety net.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from edge_runtime.engine.protocol import (
     bench_failed,
     benched,
     failed,
+    flag_field,
     load_failed,
     loaded,
     parse_bench,
@@ -43,6 +44,7 @@ from edge_runtime.engine.protocol import (
 from edge_runtime.engine.rings import Rings
 from edge_runtime.system.channel import Channel, Closed, Policy
 from edge_runtime.system.messages import MalformedMessage, MessageSocket, PeerBusy, PeerGone, close_all
+from edge_runtime.system.priority import can_come_back, set_priority
 from edge_runtime.system.service import ServiceGroup, Stop
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ class EngineHost:
         self._work: Channel[LoadOrder | BenchOrder | str] = Channel(LOAD_QUEUE_LIMIT, Policy.REJECT)
         self._loader = _Loader(self)
         self._stuck: str | None = None
+        self._can_come_back: bool | None = None  # to normal priority; asked once
         self._group = ServiceGroup()
         self._stack = ExitStack()
         self._stack.enter_context(self._group)
@@ -165,6 +168,7 @@ class EngineHost:
             "load": self._load,
             "bench": self._bench,
             "unload": self._unload,
+            "priority": self._priority,
             "detach": self._detach,
         }
         try:
@@ -257,6 +261,16 @@ class EngineHost:
                 continue
             return failed(job.request, "overrun", f"slot {slot} has too many frames waiting")
 
+    def _priority(self, message: Mapping[str, object]) -> None:
+        """Go down, unless there is no way back, or come back; at once and with every thread."""
+        low = flag_field(message, "low")
+        if low and self._can_come_back is None:
+            self._can_come_back = can_come_back()
+            if not self._can_come_back:
+                logger.info("low priority is not possible here: LimitNICE=+0 would allow it (see deploy/)")
+        if (not low or self._can_come_back) and not set_priority(low=low):
+            logger.warning("the priority could not be set")
+
     def _load(self, message: Mapping[str, object]) -> None:
         self._later(parse_load(message))
 
@@ -329,6 +343,7 @@ class _Loader:
                 workers=wish.workers,
                 cache_dir=wish.cache_dir,
                 digest=wish.digest,
+                spare=wish.spare,
             )
         except EdgeError as error:
             if error.code == UNFORESEEN:

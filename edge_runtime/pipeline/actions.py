@@ -129,7 +129,7 @@ class Actions:
             return station
         name = station.inspection.spec.id
         aborted = self._line.abort(station, "the inspection was reset")
-        engine = self._line.engine
+        engine = self._line.engines.get(station.inspection.spec.slot)
         slot = engine.slots[station.inspection.spec.slot] if engine is not None else None
         again = engine is not None and slot is not None and slot.state is SlotState.FAILED
         if engine is not None and slot is not None and again:

@@ -11,6 +11,7 @@ from edge_runtime.pipeline.setup import AS_CONFIGURED, Setup
 if TYPE_CHECKING:
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Drop, Failure, Prediction
+    from edge_runtime.pipeline.facts import ModelFacts
 
 NS_PER_MS: Final = 1_000_000
 
@@ -38,7 +39,8 @@ class TriggerIds:
 class Verdict:
     """What the engine answered for one frame; milliseconds of its stages, and the device that really ran.
 
-    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`.
+    ``partial``: shapes were left out, see `core.result.SHAPES_BYTES_LIMIT`. ``facts``: the model that judged; a result
+    may wait for its turn while its inspection is given to another one.
     """
 
     predictions: tuple[Prediction, ...]
@@ -48,6 +50,7 @@ class Verdict:
     queue_ms: float
     device: str
     partial: bool = False
+    facts: ModelFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_runtime.core.frame import SlotRef
+    from edge_runtime.pipeline.picture_health import Change
+    from edge_runtime.pipeline.pictures import Pictures
     from edge_runtime.pipeline.snapshots import Shot, Snapshots
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.process import Child, ExitCause
@@ -57,6 +59,10 @@ class CameraListener(Protocol):
         """The source changed its state."""
         ...
 
+    def on_picture_changed(self, camera: str, change: Change) -> None:
+        """Its pictures became good, or got a fault."""
+        ...
+
 
 class CameraLink:
     """Owner of one camera child (``system.process.ChildOwner``). One thread owns it.
@@ -94,6 +100,8 @@ class CameraLink:
         self._max_pixels = max_pixels
         self._side_min = side_min
         self._snapshots = snapshots
+        self.pictures: Pictures | None = None
+        """Judges what is measured on some of the pictures, if they are looked at; set before anything runs."""
         self._child: Child | None = None
         self._holds: dict[SlotRef, int] = {}
         self._settled_up_to = ring.frames_begun  # every id up to this one was announced
@@ -103,6 +111,11 @@ class CameraLink:
     def last_begun(self) -> int:
         """The id of the last frame that the camera began: exact, or, if it tells nonsense, one that can be."""
         return min(max(self.ring.frames_begun, self._settled_up_to), self._settled_up_to + TORN_MAX)
+
+    @property
+    def last_announced(self) -> int:
+        """The id up to which the fate of every frame is known to the line."""
+        return self._settled_up_to
 
     def hold(self, slot: SlotRef) -> None:
         """Keep a slot from being reused until a matching ``release``."""
@@ -131,6 +144,8 @@ class CameraLink:
     def on_started(self, child: Child) -> None:
         """Note the new process."""
         self._child = child
+        if self.pictures is not None:
+            self.pictures.on_started(child)
         self.alive = True
         self.restarts = child.restarts
         self._set_state(CameraState("connecting", "starting", "", child.started_mono_ns))
@@ -149,6 +164,8 @@ class CameraLink:
         self.alive, self._child = False, None
         if self._snapshots is not None:
             self._snapshots.on_exited()
+        if self.pictures is not None:
+            self.pictures.on_exited()
         begun = self.ring.frames_begun
         if not 0 <= begun - self._settled_up_to - len(self._ahead) <= TORN_MAX:
             # the counter is the child's word; one that makes no sense is not believed, and not looped over
@@ -168,11 +185,7 @@ class CameraLink:
                 frame = wire.frame(message, self.camera, simulated=self._simulated, max_pixels=self._max_pixels)
                 self._announced([frame.frame_id], frame.captured_mono_ns)
                 self.hold(frame.slot)
-                if min(frame.width, frame.height) < self._side_min:
-                    why = f"{frame.width} x {frame.height} pixels, at least {self._side_min} a side are needed to judge"
-                    self._listener.on_bad_frame(frame, Failure.INVALID_FRAME, why)
-                else:
-                    self._listener.on_frame(frame)
+                self._offer(frame)
                 self.release(frame.slot)
             case "bad_frame":
                 frame = wire.bad_frame(message, self.camera, simulated=self._simulated)
@@ -192,10 +205,24 @@ class CameraLink:
                 self._set_state(
                     CameraState(state, wire.text(message, "reason", ""), wire.text(message, "detail", ""), now)
                 )
+            case "picture" | "reference" if self.pictures is not None:
+                change = self.pictures.on_message(message, self._clock.mono_ns())
+                if change is not None:
+                    self._listener.on_picture_changed(self.camera, change)
             case "snapshot" if self._snapshots is not None:
                 self._snapshots.on_message(message, max_pixels=self._max_pixels)
             case _:
                 raise DataError("child.message", f"unknown camera message {wire.text(message, 'op')!r}")
+
+    def _offer(self, frame: Frame) -> None:
+        refusal = None if self.pictures is None else self.pictures.health.refusal
+        if min(frame.width, frame.height) < self._side_min:
+            why = f"{frame.width} x {frame.height} pixels, at least {self._side_min} a side are needed to judge"
+            self._listener.on_bad_frame(frame, Failure.INVALID_FRAME, why)
+        elif refusal is not None:
+            self._listener.on_bad_frame(frame, Failure.BAD_PICTURE, refusal)
+        else:
+            self._listener.on_frame(frame)
 
     def _dropped(self, frame_ids: list[int], drop: Drop) -> None:
         utc_ns, mono_ns, made_up = self._clock.utc_ns(), self._clock.mono_ns(), self._simulated
@@ -224,6 +251,8 @@ class CameraLink:
     def _set_state(self, state: CameraState) -> None:
         changed = (state.state, state.reason) != (self.state.state, self.state.reason)
         self.state = state
+        if state.state != "streaming" and self.pictures is not None:
+            self.pictures.health.interrupt()
         if changed:
             self._listener.on_camera_state(self.camera, state)
 

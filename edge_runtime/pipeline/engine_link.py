@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.core.result import Failure
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_runtime.pipeline.attempt import Verdict
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.system.process import Child, ExitCause
 
 logger = logging.getLogger(__name__)
 
+ENGINE_NAME: Final = "engine"
+LOW_PATIENCE: Final = 5
+"""Times the usual limit until an engine hangs that works at low priority: others go first."""
 _DEATHS = (ExitKind.SIGNALED, ExitKind.HEARTBEAT)
 """Ends that a load may be to blame for: one that we made has a reason of its own, and an exit is our own code's."""
 _FAILURES = {
@@ -46,20 +51,41 @@ class EngineListener(Protocol):
         """A frame got no verdict; its pixels are free."""
         ...
 
+    def on_preparing(self, slot: ModelSlot, request: Request) -> None:
+        """A frame is judged later: its model is compiled first for frames of that size."""
+        ...
+
     def on_other(self, message: dict[str, object]) -> None:
         """An answer to something that is not a frame (``benched``)."""
         ...
 
 
 class EngineLink:
-    """Owner of the engine child (``system.process.ChildOwner``). One thread owns it."""
+    """Owner of an engine child (``system.process.ChildOwner``). One thread owns it.
 
-    def __init__(self, specs: Iterable[SlotSpec], listener: EngineListener, *, cache_dir: str | None) -> None:
-        """Keep one slot per spec; compiled models are cached in ``cache_dir``."""
+    Attributes:
+        name: of the child.
+        slots: by id; those that were taken out stay, empty.
+        listener: who is told; may be replaced between two messages.
+        restarts: processes before this one.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[SlotSpec],
+        listener: EngineListener,
+        *,
+        cache_dir: str | None,
+        name: str = ENGINE_NAME,
+        low: bool = False,
+    ) -> None:
+        """Keep one slot per spec; compiled models are cached in ``cache_dir``. ``low``: see ``set_low``."""
+        self.name = name
         self.slots = {spec.id: ModelSlot(spec) for spec in specs}
+        self.listener = listener
         self.restarts = 0
-        self._listener = listener
-        self._cache_dir = cache_dir
+        self._low = low
+        self.cache_dir = cache_dir
         self._child: Child | None = None
         self._numbers = 0
 
@@ -67,6 +93,29 @@ class EngineLink:
     def alive(self) -> bool:
         """Whether there is a process to send to."""
         return self._child is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, ``None`` between two of them."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every model was taken out and everything answered."""
+        return all(slot.state is SlotState.EMPTY and not slot.requests for slot in self.slots.values())
+
+    def set_low(self, low: bool) -> None:  # noqa: FBT001 - a state, not a choice
+        """Let the process, and each that follows it, work at low priority, as long as it does nothing that counts."""
+        if low is not self._low:
+            self._low = low
+            if self._child is not None:
+                self._prioritise(self._child)
+
+    def unload(self, slot_id: str, message: str) -> None:
+        """Take a model out, for good; frames that the engine has are answered first."""
+        self.slots[slot_id].empty(message)
+        if self._child is not None:
+            self._deliver(self._child, {"op": "unload", "slot": slot_id})
 
     def infer(self, slot: ModelSlot, inspection: str, frame_request: Request) -> bool:
         """Send a frame to the engine; ``False`` when it turned out to be gone or deaf (``on_exited`` follows)."""
@@ -89,6 +138,7 @@ class EngineLink:
         }
         if not self._deliver(child, message):
             return False
+        frame_request.facts = slot.facts
         slot.send(self._numbers, frame_request)
         return True
 
@@ -110,7 +160,7 @@ class EngineLink:
     def check(self, now_ns: int) -> None:
         """Kill the process when a frame has been in it for too long; ``on_exited`` settles its frames."""
         for slot in self.slots.values():
-            age_ms = slot.hung_ms(now_ns)
+            age_ms = slot.hung_ms(now_ns, LOW_PATIENCE if self._low else 1)
             if age_ms is not None and self._child is not None:
                 self._child.kill(f"model {slot.spec.id} did not answer for {age_ms:.0f} ms")
                 return
@@ -119,6 +169,8 @@ class EngineLink:
         """Tell a new process to load every model that is there and was not refused."""
         self._child = child
         self.restarts = child.restarts
+        if self._low and not self._prioritise(child):
+            return
         for slot in self.slots.values():
             if slot.state in NEVER_LOADED:
                 continue
@@ -145,9 +197,9 @@ class EngineLink:
                 continue
             orphans = slot.on_engine_lost(message, of_load=slot is loading)
             for request in orphans:
-                self._listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
+                self.listener.on_failed(slot, request, Failure.ENGINE_LOST, message)
             if cause.kind is not ExitKind.RETIRED and slot.state is not before:
-                self._listener.on_slot_changed(slot)
+                self.listener.on_slot_changed(slot)
 
     def _load(self, child: Child, slot: ModelSlot) -> bool:
         spec = slot.spec
@@ -162,9 +214,14 @@ class EngineLink:
             "workers": spec.workers,
             "threads": spec.threads,
             "streams": spec.streams,
-            "cache_dir": self._cache_dir,
+            "cache_dir": self.cache_dir,
         }
+        if self._low:
+            load["spare"] = True
         return self._deliver(child, load)
+
+    def _prioritise(self, child: Child) -> bool:
+        return self._deliver(child, {"op": "priority", "low": self._low})
 
     def _loading(self) -> ModelSlot | None:
         """Return what the process was loading: models are loaded one after the other, in the order of the messages."""
@@ -185,14 +242,14 @@ class EngineLink:
             self._prepare(message)
         elif op == "loaded":
             slot = self._slot(message)
-            slot.on_loaded(wire.model_facts(message))
-            self._listener.on_slot_changed(slot)
+            slot.on_loaded(_of_release(wire.model_facts(message), slot.spec))
+            self.listener.on_slot_changed(slot)
         elif op == "load_failed":
             slot = self._slot(message)
             slot.on_load_failed(f"{wire.text(message, 'code')}: {wire.text(message, 'message')}")
-            self._listener.on_slot_changed(slot)
+            self.listener.on_slot_changed(slot)
         else:
-            self._listener.on_other(message)
+            self.listener.on_other(message)
 
     def _answer(self, message: dict[str, object], *, judged: bool) -> None:
         number = wire.integer(message, "request")
@@ -202,23 +259,25 @@ class EngineLink:
                 continue
             # everything is read before the request is taken: one that stays is settled by on_exited
             if judged:
-                verdict = wire.verdict(message, request.frame.captured_mono_ns)
+                verdict = wire.verdict(message, request.frame.captured_mono_ns, request.facts)
                 slot.answer(number)
-                self._listener.on_verdict(slot, request, verdict)
+                self.listener.on_verdict(slot, request, verdict)
             else:
                 failure = _FAILURES.get(wire.text(message, "failure"), Failure.INVALID_OUTPUT)
                 reason = wire.text(message, "message")
                 slot.answer(number)
-                self._listener.on_failed(slot, request, failure, reason)
+                self.listener.on_failed(slot, request, failure, reason)
             return
         raise DataError("child.message", f"answer to request {number}, which nobody waits for")
 
     def _prepare(self, message: dict[str, object]) -> None:
         number = wire.integer(message, "request")
-        slot = next((one for one in self.slots.values() if one.request(number) is not None), None)
-        if slot is None:
+        found = ((one, one.request(number)) for one in self.slots.values())
+        slot, request = next((pair for pair in found if pair[1] is not None), (None, None))
+        if slot is None or request is None:
             raise DataError("child.message", f"request {number} is prepared, which nobody waits for")
         slot.prepare(number)
+        self.listener.on_preparing(slot, request)
         logger.info("model %s is compiled for frames of a new size; they are late until it is done", slot.spec.id)
 
     def _slot(self, message: dict[str, object]) -> ModelSlot:
@@ -226,3 +285,8 @@ class EngineLink:
         if slot is None:
             raise DataError("child.message", f"unknown slot {message.get('slot')!r}")
         return slot
+
+
+def _of_release(facts: ModelFacts, spec: SlotSpec) -> ModelFacts:
+    """Add what the engine is not told: as which release the model came."""
+    return replace(facts, model=replace(facts.model, release=spec.release, rollout_seq=spec.rollout_seq))

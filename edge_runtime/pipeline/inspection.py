@@ -134,6 +134,16 @@ class Inspection:
         """Whether ``take`` would return a frame."""
         return bool(self._waiting)
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether half of the frames wait already that may wait before one is an overrun."""
+        return 2 * len(self._waiting) >= self.spec.queue and self.spec.capture is Capture.EVERY
+
+    @property
+    def waits_from(self) -> int | None:
+        """Id of the oldest frame that waits."""
+        return self._waiting[0].frame.frame_id if self._waiting else None
+
     def keeps(self, frame: Frame) -> bool:
         """Whether ``frame``, just admitted, waits here and its pixels must stay."""
         return bool(self._waiting) and self._waiting[-1].frame is frame
@@ -221,16 +231,21 @@ class Inspection:
         entry.dispatched = True
         return entry.frame
 
+    def in_flight(self, frame_id: int) -> Attempt | None:
+        """Return the attempt of a dispatched frame whose fate is open; ``None`` when it is settled already."""
+        entry = self._open.get(frame_id)
+        return entry if entry is not None and entry.dispatched and entry.settled is None else None
+
     def on_verdict(self, frame_id: int, verdict: Verdict) -> list[Settled]:
         """The engine judged a dispatched frame; late answers (after the deadline) change nothing."""
-        entry = self._in_flight(frame_id)
+        entry = self.in_flight(frame_id)
         if entry is None:
             return []
         return self._settle(entry, Settled(entry.frame, verdict, trigger=entry.ids, setup=entry.setup))
 
     def on_failed(self, frame_id: int, failure: Failure, message: str) -> list[Settled]:
         """A dispatched frame will get no verdict; ignored when it is already settled."""
-        entry = self._in_flight(frame_id)
+        entry = self.in_flight(frame_id)
         return [] if entry is None else self._fail(entry, failure, message)
 
     def on_time(self, now_ns: int, outage: tuple[Failure, str] | None) -> list[Settled]:
@@ -305,10 +320,6 @@ class Inspection:
         # the grid stays where it was, unless frames were away for longer than a tick
         self._next_tick_ns = due_ns + interval_ns if now_ns - due_ns < interval_ns else now_ns + interval_ns
         return True
-
-    def _in_flight(self, frame_id: int) -> Attempt | None:
-        entry = self._open.get(frame_id)
-        return entry if entry is not None and entry.dispatched and entry.settled is None else None
 
     def _fail(self, entry: Attempt, failure: Failure, message: str, *, waited: bool = False) -> list[Settled]:
         ids, setup = entry.ids, entry.setup

@@ -9,10 +9,12 @@ Threads: everything runs in the loop's thread; commands are posted into it by ca
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
+from edge_runtime.pipeline import news
+from edge_runtime.pipeline.counting import count_comparison, count_result, judging
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -23,17 +25,21 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.attempt import Refusal, Settled, TriggerIds, Verdict
     from edge_runtime.pipeline.camera_link import CameraLink, CameraState
     from edge_runtime.pipeline.engine_link import EngineLink
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import Figures, Inspection
-    from edge_runtime.pipeline.results import ModelFacts, ResultFactory
+    from edge_runtime.pipeline.judged import Judging
+    from edge_runtime.pipeline.news import News
+    from edge_runtime.pipeline.picture_health import Change, PictureView
+    from edge_runtime.pipeline.results import ResultFactory
     from edge_runtime.pipeline.setup import Setup
     from edge_runtime.pipeline.slot import ModelSlot, Standing
+    from edge_runtime.pipeline.standby import Comparison, Standby, StandbyStanding
     from edge_runtime.system.loop import Loop, Timer
 
 logger = logging.getLogger(__name__)
 
 CHECK_S = 0.1
-LABELS_TOLD = 50  # of a model, in an event: it may have a hundred thousand
 
 
 class Sink(Protocol):
@@ -41,7 +47,6 @@ class Sink(Protocol):
 
     def put(self, item: Result | Event) -> None:
         """Take one item."""
-        ...
 
 
 @dataclass(slots=True)
@@ -55,10 +60,22 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The line at one moment. It was taken in the line's thread, so what it shows belongs together."""
+    """The line at one moment. It was taken in the line's thread, so what it shows belongs together.
+
+    Attributes:
+        inspections: what became of their frames.
+        slots: the engine of each, not its standby.
+        standbys: by slot, where there is one.
+        pids: process of the engine of each slot, ``None`` between two of them.
+        cameras: how the pictures of each are that is looked at; ``judging``: counts of slots with a standby.
+    """
 
     inspections: Mapping[str, Figures]
     slots: Mapping[str, Standing]
+    standbys: Mapping[str, StandbyStanding] = field(default_factory=dict)
+    pids: Mapping[str, int | None] = field(default_factory=dict)
+    cameras: Mapping[str, PictureView] = field(default_factory=dict)
+    judging: Mapping[str, Judging] = field(default_factory=dict)
 
 
 class Line:
@@ -68,8 +85,9 @@ class Line:
         """Join ``stations``; links are attached with ``attach`` before anything runs."""
         self.stations = {s.inspection.spec.id: s for s in stations}
         self.cameras: dict[str, CameraLink] = {}
-        self.engine: EngineLink | None = None
-        self._loop = loop
+        self.engines: dict[str, EngineLink] = {}  # by slot; several may be one
+        self.standbys: dict[str, Standby] = {}  # by slot
+        self.loop = loop
         self._sink = sink
         self._flight = flight
         self._by_camera: dict[str, list[Station]] = {}
@@ -78,20 +96,38 @@ class Line:
             self._by_camera.setdefault(station.inspection.spec.camera, []).append(station)
             self._by_slot.setdefault(station.inspection.spec.slot, []).append(station)
         self._on_other: Callable[[dict[str, object]], None] | None = None
+        self._leaving: dict[EngineLink, Callable[[], None]] = {}
         self.picture = self._look()
         """At most ``CHECK_S`` old while the loop turns; replaced as a whole, so that any thread may read it."""
 
     def attach(self, cameras: Mapping[str, CameraLink], engine: EngineLink) -> None:
-        """Name the links, once; from then on the engine is watched for hanging, and the picture is kept fresh."""
+        """Name the links, once; from then on engines are watched for hanging, and the picture is kept fresh."""
         self.cameras = dict(cameras)
-        self.engine = engine
+        self.engines = dict.fromkeys(engine.slots, engine)
         self._check()
+
+    def engine_of(self, station: Station) -> tuple[EngineLink, ModelSlot] | None:
+        """Who judges the next frame of an inspection."""
+        slot_id = station.inspection.spec.slot
+        standby = self.standbys.get(slot_id)
+        if standby is not None and standby.judges(station.inspection.spec.id):
+            return standby.link, standby.slot
+        link = self.engines.get(slot_id)
+        return None if link is None else (link, link.slots[slot_id])
+
+    def first_frames(self, slot_id: str) -> dict[str, int]:
+        """By inspection, the oldest frame that no engine has yet."""
+        return {
+            station.inspection.spec.id: station.inspection.waits_from
+            or self.cameras[station.inspection.spec.camera].last_announced + 1
+            for station in self._by_slot.get(slot_id, [])
+        }
 
     def ask(self, station: Station, ids: TriggerIds, *, recipe: str | None, timeout_ms: int | None) -> Refusal | None:
         """Ask for the next frame of an inspection, or say why it takes no trigger; see ``Inspection.on_trigger``."""
         refusal = station.inspection.trigger_refusal
         if refusal is None:
-            now_ns = self._loop.clock.mono_ns()
+            now_ns = self.loop.clock.mono_ns()
             station.inspection.on_trigger(ids, now_ns, recipe=recipe, timeout_ms=timeout_ms)
             self._rearm(station)
         return refusal
@@ -100,7 +136,7 @@ class Line:
         """Set an inspection up anew; return the id of the first frame that belongs to ``setup``."""
         first = self.cameras[station.inspection.spec.camera].last_begun + 1
         station.inspection.change(setup, first)
-        self.picture = self._look()
+        self.look_again()
         return first
 
     def abort(self, station: Station, message: str) -> int:
@@ -110,17 +146,18 @@ class Line:
         return len(settled)
 
     def facts(self, station: Station) -> ModelFacts | None:
-        """The model of an inspection, ``None`` while there is none."""
-        return self.engine.slots[station.inspection.spec.slot].facts if self.engine else None
+        """The model that judges an inspection, ``None`` while there is none."""
+        _, slot = self.engine_of(station) or (None, None)
+        return None if slot is None else slot.facts
 
     def within(self, seconds: float, begin: Callable[[int], Callable[[], None]]) -> None:
         """Begin something that has to be over by the time it is told, and call what it returns at that time."""
-        until_ns = self._loop.clock.mono_ns() + round(seconds * 1e9)
-        self._loop.call_at(until_ns, begin(until_ns))
+        until_ns = self.loop.clock.mono_ns() + round(seconds * 1e9)
+        self.loop.call_at(until_ns, begin(until_ns))
 
     def event(self, scope: str, kind: str, message: str, fields: dict[str, object]) -> None:
         """Tell everybody."""
-        self._sink.put(Event(scope, kind, message, self._loop.clock.utc_ns(), fields))
+        self._sink.put(Event(scope, kind, message, self.loop.clock.utc_ns(), fields))
 
     @property
     def busy(self) -> bool:
@@ -162,77 +199,55 @@ class Line:
 
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         """Publish and log a change of state, once."""
-        text = f"camera {camera} is {state.state}" + (f": {state.detail or state.reason}" if state.reason else "")
-        good = state.state in ("streaming", "connecting") and state.reason != "bad_picture"
-        level = logging.INFO if good else logging.WARNING
-        logger.log(level, "%s", text)
-        self.event(camera, f"camera.{state.state}", text, {"reason": state.reason, "detail": state.detail})
+        self._tell(news.of_camera(camera, state))
+
+    def on_picture_changed(self, camera: str, change: Change) -> None:
+        """Publish and log that the pictures of a camera got a fault, or have none any more."""
+        for one in news.of_pictures(camera, change):
+            self._tell(one)
 
     # engine listener
 
     def on_slot_changed(self, slot: ModelSlot) -> None:
         """Publish and log it; start feeding a slot that became ready."""
-        facts = slot.facts
-        if facts is not None and slot.state is SlotState.READY:
-            name = f"{facts.model.name} {facts.model.version}"
-            text = f"model {slot.spec.id} ({name}) runs on {facts.backend} {facts.device}"
-            logger.info("%s", text)
-            fields: dict[str, object] = {
-                "model": facts.model.name,
-                "version": facts.model.version,
-                "digest": facts.model.digest,
-                "backend": facts.backend,
-                "device": facts.device,
-                "precision": facts.precision,
-            }
-            self.event("system", "model.ready", text, fields)
-            self._check_recipes(slot.spec.id, facts)
-        else:
-            text = f"model {slot.spec.id} cannot judge: {slot.message}"
-            logger.error("%s", text)
-            self.event("system", f"model.{slot.state.value}", text, {"slot": slot.spec.id})
+        self._tell(news.of_slot(slot))
+        if slot.facts is not None and slot.state is SlotState.READY:
+            for station in self._by_slot.get(slot.spec.id, []):
+                name, recipe = station.inspection.spec.id, station.inspection.setup.recipe
+                for one in news.of_recipe(name, station.factory, recipe, slot.spec.id, slot.facts):
+                    self._tell(one)
         self.feed(slot.spec.id)
 
-    def _check_recipes(self, slot_id: str, facts: ModelFacts) -> None:
-        for station in self._by_slot.get(slot_id, []):
-            name = station.inspection.spec.id
-            recipe = station.inspection.setup.recipe
-            unknown = station.factory.unknown_labels(facts, recipe)
-            if unknown:
-                text = f"recipe of {name} names labels that model {slot_id} does not have: {', '.join(unknown)}"
-                logger.error("%s", text)
-                has = list(facts.labels[:LABELS_TOLD])
-                self.event(name, "recipe.unknown_label", text, {"labels": list(unknown), "has": has})
-            if station.factory.reads_in_vain(facts, recipe):
-                text = f"recipe of {name} asks for texts, but model {slot_id} reads none"
-                logger.error("%s", text)
-                self.event(name, "recipe.no_text", text, {"task": facts.task})
-            for rule in station.factory.rules_below_threshold(facts, recipe):
-                threshold = facts.threshold(rule.label)
-                text = (
-                    f"recipe of {name} counts {rule.label} from score_min {rule.score_min:g} on, "
-                    f"but model {slot_id} reports it from {threshold:g} on only"
-                )
-                logger.warning("%s", text)
-                told = {"label": rule.label, "score_min": rule.score_min, "threshold": threshold}
-                self.event(name, "recipe.score_below_threshold", text, told)
+    def _tell(self, one: News) -> None:
+        logger.log(one.level, "%s", one.message)
+        self.event(one.scope, one.kind, one.message, one.fields)
 
     def on_verdict(self, slot: ModelSlot, request: Request, verdict: Verdict) -> None:
         """Settle the frame with its verdict and feed the next one."""
+        if not request.counts:
+            return
         station = self.stations[request.inspection]
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._expire(station)  # messages are read before timers fire: main may have been held up past the deadline
+        attempt = station.inspection.in_flight(request.frame.frame_id)
         self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
         self.feed(slot.spec.id)
         self._arm(station)
+        if attempt is not None:
+            self._compare(station, request, attempt.setup, verdict)
 
     def on_failed(self, slot: ModelSlot, request: Request, failure: Failure, message: str) -> None:
         """Settle the frame as failed and feed the next one."""
+        if not request.counts:
+            return
         station = self.stations[request.inspection]
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._finish(station, station.inspection.on_failed(request.frame.frame_id, failure, message))
         self.feed(slot.spec.id)
         self._arm(station)
+
+    def on_preparing(self, slot: ModelSlot, request: Request) -> None:
+        """Wait for it."""
 
     def on_other(self, message: dict[str, object]) -> None:
         """Hand an answer that is not about a frame to whoever asked (``bench``)."""
@@ -244,24 +259,84 @@ class Line:
         self._on_other = receiver
 
     def feed(self, slot_id: str) -> None:
-        """Send waiting frames to a slot with room, one inspection after the other."""
-        engine = self.engine
-        if engine is None:
-            return
-        slot = engine.slots[slot_id]
+        """Send waiting frames to engines with room, one inspection after the other."""
+        self._send_waiting(slot_id)
+        standby = self.standbys.get(slot_id)
+        if standby is not None and any(
+            one.inspection.is_pressed and standby.judges(one.inspection.spec.id) for one in self._by_slot[slot_id]
+        ):
+            standby.make_way()
+            self._send_waiting(slot_id)
+
+    def _send_waiting(self, slot_id: str) -> None:
         stations = self._by_slot.get(slot_id, [])
-        while slot.has_room and (ready := next((s for s in stations if s.inspection.wants_engine), None)):
-            frame = ready.inspection.take()
-            if frame is None:
-                return
-            request = Request(ready.inspection.spec.id, frame, self._loop.clock.mono_ns())
-            if not engine.infer(slot, ready.inspection.spec.id, request):
+        while found := next(filter(None, map(self._served, stations)), None):
+            station, link, frame = found
+            request = Request(station.inspection.spec.id, frame, self.loop.clock.mono_ns())
+            if not self._send(link, request):
                 self.cameras[frame.camera].release(frame.slot)
                 message = "the engine process ended before it took the frame"
-                self._finish(ready, ready.inspection.on_failed(frame.frame_id, Failure.ENGINE_LOST, message))
+                self._finish(station, station.inspection.on_failed(frame.frame_id, Failure.ENGINE_LOST, message))
                 return
-            stations.remove(ready)
-            stations.append(ready)  # round robin: whoever was served goes last
+            stations.remove(station)
+            stations.append(station)  # round robin: whoever was served goes last
+
+    def _served(self, station: Station) -> tuple[Station, EngineLink, Frame] | None:
+        """Take the next frame of an inspection that has one and whose engine has room."""
+        link, slot = self.engine_of(station) or (None, None)
+        frame = station.inspection.take() if slot is not None and slot.has_room else None
+        return None if link is None or frame is None else (station, link, frame)
+
+    def _send(self, link: EngineLink, request: Request) -> bool:
+        """Send a frame to the engine that judges, or to that of the slot if a standby turns out to be gone."""
+        slot_id = self.stations[request.inspection].inspection.spec.slot
+        if link.infer(link.slots[slot_id], request.inspection, request):
+            standby = self.standbys.get(slot_id)
+            if standby is not None and standby.link is link:
+                standby.watch()
+            return True
+        usual = self.engines[slot_id]
+        slot = usual.slots[slot_id]
+        return usual is not link and slot.state is SlotState.READY and usual.infer(slot, request.inspection, request)
+
+    # standby engines
+
+    def take_over(self, request: Request, failure: Failure, message: str) -> None:
+        """Give a frame that a standby engine has to the engine of the slot; it fails with ``failure`` if it is gone."""
+        station, frame = self.stations[request.inspection], request.frame
+        link = self.engines[station.inspection.spec.slot]
+        slot = link.slots[station.inspection.spec.slot]
+        if station.inspection.in_flight(frame.frame_id) is not None and slot.state is SlotState.READY:
+            again = Request(request.inspection, frame, self.loop.clock.mono_ns())
+            if link.infer(slot, request.inspection, again):
+                return
+        self.cameras[frame.camera].release(frame.slot)
+        self._finish(station, station.inspection.on_failed(frame.frame_id, failure, message))
+
+    def on_compared(self, comparison: Comparison, answer: Verdict | Failure) -> None:
+        """Count a comparison."""
+        station = self.stations[comparison.request.inspection]
+        standby = self.standbys.get(station.inspection.spec.slot)
+        if standby is not None:
+            count_comparison(standby.comparisons, station.factory, comparison, answer)
+
+    def when_done(self, link: EngineLink, end: Callable[[], None]) -> None:
+        """Call ``end`` once ``link`` has no model any more and has answered everything."""
+        self._leaving[link] = end
+
+    def due_ns(self, request: Request) -> int | None:
+        """When it is too late for the answer to a request; ``None`` when its frame is settled."""
+        inspection = self.stations[request.inspection].inspection
+        attempt = inspection.in_flight(request.frame.frame_id)
+        return None if attempt is None else attempt.due_ns(inspection.spec.deadline_ms)
+
+    def _compare(self, station: Station, request: Request, setup: Setup, verdict: Verdict) -> None:
+        """Have the standby engine judge a frame, too, that was judged, if nothing else is to be done."""
+        standby = self.standbys.get(station.inspection.spec.slot)
+        idle = not any(one.inspection.wants_engine for one in self.stations.values())
+        if standby is not None and standby.wants_comparison and idle:
+            again = Request(request.inspection, request.frame, self.loop.clock.mono_ns(), counts=False)
+            standby.compare(again, setup, verdict, station.factory.judge(verdict, request.frame, setup))
 
     def _finish(self, station: Station, settled: Sequence[Settled]) -> None:
         """Free the pixels of settled frames and put results of those that have one."""
@@ -273,9 +348,10 @@ class Line:
                 if frame is not None:
                     self._flight.leave(station.inspection.spec.id, frame.frame_id)
                 continue
-            facts = self.facts(station)
             simulated = frame.simulated if frame else False
-            self._sink.put(station.factory.build(item, facts, station.inspection.counters, simulated=simulated))
+            result = station.factory.build(item, station.inspection.counters, simulated=simulated)
+            count_result(self.engines, self.standbys, station.inspection.spec, item, result.evaluation)
+            self._sink.put(result)
 
     def _arm(self, station: Station) -> None:
         """Make sure that a timer fires no later than the next deadline; an early one re-arms itself."""
@@ -283,7 +359,7 @@ class Line:
             return
         due_ns = station.inspection.next_deadline_ns()
         if due_ns is not None:
-            station.timer = self._loop.call_at(due_ns, lambda: self._on_time(station))
+            station.timer = self.loop.call_at(due_ns, lambda: self._on_time(station))
 
     def _rearm(self, station: Station) -> None:
         """Arm again where the next deadline may have come nearer: a trigger may have a shorter one than those open."""
@@ -299,18 +375,35 @@ class Line:
 
     def _expire(self, station: Station) -> None:
         """Fail what is past its deadline."""
-        slot = self.engine.slots[station.inspection.spec.slot] if self.engine else None
-        outage = slot.outage if slot else None
-        self._finish(station, station.inspection.on_time(self._loop.clock.mono_ns(), outage))
+        _, slot = self.engine_of(station) or (None, None)
+        outage = None if slot is None else slot.outage
+        self._finish(station, station.inspection.on_time(self.loop.clock.mono_ns(), outage))
 
     def _check(self) -> None:
-        if self.engine is not None:
-            self.engine.check(self._loop.clock.mono_ns())
+        for link in {*self.engines.values(), *(one.link for one in self.standbys.values())}:
+            link.check(self.loop.clock.mono_ns())
+        for link in [one for one in self._leaving if one.is_done]:
+            self._leaving.pop(link)()
+        self.look_again()
+        self.loop.call_later(CHECK_S, self._check)
+
+    def look_again(self) -> None:
+        """Make the picture show what was just done."""
         self.picture = self._look()
-        self._loop.call_later(CHECK_S, self._check)
 
     def _look(self) -> Picture:
         return Picture(
             {name: station.inspection.figures() for name, station in self.stations.items()},
-            {name: slot.standing() for name, slot in self.engine.slots.items()} if self.engine else {},
+            {name: link.slots[name].standing() for name, link in self.engines.items()},
+            {name: standby.standing() for name, standby in self.standbys.items()},
+            {name: link.pid for name, link in self.engines.items()},
+            {
+                name: link.pictures.health.view(self.loop.clock.mono_ns())
+                for name, link in self.cameras.items()
+                if link.pictures is not None
+            },
+            {
+                name: judging(self.engines[name].slots[name], standby.slot, standby.comparisons)
+                for name, standby in self.standbys.items()
+            },
         )

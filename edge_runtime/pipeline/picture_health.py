@@ -36,7 +36,9 @@ COVERED: Final = 3.0
 MOVED: Final = 0.03
 """Shift against the reference, in parts of the width or the height, from which on the camera was moved."""
 TOLERANCE: Final = 0.5
-"""A number may fall to this part of what its reference has, or come this near to the top of the scale."""
+"""A number may fall to this part of what its reference has."""
+WHITE_TOLERANCE: Final = 0.2
+"""So much of what is not white in the reference may become white."""
 COVERED_TOLERANCE: Final = 0.25
 """The same for edges, of which parts that come and go have a good share."""
 DETAIL_MIN: Final = 0.01
@@ -44,13 +46,13 @@ DETAIL_MIN: Final = 0.01
 CLIPPED_MAX: Final = 0.98
 """Pixels at the ends of the scale have no noise: that they do not change says nothing."""
 UNCHANGED_MIN: Final = 3
+GOOD_MIN: Final = 3
+KEYS_MIN: Final = 2
 LOOKS_MIN: Final = 5
 AGREE: Final = 0.8
 SPAN: Final = 0.75
 NS_PER_S: Final = 1e9
-
-Limit = float | Literal[False] | None
-"""A number of the configuration; ``False``: it is not looked for; ``None``: what the reference says, or the default."""
+WINDOW_AGE_NS: Final = 1_000_000_000
 
 
 class Fault(Enum):
@@ -68,8 +70,10 @@ class Fault(Enum):
 class PictureRules:
     """What is looked for in the pictures of one camera, and what follows.
 
+    A limit that is ``None`` is what the reference says, or the default.
+
     Attributes:
-        frozen: whether pictures that never change are a fault; they are not where the same file comes again.
+        off: what is not looked for.
         dark: mean grey.
         bright: share of white pixels.
         covered: share of pixels on edges.
@@ -80,15 +84,20 @@ class PictureRules:
         not_decidable: frames are not judged while the picture, or the last one that was measured, has a fault.
     """
 
-    frozen: bool = True
-    dark: Limit = None
-    bright: Limit = None
-    covered: Limit = None
-    blurred: Limit = None
-    moved: Limit = None
+    off: frozenset[Fault] = frozenset()
+    dark: float | None = None
+    bright: float | None = None
+    covered: float | None = None
+    blurred: float | None = None
+    moved: float | None = None
     after_s: float = 4.0
     clear_s: float = 2.0
     not_decidable: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is looked for."""
+        return len(self.off) < len(Fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ class PictureView:
         numbers: of the last picture that was measured; ``None`` before the first one.
         reference: ``none``, ``used``, or ``size`` when it is of pictures of another size.
         window: brightness and sharpness over the last minutes.
+        decides: frames are not judged while there is a finding.
     """
 
     state: str
@@ -125,6 +135,7 @@ class PictureView:
     numbers: PictureNumbers | None
     reference: Literal["none", "used", "size"]
     window: PictureWindow
+    decides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,8 @@ class PictureHealth:
         self.rules = rules
         self.reference: PictureReference | None = None
         self._window = SlidingWindow()
+        self._shown = self._window.view(now_ns)
+        self._shown_ns = now_ns
         self._looks: deque[tuple[int, Finding | None]] = deque()
         self._numbers: PictureNumbers | None = None
         self._state = UNKNOWN
@@ -180,11 +193,15 @@ class PictureHealth:
         self._looks.clear()
 
     def view(self, now_ns: int) -> PictureView:
-        """Return the state at ``now_ns``, CLOCK_MONOTONIC."""
+        """Return the state at ``now_ns``, CLOCK_MONOTONIC; its window may be ``WINDOW_AGE_NS`` old."""
+        if now_ns - self._shown_ns >= WINDOW_AGE_NS:
+            self._shown, self._shown_ns = self._window.view(now_ns), now_ns
         usable: Literal["none", "used", "size"] = "none"
         if self.reference is not None:
             usable = "used" if self._numbers is None or self._of(self._numbers) is not None else "size"
-        return PictureView(self._state, self._since_ns, self._finding, self._numbers, usable, self._window.view(now_ns))
+        return PictureView(
+            self._state, self._since_ns, self._finding, self._numbers, usable, self._shown, self.rules.not_decidable
+        )
 
     def _decide(self, now_ns: int, newest: Finding | None) -> tuple[str, Finding | None]:
         if newest is not None and newest.fault is Fault.FROZEN:
@@ -201,13 +218,13 @@ class PictureHealth:
         return self._state, self._finding
 
     def _good_since_ns(self) -> int | None:
-        """Return when the last run of good pictures began, ``None`` when it has fewer than ``UNCHANGED_MIN``."""
+        """Return when the last run of good pictures began, ``None`` when it has fewer than ``GOOD_MIN``."""
         since_ns, count = None, 0
         for at_ns, found in reversed(self._looks):
             if found is not None:
                 break
             since_ns, count = at_ns, count + 1
-        return since_ns if count >= UNCHANGED_MIN else None
+        return since_ns if count >= GOOD_MIN else None
 
     def _of(self, numbers: PictureNumbers) -> PictureReference | None:
         """The reference, unless it is of pictures of another size."""
@@ -215,34 +232,40 @@ class PictureHealth:
         return one if one is not None and (one.width, one.height) == (numbers.width, numbers.height) else None
 
     def _judge(self, numbers: PictureNumbers) -> Finding | None:
+        """Return the first fault of a picture."""
         reference = self._of(numbers)
-        found = self._frozen(numbers)
-        found = found or _below(
-            Fault.DARK,
-            "brightness",
-            numbers.brightness,
-            self.rules.dark,
-            TOLERANCE * reference.brightness_low if reference else DARK,
+        found = (
+            self._frozen(numbers),
+            self._dark(numbers, reference),
+            self._bright(numbers, reference),
+            self._covered(numbers, reference),
+            self._blurred(numbers, reference),
+            self._moved(numbers, reference),
         )
-        if found is None:
-            limit = _limit(self.rules.bright, _nearer_to_one(reference.white_high) if reference else BRIGHT)
-            if limit is not None and numbers.white > limit:
-                found = Finding(Fault.BRIGHT, "share of white pixels", numbers.white, limit)
-        return found or self._covered(numbers, reference) or self._blurred(numbers, reference) or self._moved(numbers)
+        return next((one for one in found if one is not None and one.fault not in self.rules.off), None)
 
     def _frozen(self, numbers: PictureNumbers) -> Finding | None:
-        still = numbers.unchanged >= UNCHANGED_MIN and numbers.unchanged_s >= self.rules.after_s
-        if self.rules.frozen and still and numbers.black + numbers.white < CLIPPED_MAX:
+        still = numbers.unchanged >= UNCHANGED_MIN and numbers.unchanged_keys >= KEYS_MIN
+        if still and numbers.unchanged_s >= self.rules.after_s and numbers.black + numbers.white < CLIPPED_MAX:
             return Finding(Fault.FROZEN, "seconds without a change", numbers.unchanged_s, self.rules.after_s)
         return None
 
+    def _dark(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
+        limit = TOLERANCE * reference.brightness_low if reference else DARK
+        return _below(Fault.DARK, "brightness", numbers.brightness, _first(self.rules.dark, limit))
+
+    def _bright(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
+        nearer = reference.white_high + WHITE_TOLERANCE * (1.0 - reference.white_high) if reference else BRIGHT
+        limit = nearer if self.rules.bright is None else self.rules.bright
+        return None if numbers.white <= limit else Finding(Fault.BRIGHT, "share of white pixels", numbers.white, limit)
+
     def _covered(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
         if reference is None and self.rules.covered is None:
-            return _below(Fault.COVERED, "contrast", numbers.contrast, None, COVERED)
+            return _below(Fault.COVERED, "contrast", numbers.contrast, COVERED)
         limit = None
         if reference is not None and reference.detail_low >= DETAIL_MIN:
             limit = COVERED_TOLERANCE * reference.detail_low
-        return _below(Fault.COVERED, "share of edges", numbers.detail, self.rules.covered, limit)
+        return _below(Fault.COVERED, "share of edges", numbers.detail, _first(self.rules.covered, limit))
 
     def _blurred(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
         if numbers.sharpness is None:
@@ -250,30 +273,32 @@ class PictureHealth:
         limit: float | None = BLURRED
         if reference is not None:
             limit = None if reference.sharpness_low is None else TOLERANCE * reference.sharpness_low
-        return _below(Fault.BLURRED, "sharpness", numbers.sharpness, self.rules.blurred, limit)
+        return _below(Fault.BLURRED, "sharpness", numbers.sharpness, _first(self.rules.blurred, limit))
 
-    def _moved(self, numbers: PictureNumbers) -> Finding | None:
-        reference = self._of(numbers)
-        limit = _limit(self.rules.moved, MOVED)
-        if limit is None or numbers.likeness is None or reference is None or reference.likeness_low is None:
+    def _moved(self, numbers: PictureNumbers, reference: PictureReference | None) -> Finding | None:
+        if reference is None or reference.likeness_low is None or numbers.likeness is None:
             return None
-        if numbers.shift is not None:
-            shift = max(abs(part) for part in numbers.shift)
-            return Finding(Fault.MOVED, "shift", shift, limit) if shift > limit else None
-        least = TOLERANCE * reference.likeness_low
-        return Finding(Fault.MOVED, "likeness to the reference", numbers.likeness, least)
+        if numbers.shift is None:
+            least = TOLERANCE * reference.likeness_low
+            return Finding(Fault.MOVED, "likeness to the reference", numbers.likeness, least)
+        limit = MOVED if self.rules.moved is None else self.rules.moved
+        shift = max(abs(part) for part in numbers.shift)
+        return Finding(Fault.MOVED, "shift", shift, limit) if shift > limit else None
 
 
-def _limit(configured: Limit, otherwise: float | None) -> float | None:
-    if configured is False:
-        return None
+def _first(configured: float | None, otherwise: float | None) -> float | None:
     return otherwise if configured is None else configured
 
 
-def _below(fault: Fault, quantity: str, measured: float, configured: Limit, otherwise: float | None) -> Finding | None:
-    limit = _limit(configured, otherwise)
+def _below(fault: Fault, quantity: str, measured: float, limit: float | None) -> Finding | None:
     return Finding(fault, quantity, measured, limit) if limit is not None and measured < limit else None
 
 
-def _nearer_to_one(share: float) -> float:
-    return share + TOLERANCE * (1.0 - share)
+def unjudged(reference: PictureReference) -> tuple[str, ...]:
+    """Return the faults that cannot be told by ``reference``, because of what it shows."""
+    lacks = (
+        (Fault.COVERED, reference.detail_low < DETAIL_MIN),
+        (Fault.BLURRED, reference.sharpness_low is None),
+        (Fault.MOVED, reference.likeness_low is None),
+    )
+    return tuple(fault.value for fault, is_lacking in lacks if is_lacking)

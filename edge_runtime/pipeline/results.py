@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
-from edge_runtime.core.result import Evaluation, Failure, ModelRef, RecipeRef, Result, ResultState, Timings
+from edge_runtime.core.result import Evaluation, Failure, RecipeRef, Result, ResultState, Timings
 from edge_runtime.pipeline.attempt import NS_PER_MS, TriggerIds
 from edge_runtime.pipeline.recipe import ANY_LABEL, Judgement, Rule, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_runtime.core.frame import Frame
     from edge_runtime.core.result import Counters
     from edge_runtime.pipeline.attempt import Settled, Verdict
+    from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.inspection import InspectionSpec
     from edge_runtime.pipeline.recipe import Recipe
+    from edge_runtime.pipeline.setup import Setup
     from edge_runtime.system.clock import Clock
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is loaded in a slot, as the engine reported it after compiling.
-
-    Attributes:
-        score_min: the model reports nothing below this score, 0..1.
-        by_label: the same for labels that have a threshold of their own.
-        reads_text: predictions may carry text.
-    """
-
-    model: ModelRef
-    backend: str
-    device: str
-    precision: str
-    task: str
-    labels: tuple[str, ...]
-    score_min: float
-    by_label: Mapping[str, float]
-    reads_text: bool = False
-
-    def threshold(self, label: str) -> float:
-        """The score from which on the model reports ``label``; of ``*`` the highest one of all labels."""
-        if label == ANY_LABEL:
-            return max((self.by_label.get(one, self.score_min) for one in self.labels), default=self.score_min)
-        return self.by_label.get(label, self.score_min)
 
 
 FINDING_TASKS = ("detection", "oriented_detection", "instance_segmentation")
@@ -102,12 +77,11 @@ class ResultFactory:
             return _MISSING_LABELS + ", ".join(unknown)
         return _NO_TEXTS if _reads_in_vain(recipe, facts) else None
 
-    def build(self, settled: Settled, facts: ModelFacts | None, counters: Counters, *, simulated: bool) -> Result:
+    def build(self, settled: Settled, counters: Counters, *, simulated: bool) -> Result:
         """Return the result of a frame that was inferred or failed.
 
         Args:
             settled: the fate; a dropped frame has no result.
-            facts: the model that judged; required for a verdict.
             counters: of the inspection, this frame included.
             simulated: the camera is a simulation.
         """
@@ -115,8 +89,9 @@ class ResultFactory:
         frame, ids = settled.frame, settled.trigger or TriggerIds()
         recipe, ref = self._chosen(settled.setup.recipe)
         verdict = settled.verdict
+        facts = None if verdict is None else verdict.facts
         if verdict is not None and frame is not None:
-            judgement = _judge(recipe, verdict, frame, facts)
+            judgement = _judge(recipe, verdict, frame)
             evaluation, reason, score = judgement.evaluation, judgement.reason, judgement.score
             state, predictions = ResultState.COMPLETED, verdict.predictions
         else:
@@ -124,7 +99,7 @@ class ResultFactory:
             reason = _failure_reason(settled.failure, settled.message)
             state = ResultState.ABORTED if settled.failure is Failure.ABORTED else ResultState.FAILED
         model, backend, device, precision = (
-            (facts.model, facts.backend, facts.device, facts.precision) if facts and verdict else _NO_FACTS
+            (facts.model, facts.backend, facts.device, facts.precision) if facts else _NO_FACTS
         )
         return Result(
             id=uuid7(now_utc // NS_PER_MS, self._random(RANDOM_BYTES)),
@@ -156,6 +131,10 @@ class ResultFactory:
             product_id=ids.product_id or settled.setup.product_id,
             correlation_id=ids.correlation_id,
         )
+
+    def judge(self, verdict: Verdict, frame: Frame, setup: Setup) -> Judgement:
+        """Return what the recipe of ``setup`` says of a verdict about ``frame``; its result says the same."""
+        return _judge(self._chosen(setup.recipe)[0], verdict, frame)
 
     def unknown_labels(self, facts: ModelFacts, recipe_id: str | None = None) -> tuple[str, ...]:
         """Labels of the recipe that the model does not have: its rules can never trip, so nothing may pass as OK."""
@@ -192,7 +171,8 @@ def _reads_in_vain(recipe: Recipe, facts: ModelFacts) -> bool:
     return not facts.reads_text and any(rule.is_about_text for rule in recipe.not_ok)
 
 
-def _judge(recipe: Recipe, verdict: Verdict, frame: Frame, facts: ModelFacts | None) -> Judgement:
+def _judge(recipe: Recipe, verdict: Verdict, frame: Frame) -> Judgement:
+    facts = verdict.facts
     if facts is not None and facts.task == "raw":  # whose labels are the names of what it reported
         facts = replace(facts, labels=tuple({one.label for one in verdict.predictions}))
     unknown = _unknown_labels(recipe, facts) if facts is not None else ()

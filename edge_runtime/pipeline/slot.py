@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.attempt import NS_PER_MS
+from edge_runtime.pipeline.judged import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.core.frame import Frame
-    from edge_runtime.pipeline.results import ModelFacts
+    from edge_runtime.pipeline.facts import ModelFacts
 
 
 LOAD_DEATHS_LIMIT: Final = 3
@@ -57,6 +60,8 @@ class SlotSpec:
         threads: CPU threads for inference.
         streams: inferences at a time, which divide ``threads`` among them.
         hang_ms: an answer that takes longer than this means that the engine hangs.
+        release: number of the release at ``path``, for results; ``None`` for a model that is none.
+        rollout_seq: of the assignment by which it came, for results.
     """
 
     id: str
@@ -69,15 +74,27 @@ class SlotSpec:
     threads: int = 1
     streams: int = 1
     hang_ms: int = 5000
+    release: int | None = None
+    rollout_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """One frame in the engine."""
+    """One frame in the engine.
+
+    Attributes:
+        inspection, frame: what is judged.
+        sent_mono_ns: when, CLOCK_MONOTONIC.
+        facts: the model that judges it, once it was sent.
+        counts: the answer decides the fate of the frame, whose pixels are held for it until then. It does not for a
+            comparison, nor once the frame was given to another engine.
+    """
 
     inspection: str
     frame: Frame
     sent_mono_ns: int
+    facts: ModelFacts | None = None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,19 @@ class ModelSlot:
         self._requests: dict[int, Request] = {}
         self._preparing: set[int] = set()  # those of the requests for which the engine compiles the model first
         self._load_deaths = 0  # in a row
+        self._tallies: dict[str, Tally] = {}
+
+    def tally(self, inspection: str) -> Tally:
+        """Return the count of what its model made of the frames of an inspection."""
+        return self._tallies.setdefault(inspection, Tally())
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """Return those of all inspections that it has judged for."""
+        return self._tallies
+
+    def count_anew(self) -> None:
+        """Begin all counts at zero."""
+        self._tallies = {}
 
     def standing(self) -> Standing:
         """Return what may be shown to other threads."""
@@ -111,6 +141,11 @@ class ModelSlot:
     def has_room(self) -> bool:
         """Whether a further frame may be sent now."""
         return self.state is SlotState.READY and not self.paused and len(self._requests) < self.spec.workers
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What the engine has and did not answer."""
+        return tuple(self._requests.values())
 
     @property
     def outage(self) -> tuple[Failure, str] | None:
@@ -129,6 +164,10 @@ class ModelSlot:
     def on_load_failed(self, message: str) -> None:
         """The engine refused the model."""
         self.state, self.facts, self.message = SlotState.FAILED, None, message
+
+    def empty(self, message: str) -> None:
+        """Take the model out for good; what the engine has of it, it still answers."""
+        self.state, self.facts, self.message = SlotState.EMPTY, None, message
 
     def on_engine_started(self, *, anew: bool = False) -> None:
         """An engine process was told to load the model; ``anew``: it gets another chance, whatever it did before."""
@@ -172,11 +211,12 @@ class ModelSlot:
         """
         self._preparing.add(number)
 
-    def hung_ms(self, now_ns: int) -> float | None:
-        """Return the age of the oldest request that says that the engine hangs."""
+    def hung_ms(self, now_ns: int, patience: int = 1) -> float | None:
+        """Return the age of the oldest request that says that the engine hangs; it has ``patience`` times as long."""
+        limit_ms = self.spec.hang_ms * patience
         ages = [
-            (age_ms, max(self.spec.hang_ms, PREPARE_LIMIT_MS) if number in self._preparing else self.spec.hang_ms)
+            (age_ms, max(limit_ms, PREPARE_LIMIT_MS) if number in self._preparing else limit_ms)
             for number, request in self._requests.items()
             if (age_ms := (now_ns - request.sent_mono_ns) / NS_PER_MS) > 0
         ]
-        return max((age_ms for age_ms, limit_ms in ages if age_ms > limit_ms), default=None)
+        return max((age_ms for age_ms, its_limit_ms in ages if age_ms > its_limit_ms), default=None)

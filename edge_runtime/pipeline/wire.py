@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame, SlotRef
+from edge_runtime.core.picture import GREY_MAX, SHARPNESS_MAX, PictureNumbers
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.pipeline.attempt import NS_PER_MS, Verdict
-from edge_runtime.pipeline.results import ModelFacts
+from edge_runtime.pipeline.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TEXT = 4096
 _INT_MAX = 1 << 63
+_SECONDS_MAX = 1e9
 
 Message = dict[str, object]
 
@@ -100,6 +102,36 @@ def bad_frame(message: Mapping[str, object], camera: str, *, simulated: bool) ->
     )
 
 
+def picture(message: Mapping[str, object], *, max_pixels: int) -> PictureNumbers:
+    """Read a ``picture`` message: what was measured on one picture.
+
+    Raises:
+        DataError: a field is missing or out of range.
+    """
+    width, height = integer(message, "width"), integer(message, "height")
+    if not 0 < width * height <= max_pixels:
+        raise _misfit("width x height", f"1..{max_pixels} pixels", (width, height))
+    shift = message.get("shift")
+    if shift is not None and not (isinstance(shift, list) and len(shift) == 2):  # noqa: PLR2004 - right, down
+        raise _misfit("shift", "[right, down]", shift)
+    return PictureNumbers(
+        frame_id=integer(message, "frame"),
+        width=width,
+        height=height,
+        brightness=_within(message.get("brightness"), "brightness", 0.0, GREY_MAX),
+        contrast=_within(message.get("contrast"), "contrast", 0.0, GREY_MAX),
+        black=_within(message.get("black"), "black", 0.0, 1.0),
+        white=_within(message.get("white"), "white", 0.0, 1.0),
+        sharpness=_perhaps(message, "sharpness", 0.0, SHARPNESS_MAX),
+        detail=_within(message.get("detail"), "detail", 0.0, 1.0),
+        unchanged=integer(message, "unchanged"),
+        unchanged_keys=integer(message, "unchanged_keys"),
+        unchanged_s=_within(message.get("unchanged_s"), "unchanged_s", 0.0, _SECONDS_MAX),
+        shift=None if shift is None else (_within(shift[0], "shift", -1.0, 1.0), _within(shift[1], "shift", -1.0, 1.0)),
+        likeness=_perhaps(message, "likeness", -1.0, 1.0),
+    )
+
+
 def frame_ids(message: Mapping[str, object]) -> list[int]:
     """Read the ids of a ``dropped`` message.
 
@@ -140,8 +172,8 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
     )
 
 
-def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
-    """Read an ``inferred`` message for a frame captured at ``captured_mono_ns``.
+def verdict(message: Mapping[str, object], captured_mono_ns: int, facts: ModelFacts | None = None) -> Verdict:
+    """Read an ``inferred`` message for a frame captured at ``captured_mono_ns``, judged by the model of ``facts``.
 
     Raises:
         DataError: a field is missing or out of range.
@@ -159,6 +191,7 @@ def verdict(message: Mapping[str, object], captured_mono_ns: int) -> Verdict:
         queue_ms=max(0.0, (integer(message, "started_mono_ns") - captured_mono_ns) / NS_PER_MS),
         device=text(message, "device"),
         partial=_flag(message, "partial"),
+        facts=facts,
     )
 
 
@@ -221,6 +254,18 @@ def _score(item: Mapping[str, object], key: str) -> float:
     if not 0.0 <= score <= 1.0:
         raise _misfit(key, "0..1", score)
     return score
+
+
+def _within(value: object, key: str, low: float, top: float) -> float:
+    found = _finite(value, key)
+    if not low <= found <= top:
+        raise _misfit(key, f"a number from {low:g} to {top:g}", found)
+    return found
+
+
+def _perhaps(message: Mapping[str, object], key: str, low: float, top: float) -> float | None:
+    value = message.get(key)
+    return None if value is None else _within(value, key, low, top)
 
 
 def _origin(message: Mapping[str, object]) -> str | None:

@@ -197,6 +197,8 @@ def encode_result(result: Result, identity: Identity, stamp: Stamp) -> Message:
         "counters": encode_counters(result.counters),
         "historical": False,
     }
+    if result.model is not None and result.model.rollout_seq is not None:
+        document["rolloutSeq"] = result.model.rollout_seq
     headers = (
         ("schema", RESULT_SCHEMA),
         ("id", result.id),
@@ -344,7 +346,12 @@ def _recipe(recipe: RecipeRef | None) -> result_form.Recipe | None:
 
 
 def _model(model: ModelRef | None) -> result_form.Model | None:
-    return None if model is None else {"name": model.name, "version": model.version, "digest": model.digest}
+    if model is None:
+        return None
+    fields: result_form.Model = {"name": model.name, "version": model.version, "digest": model.digest}
+    if model.release is not None:
+        fields["release"] = model.release
+    return fields
 
 
 def _timings(timings: Timings) -> result_form.Timings:

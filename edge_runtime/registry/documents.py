@@ -19,6 +19,7 @@ from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.registry.descriptor import Descriptor, checked_digest
 from edge_runtime.registry.statements import (
     APPROVALS,
+    BAKE_S_MAX,
     FLOORS_PATH,
     KEYS_OF_MATCH,
     MODES,
@@ -83,7 +84,6 @@ _MINIMUM = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 T = TypeVar("T")
 
-_BAKE_MAX_S = 90 * 86400
 _NEVER = datetime.min.replace(tzinfo=UTC)  # stands for a time that could not be read
 _HELP = "it has to be corrected and signed again by its publisher; nothing in it is acted upon until then"
 
@@ -303,7 +303,7 @@ def _assignment(section: Section) -> Assignment:
         salt=section.text("salt", pattern=_TEXT) or "",
         window=section.text("window", pattern=_TEXT),
         mode=section.choice("mode", MODES) or "active",
-        bake_s=section.number("bake_s", 0, _BAKE_MAX_S) or 0.0,
+        bake_s=section.number("bake_s", 0, BAKE_S_MAX) or 0.0,
         gates=section.mapping("gates"),
         approve=section.choice("approve", APPROVALS) or "auto",
         on_regression=section.choice("on_regression", REGRESSIONS) or "rollback",

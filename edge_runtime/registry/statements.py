@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.descriptor import Descriptor
 
 NUMBER_MAX: Final = 2**53  # of releases and sequences: every JSON reader knows it exactly
+BAKE_S_MAX: Final = 90 * 86_400.0
 FLOORS_PATH: Final = "floors.json"
 STABLE: Final = "stable"  # the channel of a slot that names none
 KEYS_OF_MATCH: Final = ("line", "edge", "camera", "slot", "channel")  # beside labels

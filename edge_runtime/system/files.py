@@ -153,6 +153,22 @@ def move_aside(path: Path, label: str) -> Path | None:
     raise StorageError(code, msg, help=f"look at {path.parent} and remove the old ones")
 
 
+def remove(path: Path) -> None:
+    """Remove a file durably; one that is not there is gone already.
+
+    Raises:
+        PermissionDeniedError: the directory may not be written.
+        StorageError: the disk refuses.
+    """
+    try:
+        path.unlink()
+        sync_directory(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, path, "remove") from error
+
+
 def storage_error(error: OSError, path: Path, action: str) -> StorageError | PermissionDeniedError:
     """Translate the kernel's answer for ``action`` on ``path`` into an error that says what to do."""
     text = f"cannot {action} {path}: {error.strerror or error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_runtime.core.frame import Frame, SlotRef
 from edge_runtime.core.result import ModelRef, Prediction
 from edge_runtime.pipeline.attempt import Verdict
-from edge_runtime.pipeline.results import ModelFacts
+from edge_runtime.pipeline.facts import ModelFacts
 
 FACTS = ModelFacts(
     model=ModelRef("surface-defects", "1.2.0", "sha256:" + "ab" * 32),

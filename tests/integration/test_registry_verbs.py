@@ -375,12 +375,14 @@ def test_rollouts_are_set_shown_paused_and_killed(dev: Desk) -> None:
     dev("release", "add", PACKAGE, "--yes")
     common = ("--model", MODEL, "--release", 1)
     dev("rollout", "set", *common, "--yes")
-    dev("rollout", "set", *common, "--line", "l1", "--gate", "p99_ms=80", "--bake", 60, "--yes")
+    dev("rollout", "set", *common, "--line", "l1", "--gate", "shadow_frames=80", "--bake", 60, "--yes")
     dev("rollout", "pause", "--yes")
     found = dev("rollout", "show", "--json")[SITE]
-    assert [one.get("gates") for one in found["assignments"]] == [{"p99_ms": 80}, None]
+    assert [one.get("gates") for one in found["assignments"]] == [{"shadow_frames": 80}, None]
     assert (found["seq"], found["pause"]) == (4, True)
-    assert "PAUSED" in dev("rollout", "show")
+    shown = dev("rollout", "show")
+    assert "PAUSED" in shown
+    assert "for line l1 (60 s on probation, shadow_frames 80)" in shown
     dev("rollout", "resume", "--yes")
     dev("rollout", "unset", "--model", MODEL, "--line", "l1", "--yes")
     digest = dev("release", "list", "--json")["releases"][0]["manifest"]
@@ -393,7 +395,11 @@ def test_rollouts_are_set_shown_paused_and_killed(dev: Desk) -> None:
     for wrong in ((MODEL,), (digest, 1), ("sha256:12",)):
         dev("rollout", "kill", *wrong, "--yes", code=65 if wrong == ("sha256:12",) else 78)
     dev("rollout", "set", *common, "--label", "nothing", "--yes", code=78)
-    dev("rollout", "set", *common, "--gate", "x=y", "--yes", code=65)
+    for wrong_gate in ("x=y", "shadow_frames", "shadow_frames=true", "shadow_frame=80", "shadow_frames=0.5"):
+        dev("rollout", "set", *common, "--gate", wrong_gate, "--yes", code=65)
+    dev("rollout", "set", *common, "--window", "sometimes", "--yes", code=65)
+    dev("rollout", "set", *common, "--window", "Mon,06:00-07:00", "--on-regression", "hold", "--yes")
+    assert "window Mon,06:00-07:00, held after a regression" in dev("rollout", "show")
     dev("site", "plant-b", "--yes")
     dev("rollout", "pause", "--yes", code=78)
     assert "2 sites: plant-a, plant-b" in dev.said

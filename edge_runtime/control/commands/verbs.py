@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NotRequired, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.core.command import Status
@@ -50,22 +50,28 @@ VERBS: Mapping[str, Verb] = {
     "model.check": Verb(),
     "model.update": Verb(critical=True, signed=True),
     "model.rollback": Verb(critical=True, signed=True),
+    "model.approve": Verb(critical=True, signed=True),
+    "model.hold": Verb(critical=True, signed=True),
+    "lot": Verb(critical=True),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What a field takes: types, and the bounds of its term."""
+    """What a field takes: types, the bounds of its term, and the only texts where there are but some."""
 
     types: frozenset[object]
     term: Term
     is_required: bool
+    choices: tuple[str, ...] = ()
 
 
 def _field(hint: Any) -> _Field:  # noqa: ANN401 - a type form has no type of its own
     is_required = get_origin(hint) is not NotRequired
     inner = hint if is_required else get_args(hint)[0]
     plain, term = get_args(inner)  # every field of a command is Annotated with its Term
+    if get_origin(plain) is Literal:
+        return _Field(frozenset((str,)), term, is_required, get_args(plain))
     options = get_args(plain) if isinstance(plain, types.UnionType) else (plain,)
     return _Field(frozenset(options) - {types.NoneType}, term, is_required)
 
@@ -125,6 +131,8 @@ def _checked(where: str, value: object, field: _Field) -> object:
     if field.types == {str}:
         if not isinstance(value, str):
             raise RefusedError(Status.MALFORMED, "field", f"{where} must be a text")
+        if field.choices and value not in field.choices:
+            raise RefusedError(Status.MALFORMED, "field", f"{where} must be one of: {', '.join(field.choices)}")
         return text(where, value)
     if field.types == {int}:
         return _whole(where, value, field.term)

@@ -85,4 +85,5 @@ class Tell:
     deployment: Deployment
 
 
-Command = Store | Vet | StandBy | Shadow | SwitchTo | SwitchBack | Dismiss | Settle | Tell
+InLine = Vet | StandBy | Shadow | SwitchTo | SwitchBack | Dismiss | Settle
+Command = Store | Tell | InLine

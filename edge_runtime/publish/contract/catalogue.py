@@ -31,6 +31,9 @@ COMMANDS: Final[dict[str, type]] = {
     "model.check": command.ModelCheck,
     "model.update": command.ModelUpdate,
     "model.rollback": command.ModelRollback,
+    "model.approve": command.ModelApprove,
+    "model.hold": command.ModelHold,
+    "lot": command.Lot,
 }
 DOCUMENTS: Final = {
     document.name: document

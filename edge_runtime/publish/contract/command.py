@@ -4,7 +4,7 @@ A trigger ignores fields that are not named here; every other command with such 
 the pen in a command is dangerous. ``null`` is as good as left out.
 """
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from edge_runtime.publish.contract.terms import Term
 
@@ -96,14 +96,41 @@ class ModelCheck(Command):
 
 
 class ModelUpdate(Command):
-    """Bring a signed release to a model slot."""
+    """Bring a signed release to a model slot; what it must pass before it stays is asked of it as of any other."""
 
-    release: NotRequired[Annotated[str | None, Term("MODEL or MODEL@CHANNEL", max_length=TEXT_MAX)]]
+    release: NotRequired[
+        Annotated[
+            str | int | None,
+            Term("number of a release that is on the box, or MODEL@CHANNEL; else what waits", max_length=TEXT_MAX),
+        ]
+    ]
     digest: NotRequired[Annotated[str | None, Term("refused unless it is this one", max_length=TEXT_MAX)]]
     reason: NotRequired[Reason]
 
 
 class ModelRollback(Command):
-    """Go back to the release before."""
+    """Go back to the release before: at once while the new one is on probation."""
 
     reason: NotRequired[Reason]
+
+
+class ModelApprove(Command):
+    """Agree to the release that waits for it."""
+
+    deployment: NotRequired[Annotated[str | None, Term("refused unless it is this one", max_length=TEXT_MAX)]]
+    digest: NotRequired[Annotated[str | None, Term("refused unless it is this one", max_length=TEXT_MAX)]]
+    reason: NotRequired[Reason]
+
+
+class ModelHold(Command):
+    """Begin no more updates of a slot, or go on with them."""
+
+    hold: Annotated[bool, Term("true: begin none; false: go on, also after a release that went wrong")]
+    reason: NotRequired[Reason]
+
+
+class Lot(Command):
+    """Say whether a lot is running, for boxes that change models between lots only."""
+
+    state: Annotated[Literal["running", "between"], Term("between: models may be changed now")]
+    lotId: NotRequired[Id]

@@ -10,6 +10,22 @@ from edge_runtime.publish.contract.terms import Box, Count, Term, Timestamp
 Seconds = Annotated[float, Term(minimum=0)]
 
 
+class PictureFigures(TypedDict):
+    """Whether the pictures of a camera can be used, and what was measured on the latest of them."""
+
+    state: Annotated[str, Term("unknown, ok, frozen, dark, bright, covered, blurred or moved")]
+    seconds: Annotated[float, Term("since it is so", minimum=0)]
+    why: Annotated[str | None, Term("what was measured and its limit; null unless something is wrong")]
+    reference: Annotated[str, Term("none, used, or size when it is of pictures of another size")]
+    brightness: Annotated[float | None, Term("mean grey, 0 to 255; null before the first picture")]
+    contrast: Annotated[float | None, Term("standard deviation of grey")]
+    white: Annotated[float | None, Term("share of white pixels, 0 to 1")]
+    sharpness: Annotated[float | None, Term("share of an edge within two pixels, 0 to 1; null without edges")]
+    detail: Annotated[float | None, Term("share of the picture on edges, 0 to 1")]
+    shift: Annotated[float | None, Term("against the reference, as a fraction of width or height")]
+    likeness: Annotated[float | None, Term("to the reference, -1 to 1")]
+
+
 class CameraFigures(TypedDict):
     """How one camera is."""
 
@@ -17,6 +33,7 @@ class CameraFigures(TypedDict):
     reason: str | None
     detail: str | None
     restarts: Count
+    picture: NotRequired[Annotated[PictureFigures | None, Term("null when its pictures are not looked at")]]
 
 
 class EngineFigures(TypedDict):

@@ -29,6 +29,30 @@ class RegistryState(TypedDict):
     checkedAt: Annotated[Timestamp | None, Term("when it last answered; null: not since the daemon started")]
 
 
+class DeploymentInfo(TypedDict):
+    """A release on its way to become the model of a slot; the last one stays until another begins."""
+
+    id: Annotated[str, Term("of this deployment; approvals and the audit trail name it")]
+    release: Annotated[int, Term("counts the releases of the model", minimum=0)]
+    version: Annotated[str, Term("for people")]
+    digest: Annotated[Digest, Term("of its edge-model.json, as in results", pattern="^sha256:[0-9a-f]{64}$")]
+    seq: Annotated[int, Term("of the rollout in force when it began", minimum=0)]
+    origin: Annotated[str, Term("rollout, command, or box: somebody at the box")]
+    state: Annotated[
+        str,
+        Term(
+            "vetting, waiting, loading, shadow, canary, activating, probation; it ends as committed, rejected (it "
+            "never judged), rolled_back (it did), or superseded"
+        ),
+    ]
+    since: Annotated[Timestamp, Term("when it came into this state")]
+    reason: Annotated[str | None, Term("stable code of its end, or of what it waits for")]
+    message: Annotated[str | None, Term("for people")]
+    progress: Annotated[float, Term("through this state", minimum=0)]
+    gates: Annotated[dict[str, float], Term("what was seen, by the name of its gate")]
+    triesLeft: Annotated[int, Term("deaths until it is given up", minimum=0)]
+
+
 class ModelFields(TypedDict):
     """One model slot that has its releases from a registry."""
 
@@ -50,6 +74,7 @@ class ModelFields(TypedDict):
     staged: NotRequired[ReleaseInfo | None]
     previous: NotRequired[ReleaseInfo | None]
     revoked: Annotated[bool, Term("what is current was revoked or killed by its publisher, and somebody has to act")]
+    deployment: NotRequired[DeploymentInfo | None]
     registry: RegistryState
 
 

@@ -39,6 +39,7 @@ class Model(TypedDict):
     name: str
     version: str
     digest: Digest
+    release: NotRequired[Annotated[int, Term("number of the release, for models from a registry", minimum=0)]]
 
 
 class Mask(TypedDict):
@@ -126,6 +127,7 @@ class Result(Box):
     predictions: list[Prediction]
     image: Image
     model: Model | None
+    rolloutSeq: NotRequired[Annotated[int, Term("of the rollout by which the model came", minimum=0)]]
     backend: Annotated[Text, Term("inference engine that really ran")]
     device: Annotated[Text, Term("device that really ran")]
     precision: Text

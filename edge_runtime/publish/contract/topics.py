@@ -194,6 +194,9 @@ COMMANDS: Final = (
     _command("model.check", "slot", "look at the registry now; a hint without content, at most one look per 10 s"),
     _command("model.update", "slot", "bring a signed release to a model slot; needs a signature"),
     _command("model.rollback", "slot", "go back to the release before; needs a signature"),
+    _command("model.approve", "slot", "agree to the release that waits for it; needs a signature"),
+    _command("model.hold", "slot", "begin no more updates of a slot, or go on with them; needs a signature"),
+    _command("lot", "slot", "say whether a lot is running, for boxes that change models between lots only"),
 )
 
 

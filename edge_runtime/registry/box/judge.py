@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge_runtime.registry.box.beliefs import Beliefs
-from edge_runtime.registry.box.report import Standing
+from edge_runtime.registry.box.report import Ban, Standing, Terms
 from edge_runtime.registry.box.shelf import held_as, on_disk
 from edge_runtime.registry.box.taking import Taking
 from edge_runtime.registry.carriers.whole import fetch_from
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.registry.box.memory import Look
     from edge_runtime.registry.box.order import Order, Want
-    from edge_runtime.registry.box.report import Report, SlotReport
+    from edge_runtime.registry.box.report import Held, Report, SlotReport
     from edge_runtime.registry.carriers.carrier import Carrier
     from edge_runtime.registry.carriers.listing import Listing
     from edge_runtime.registry.store.store import ModelStore
@@ -122,7 +122,9 @@ class Judge:
             return replace(slot, reason=decision.reason, message=decision.message)
         if isinstance(decision, Refused):
             return replace(slot, standing=Standing.REFUSED, reason=decision.error.code, message=str(decision.error))
-        slot = replace(slot, wanted=decision.release.release.release)
+        one = decision.assignment
+        terms = Terms(decision.seq, one.mode, one.window, one.bake_s, dict(one.gates), one.approve, one.on_regression)
+        slot = replace(slot, wanted=decision.release.release.release, terms=terms)
         if taking is not None:
             return taking.take(slot, decision, wanted)
         here = held_as(self._store.releases.find(decision.release.manifest.digest))
@@ -134,13 +136,26 @@ class Judge:
         )
 
     def _banned(self, slot: SlotReport, trusted: Trusted | None, before: SlotReport | None) -> SlotReport:
-        """Note when what is current may not run any more; what to do about it is not decided here."""
-        held = slot.current
-        if held is None:
-            return slot
+        """Note what of the slot may not run any more; what to do about it is not decided here."""
         rollout = None if trusted is None else trusted.rollout
-        revoked = ban(self.beliefs.floors, rollout, held.release, slot.model, held.manifest) is not None
         # a rollout that is not believed at the moment takes no kill back
         is_believed = trusted is not None and trusted.rollout_problem is None
-        kept = not is_believed and before is not None and before.revoked and before.current == held
-        return replace(slot, revoked=revoked or kept)
+        known = {} if is_believed or before is None else {one.manifest: one for one in before.banned}
+        found = []
+        for held in self._in_slot(slot):
+            error = ban(self.beliefs.floors, rollout, held.release, slot.model, held.manifest)
+            kept = known.get(held.manifest)
+            if error is not None:
+                found.append(Ban(held.manifest, error.code, error.message))
+            elif kept is not None:
+                found.append(kept)
+        current = slot.current
+        revoked = current is not None and any(one.manifest == current.manifest for one in found)
+        return replace(slot, revoked=revoked, banned=tuple(found))
+
+    def _in_slot(self, slot: SlotReport) -> list[Held]:
+        """Return what the slot has, of its model; what is tried out is in its links only."""
+        trial = self._store.slots.links(slot.slot).trial
+        tried = None if trial is None else held_as(self._store.releases.find(trial), slot.model)
+        found = (slot.current, slot.staged, slot.previous, tried)
+        return list({one.manifest: one for one in found if one is not None}.values())

@@ -50,6 +50,7 @@ class Order:
         wants: the slots.
         publisher_keys: PEM files; not empty: each release needs a Sigstore bundle by one of them.
         quota_bytes: of all releases together.
+        first: make the first release of a slot its current one; a daemon tries it before.
     """
 
     root: Path
@@ -65,12 +66,13 @@ class Order:
     versions: Mapping[str, str] = field(default_factory=dict)
     publisher_keys: tuple[Path, ...] = ()
     quota_bytes: int = DEFAULT_QUOTA_BYTES
+    first: bool = True
 
     def as_fields(self) -> dict[str, object]:
         """Return JSON values, secrets included: for a pipe to a process of ours, never for a file or a log."""
         access = asdict(replace(self.access, stop=None))
         return {
-            **{name: getattr(self, name) for name in ("site", "line", "edge", "quota_bytes")},
+            **{name: getattr(self, name) for name in ("site", "line", "edge", "quota_bytes", "first")},
             "root": str(self.root),
             "anchor": str(self.anchor),
             "urls": list(self.urls),
@@ -122,6 +124,7 @@ def order_of(fields: Mapping[str, object]) -> Order:
         versions=top.text_map("versions") or {},
         publisher_keys=tuple(map(Path, top.texts("publisher_keys") or ())),
         quota_bytes=top.integer("quota_bytes", 0, _BYTES_MAX) or 0,
+        first=top.boolean("first") or False,
     )
     if problems:
         raise DataError("registry.order", "no order: " + "; ".join(problems))

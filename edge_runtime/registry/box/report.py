@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section
-from edge_runtime.registry.statements import NUMBER_MAX
+from edge_runtime.registry.statements import APPROVALS, BAKE_S_MAX, MODES, NUMBER_MAX, REGRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,28 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How a release is to come in, as its assignment says it; see `registry.statements.Assignment`."""
+
+    seq: int
+    mode: str = "active"
+    window: str | None = None
+    bake_s: float = 0.0
+    gates: Mapping[str, object] = field(default_factory=dict)
+    approve: str = "auto"
+    on_regression: str = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A release in the slot that must not run: digest of its manifest, stable code, and the same for people."""
+
+    manifest: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlotReport:
     """One slot.
 
@@ -70,6 +92,8 @@ class SlotReport:
         current, staged, previous: what is on the box for it.
         revoked: what is current was revoked or killed.
         mended: what is current was damaged and has been fetched anew.
+        terms: how what is staged is to come in; ``None`` when nothing is rolled out to the slot.
+        banned: which of the slot's releases (trial included) must not run.
     """
 
     slot: str
@@ -85,6 +109,8 @@ class SlotReport:
     previous: Held | None = None
     revoked: bool = False
     mended: bool = False
+    terms: Terms | None = None
+    banned: tuple[Ban, ...] = ()
 
     @property
     def is_settled(self) -> bool:
@@ -167,7 +193,31 @@ def _slot(section: Section) -> SlotReport:
         previous=_held(section, "previous"),
         revoked=section.boolean("revoked") or False,
         mended=section.boolean("mended") or False,
+        terms=_terms(section),
+        banned=tuple(_ban(one) for one in section.sections("banned")) if section.get("banned") else (),
     )
+
+
+def _terms(section: Section) -> Terms | None:
+    if section.get("terms") is None:
+        return None
+    inner = section.section("terms")
+    seq = inner.integer("seq", 0, NUMBER_MAX)
+    if seq is None:
+        return None
+    return Terms(
+        seq,
+        inner.choice("mode", MODES) or MODES[-1],
+        inner.text("window"),
+        inner.number("bake_s", 0.0, BAKE_S_MAX) or 0.0,
+        dict(inner.section("gates", open_ended=True).data),
+        inner.choice("approve", APPROVALS) or APPROVALS[0],
+        inner.choice("on_regression", REGRESSIONS) or REGRESSIONS[0],
+    )
+
+
+def _ban(section: Section) -> Ban:
+    return Ban(*(section.text(name, required=True) or "" for name in ("manifest", "reason", "message")))
 
 
 def _held(section: Section, key: str) -> Held | None:

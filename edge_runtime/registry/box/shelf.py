@@ -85,12 +85,17 @@ def survey(store: ModelStore, wants: Iterable[Want], last: Look | None) -> list[
     found = []
     for want in known:
         now, then = on_disk(store, want), before.get(want.slot)
-        if then is not None and then.current == now.current and then.model == want.model:
-            now = replace(then, previous=now.previous)
-        elif now.current is not None and then is not None and now.current == then.staged:
-            now = replace(now, standing=Standing.CURRENT, seq=then.seq, wanted=then.wanted)
-        found.append(now)
+        found.append(now if then is None else as_it_is(then, now))
     return found
+
+
+def as_it_is(then: SlotReport, now: SlotReport) -> SlotReport:
+    """Return how a slot is that was looked at ``then``, and is found on the disk as it is ``now``."""
+    if then.current == now.current and then.model == now.model:
+        return replace(then, previous=now.previous)
+    if now.current is not None and now.current == then.staged:
+        return replace(now, standing=Standing.CURRENT, seq=then.seq, wanted=then.wanted)
+    return now
 
 
 def stored_of(store: ModelStore, model: str) -> Iterator[Held]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
-from edge_runtime.registry.box.beliefs import Beliefs
+from edge_runtime.registry.box.bans import banned
 from edge_runtime.registry.box.memory import recall
 from edge_runtime.registry.box.shelf import find, held_as
 from edge_runtime.registry.store.store import ModelStore
-from edge_runtime.registry.trust.decide import ban
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +45,11 @@ def activate(order: Order, slot: str, release: str | None) -> Switched:
     Raises:
         BusyError: another process is at it.
         DataError: there is no such slot or release, it is damaged, or it may not run: codes ``release.*``, ``store.*``.
-        ConfigError, PermissionDeniedError, StorageError: as `Beliefs`.
+        PermissionDeniedError, StorageError: the disk refuses.
     """
-    want = _want(order, slot)
+    want = want_of(order, slot)
     with _opened(order) as store:
-        wanted = _staged(order, want) if release is None else find(store, want.model, release)
+        wanted = choose(order, slot, release)
         _check(order, store, want, wanted)
         before = store.slots.links(slot).current
         store.slots.activate(slot, wanted.manifest)
@@ -62,9 +60,9 @@ def roll_back(order: Order, slot: str) -> Switched:
     """Make the release before the current one current again.
 
     Raises:
-        BusyError, DataError, ConfigError, PermissionDeniedError, StorageError: as `activate`.
+        BusyError, DataError, PermissionDeniedError, StorageError: as `activate`.
     """
-    want = _want(order, slot)
+    want = want_of(order, slot)
     with _opened(order) as store:
         links = store.slots.links(slot)
         wanted = None if links.previous is None else held_as(store.releases.find(links.previous), want.model)
@@ -84,7 +82,23 @@ def _opened(order: Order) -> Iterator[ModelStore]:
         yield store
 
 
-def _want(order: Order, slot: str) -> Want:
+def choose(order: Order, slot: str, release: str | None) -> Held:
+    """Return the release that is meant; arguments as of `activate`. Nothing is changed, and no lock is needed.
+
+    Raises:
+        DataError: there is no such slot or release.
+        PermissionDeniedError, StorageError: the disk refuses.
+    """
+    want = want_of(order, slot)
+    return _staged(order, want) if release is None else find(ModelStore(order.root), want.model, release)
+
+
+def want_of(order: Order, slot: str) -> Want:
+    """Return what the configuration says of a slot.
+
+    Raises:
+        DataError: code ``release.no_slot``: it has no model from a registry.
+    """
     found = next((one for one in order.wants if one.slot == slot), None)
     if found is None:
         known = ", ".join(one.slot for one in order.wants) or "none"
@@ -105,12 +119,9 @@ def _staged(order: Order, want: Want) -> Held:
 
 def _check(order: Order, store: ModelStore, want: Want, wanted: Held) -> None:
     """Refuse what may not run, and what is not what it was."""
-    beliefs = Beliefs(order)
-    trusted = beliefs.again(datetime.now(UTC)).trusted
-    rollout = None if trusted is None else trusted.rollout
-    banned = ban(beliefs.floors, rollout, wanted.release, want.model, wanted.manifest)
-    if banned is not None:
-        raise banned
+    refusal = banned(order.root, order.site, want.model, wanted)
+    if refusal is not None:
+        raise refusal
     stored = store.releases.find(wanted.manifest)
     if stored is None:
         message = f"release {wanted.release} of {want.model} is not on this box any more"

@@ -136,7 +136,8 @@ class Taking:
     def _refused(self, slot: SlotReport, decision: Take, error: DataError) -> SlotReport:
         logger.error("%s is refused: %s", _name(decision.release), error)
         if error.code not in _OF_THIS_BOX:
-            self._store.quarantine.add(decision.release.manifest.digest, str(error), decision.seq)
+            with self._store.slots.changing():
+                self._store.quarantine.add(decision.release.manifest.digest, str(error), decision.seq)
         return replace(slot, standing=Standing.REFUSED, reason=error.code, message=str(error))
 
     def _placed(self, slot: SlotReport, decision: Take, stored: StoredRelease) -> SlotReport:
@@ -144,14 +145,15 @@ class Taking:
         digest, by_operator = stored.digest, decision.assignment.approve == OPERATOR
         # a slot whose current release is damaged is not empty: it gets that one back, not another one
         want = Want(slot.slot, slot.model, slot.channel)
-        if is_vacant(self._store, want) and not by_operator:
+        vacant = is_vacant(self._store, want)
+        if vacant and self._order.first and not by_operator:
             self._store.slots.activate(slot.slot, digest)
         now = on_disk(self._store, want)
         slot = replace(slot, current=now.current, previous=now.previous, reason=None, message=None)
         if now.current is not None and now.current.manifest == digest:
             return replace(slot, standing=Standing.CURRENT)
         reason, message = ("rollout.approval" if by_operator else None), None
-        if now.current is None and not by_operator:
+        if now.current is None and not vacant and not by_operator:
             reason, message = "store.damaged", "what is current is damaged and cannot be had again: activate this one"
         return replace(slot, standing=Standing.STAGED, staged=held_as(stored), reason=reason, message=message)
 

@@ -138,6 +138,9 @@ def describe(one: Assignment) -> str:
         f"mode {one.mode}" if one.mode != "active" else "",
         f"window {one.window}" if one.window else "",
         "after an operator's approval" if one.approve == "operator" else "",
+        f"{one.bake_s:g} s on probation" if one.bake_s else "",
+        "held after a regression" if one.on_regression == "hold" else "",
+        *(f"{name} {value}" for name, value in one.gates.items()),
     ]
     words = ", ".join(text for text in extra if text)
     return f"{one.model} {one.release} for {_where(one.match)}" + (f" ({words})" if words else "")

@@ -96,15 +96,22 @@ def collect(store: ModelStore, room: Room, *, keep: Collection[str], need_bytes:
     _remove_loose(store, keep, stale_ns)
     if is_short(store, room, need_bytes):
         _remove_loose(store, keep, None)
-    kept = store.slots.named() | frozenset(keep)
     for digest in _oldest_first(store):
         if not is_short(store, room, need_bytes):
             break
-        if digest not in kept:
-            logger.info("release %s is removed to make room", digest)
-            store.releases.drop(digest)
+        if digest not in keep and _dropped(store, digest):
             _remove_loose(store, keep, None)
     return before - store.blobs.used_bytes()
+
+
+def _dropped(store: ModelStore, digest: str) -> bool:
+    """Remove a release unless a slot points to it; whoever lets one do so meanwhile waits for that."""
+    with store.slots.changing():
+        if digest in store.slots.named():
+            return False
+        logger.info("release %s is removed to make room", digest)
+        store.releases.drop(digest)
+        return True
 
 
 def _oldest_first(store: ModelStore) -> Iterator[str]:

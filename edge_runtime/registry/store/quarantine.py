@@ -36,7 +36,7 @@ class Refusal:
 
 
 class Quarantine:
-    """The file ``root``/quarantine.json. One thread, that of the updater."""
+    """The file ``root``/quarantine.json. Who adds to it holds the short lock of the slots (`Slots.changing`)."""
 
     def __init__(self, root: Path) -> None:
         """Read nothing yet."""

@@ -12,17 +12,24 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import BusyError, DataError
 from edge_runtime.registry.descriptor import checked_digest
 from edge_runtime.registry.store.blobs import entries
-from edge_runtime.system.files import make_directory, storage_error, sync_directory
+from edge_runtime.system.files import LockFile, make_directory, storage_error, sync_directory
 from edge_runtime.system.names import point, remove, remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+LOCK: Final = ".lock"
+ATTEMPTS: Final = 20
+"""To take the lock, 0.1 s each; it is held for some flushes of the disk."""
 
 Role = Literal["current", "previous", "trial"]
 ROLES: Final[tuple[Role, ...]] = ("current", "previous", "trial")
@@ -45,11 +52,45 @@ class SlotLinks:
 
 
 class Slots:
-    """The slots below ``root``/slots. Reading from any thread; who writes holds the lock of the store."""
+    """The slots below ``root``/slots. Any thread of any process; who writes takes the lock of `changing` for it."""
 
     def __init__(self, root: Path) -> None:
         """Touch nothing yet."""
         self.directory = root / "slots"
+        self._mutex = threading.RLock()  # guards what follows
+        self._depth = 0
+        self._lock = LockFile(self.directory / LOCK, way_out="it changes what a slot runs: try again")
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the short lock of all slots, for moments: unlike that of the store never while anything is fetched.
+
+        What belongs together (links, record, quarantine) is changed within one block; blocks may be nested.
+
+        Raises:
+            BusyError: another process held it for two seconds.
+            PermissionDeniedError, StorageError: the disk refuses.
+        """
+        with self._mutex:
+            if self._depth == 0:
+                make_directory(self.directory)
+                self._acquire()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._lock.release()
+
+    def _acquire(self) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._lock.acquire()
+            except BusyError:
+                if attempt == ATTEMPTS:
+                    raise
+        return None
 
     def prepare(self) -> None:
         """Make the directory; what a process before us did last is durable afterwards, and its leftovers are gone.
@@ -57,16 +98,16 @@ class Slots:
         Raises:
             PermissionDeniedError, StorageError: the disk refuses.
         """
-        make_directory(self.directory)
-        for slot in self.names():
-            path = self.directory / slot
-            for name, _ in list(entries(path)):
-                if name.startswith("."):
-                    remove_tree(path / name)
-            try:
-                sync_directory(path)
-            except OSError as error:
-                raise storage_error(error, path, "write") from error
+        with self.changing():
+            for slot in self.names():
+                path = self.directory / slot
+                for name, _ in list(entries(path)):
+                    if name.startswith("."):
+                        remove_tree(path / name)
+                try:
+                    sync_directory(path)
+                except OSError as error:
+                    raise storage_error(error, path, "write") from error
 
     def names(self) -> list[str]:
         """Return all slots there are.
@@ -101,19 +142,20 @@ class Slots:
         Nothing changes when it is current already, but a trial of it is over.
 
         Raises:
+            BusyError: as `changing`.
             DataError: code ``store.slot`` or ``registry.digest``.
             PermissionDeniedError, StorageError: the disk refuses; the slot is as before or as after one of the steps.
         """
-        directory = self._made(slot)
         checked_digest(digest, "release")
-        now = self.links(slot)
-        if now.current != digest:
-            if now.current is not None:
-                _set(directory / "previous", now.current)
-            _set(directory / "current", digest)
-        if now.trial == digest or now.current != digest:
-            remove_tree(directory / "trial")
-        return self.links(slot)
+        with self.changing():
+            directory, now = self._made(slot), self.links(slot)
+            if now.current != digest:
+                if now.current is not None:
+                    _set(directory / "previous", now.current)
+                _set(directory / "current", digest)
+            if now.trial == digest or now.current != digest:
+                remove_tree(directory / "trial")
+            return self.links(slot)
 
     def roll_back(self, slot: str) -> SlotLinks:
         """Make the previous release current again; return what the slot points to now.
@@ -122,29 +164,43 @@ class Slots:
 
         Raises:
             DataError: code ``store.no_previous``, ``store.slot``.
-            PermissionDeniedError, StorageError: as `activate`.
+            BusyError, PermissionDeniedError, StorageError: as `activate`.
         """
-        directory, now = self._made(slot), self.links(slot)
-        if now.previous is None or now.previous == now.current:
-            message = f"slot {slot}: there is no release before the current one"
-            raise DataError("store.no_previous", message, help="edge-runtime models list shows what is on this box")
-        _set(directory / "current", now.previous)
-        remove(directory / "previous")
-        remove_tree(directory / "trial")
-        return self.links(slot)
+        with self.changing():
+            directory, now = self._made(slot), self.links(slot)
+            if now.previous is None or now.previous == now.current:
+                message = f"slot {slot}: there is no release before the current one"
+                raise DataError("store.no_previous", message, help="edge-runtime models list shows what is on this box")
+            _set(directory / "current", now.previous)
+            remove(directory / "previous")
+            remove_tree(directory / "trial")
+            return self.links(slot)
+
+    def vacate(self, slot: str) -> SlotLinks:
+        """Leave a slot without a current release and without one to go back to; return what it points to now.
+
+        Raises:
+            BusyError, DataError, PermissionDeniedError, StorageError: as `activate`.
+        """
+        with self.changing():
+            directory = self._made(slot)
+            for role in ("previous", "current"):
+                remove_tree(directory / role)
+            return self.links(slot)
 
     def try_out(self, slot: str, digest: str | None) -> SlotLinks:
         """Set the trial of a slot, or end it without a change (``None``); return what the slot points to now.
 
         Raises:
-            DataError, PermissionDeniedError, StorageError: as `activate`.
+            BusyError, DataError, PermissionDeniedError, StorageError: as `activate`.
         """
-        directory = self._made(slot)
-        if digest is None:
-            remove_tree(directory / "trial")
-        else:
-            _set(directory / "trial", checked_digest(digest, "release"))
-        return self.links(slot)
+        with self.changing():
+            directory = self._made(slot)
+            if digest is None:
+                remove_tree(directory / "trial")
+            elif self.links(slot).trial != checked_digest(digest, "release"):
+                _set(directory / "trial", digest)
+            return self.links(slot)
 
     def _path(self, slot: str) -> Path:
         if not _NAME.fullmatch(slot):

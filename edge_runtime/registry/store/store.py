@@ -56,10 +56,11 @@ class ModelStore:
         """
         make_directory(self.root)
         self.blobs.prepare()
-        for directory in (self.root, self.blobs.layout):
-            for name, _ in list(entries(directory)):
-                if name.startswith(".") and name.endswith(".tmp"):  # of `write_atomic`, and nobody else is at it
-                    remove_tree(directory / name)
+        with self.slots.changing():
+            for directory in (self.root, self.blobs.layout):
+                for name, _ in list(entries(directory)):
+                    if name.startswith(".") and name.endswith(".tmp"):  # of `write_atomic`, and nobody else is at it
+                        remove_tree(directory / name)
         self.releases.prepare()
         self.slots.prepare()
         self.write_index()

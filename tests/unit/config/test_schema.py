@@ -38,7 +38,7 @@ ALL = sorted(set(sections(Shape(Kind.SECTION, model=Settings))), key=lambda sect
 def test_all_sections_are_found() -> None:
     assert {section.__name__ for section in ALL} == {
         "Camera", "CameraDefaults", "Commands", "Engine", "Handshake", "Http", "Inspection", "Log", "Model", "Mqtt",
-        "MqttTls", "Recipe", "Registry", "Rule", "Settings", "Sparkplug", "Spool", "Trigger",
+        "MqttTls", "Picture", "Recipe", "Registry", "Rule", "Settings", "Sparkplug", "Spool", "Trigger", "Updates",
     }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from edge_runtime.core.frame import Frame, SlotRef
 from edge_runtime.core.result import Drop, Failure
 from edge_runtime.pipeline.camera_link import TORN_MAX, CameraLink, CameraState
+from edge_runtime.pipeline.picture_health import Change, PictureHealth, PictureRules
+from edge_runtime.pipeline.pictures import Pictures
 from edge_runtime.system.process import ExitCause, ExitKind
 from edge_runtime.system.ring import Ring
 from tests.fakes.child import FakeChild
@@ -35,6 +37,7 @@ class _Listener:
         self.bad: list[tuple[int, Failure, str]] = []
         self.drops: list[tuple[int, Drop]] = []
         self.states: list[CameraState] = []
+        self.changes: list[Change] = []
         self.keep = 0
         self.link: CameraLink | None = None
 
@@ -52,6 +55,10 @@ class _Listener:
     def on_camera_state(self, camera: str, state: CameraState) -> None:
         assert camera == "top"
         self.states.append(state)
+
+    def on_picture_changed(self, camera: str, change: Change) -> None:
+        assert camera == "top"
+        self.changes.append(change)
 
     @property
     def accounted(self) -> int:
@@ -370,3 +377,66 @@ def test_every_id_is_accounted_exactly_once(events: list[str]) -> None:
         assert ring.held == 0
     finally:
         ring.close()
+
+
+DARK = {
+    "op": "picture",
+    "frame": 1,
+    "width": WIDTH,
+    "height": HEIGHT,
+    "brightness": 1,
+    "contrast": 9,
+    "black": 0,
+    "white": 0,
+    "sharpness": None,
+    "detail": 0,
+    "unchanged": 0,
+    "unchanged_keys": 0,
+    "unchanged_s": 0,
+}
+
+
+@pytest.fixture
+def looked_at(bench: _Bench) -> _Bench:
+    """A camera whose frames are not judged while its picture is bad."""
+    health = PictureHealth(PictureRules(not_decidable=True))
+    bench.link.pictures = Pictures("top", health, max_pixels=WIDTH * HEIGHT)
+    bench.start()
+    return bench
+
+
+def test_frames_of_a_bad_picture_are_not_offered_and_those_of_a_good_one_are(looked_at: _Bench) -> None:
+    looked_at.say(**looked_at.written())
+    looked_at.say(**DARK)
+    looked_at.say(**looked_at.written())
+    looked_at.say(**DARK | {"brightness": 100})
+    looked_at.say(**looked_at.written())
+    assert [f.frame_id for f in looked_at.listener.frames] == [1, 3]
+    assert looked_at.listener.bad == [(2, Failure.BAD_PICTURE, "the picture is dark: brightness is 1, the limit is 16")]
+    assert looked_at.ring.held == 0
+
+
+def test_a_change_of_the_picture_is_told_once(looked_at: _Bench) -> None:
+    for _ in range(40):
+        looked_at.clock.advance_ms(250)
+        looked_at.say(**DARK)
+    assert [(change.before, change.after) for change in looked_at.listener.changes] == [("unknown", "dark")]
+
+
+def test_what_was_seen_before_the_camera_was_lost_counts_no_more(looked_at: _Bench) -> None:
+    assert looked_at.link.pictures is not None
+    looked_at.say(**DARK)
+    looked_at.die()
+    assert looked_at.link.pictures.health.refusal is None
+    looked_at.start()
+    assert looked_at.child.sent == [{"op": "reference", "reference": None}]
+
+
+def test_numbers_that_nobody_asked_for_are_a_protocol_fault(bench: _Bench) -> None:
+    bench.say(**DARK)
+    assert bench.child.killed == ["protocol fault"]
+
+
+def test_numbers_out_of_range_are_a_protocol_fault(looked_at: _Bench) -> None:
+    looked_at.say(**DARK | {"brightness": 1e9})
+    assert looked_at.child.killed == ["protocol fault"]

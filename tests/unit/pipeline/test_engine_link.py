@@ -58,6 +58,9 @@ class _Listener:
         del slot
         self.failures.append((request.frame.frame_id, failure, message))
 
+    def on_preparing(self, slot: ModelSlot, request: Request) -> None:
+        pass
+
     def on_other(self, message: dict[str, object]) -> None:
         self.others.append(message)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from array import array
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -11,204 +10,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.core.command import Status
-from edge_runtime.core.result import Counters, Evaluation, Event, RecipeRef, Result
+from edge_runtime.core.result import Counters, Evaluation, Event, RecipeRef
 from edge_runtime.pipeline.actions import Actions
 from edge_runtime.pipeline.attempt import TriggerIds
-from edge_runtime.pipeline.camera_link import CameraLink
-from edge_runtime.pipeline.engine_link import EngineLink
-from edge_runtime.pipeline.flight import FlightRecorder, leftovers, words_needed
+from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Capture, Inspection, InspectionSpec
 from edge_runtime.pipeline.line import CHECK_S, Line, Station
+from edge_runtime.pipeline.picture_health import Change, Fault, Finding, PictureHealth, PictureRules
+from edge_runtime.pipeline.pictures import Pictures
 from edge_runtime.pipeline.recipe import Recipe, Rule
 from edge_runtime.pipeline.results import ResultFactory
-from edge_runtime.pipeline.slot import SlotSpec, SlotState
+from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.system.loop import Loop
-from edge_runtime.system.process import ExitCause, ExitKind
-from edge_runtime.system.ring import Ring
-from tests.fakes.child import FakeChild
+from edge_runtime.system.process import ExitKind
 from tests.fakes.clock import ManualClock
+from tests.fakes.plant import DEADLINE_MS, HEIGHT, SCRATCH, WIDTH, Plant, Sink, make_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_runtime.system.process import Child
 
-WIDTH, HEIGHT = 8, 4
-SCRATCH = {"label": "scratch", "score": 0.9, "id": 0, "box": [1, 1, 2, 2]}
-DEADLINE_MS = 100
-
-
-def _spec(
-    name: str = "top", camera: str = "top", capture: Capture = Capture.EVERY, *, on_trigger: bool = False
-) -> InspectionSpec:
-    return InspectionSpec(name, camera, "defects", capture, deadline_ms=DEADLINE_MS, queue=2, on_trigger=on_trigger)
-
-
-class _Sink:
-    def __init__(self) -> None:
-        self.items: list[Result | Event] = []
-
-    def put(self, item: Result | Event) -> None:
-        self.items.append(item)
-
-    @property
-    def results(self) -> list[Result]:
-        return [item for item in self.items if isinstance(item, Result)]
-
-    @property
-    def events(self) -> list[str]:
-        return [item.kind for item in self.items if isinstance(item, Event)]
-
-    def fates(self, inspection: str = "top") -> list[tuple[int, str]]:
-        """Return frame id and the first word of what became of it."""
-        return [
-            (r.frame_id, r.reason.partition(":")[0] if r.evaluation is Evaluation.NOT_DECIDABLE else r.evaluation.text)
-            for r in self.results
-            if r.inspection == inspection
-        ]
-
-
-OTHERS = ((Recipe(id="other", not_ok=(Rule("scratch", score_min=0.99),)), RecipeRef("other", "2", "sha256:01")),)
-
-
-class _Plant:
-    """A line with everything around it that is no process."""
-
-    def __init__(self, *specs: InspectionSpec, workers: int = 2) -> None:
-        self.specs = specs or (_spec(),)
-        self.clock = ManualClock()
-        self.loop = Loop(clock=self.clock)
-        self.sink = _Sink()
-        self.names = [spec.id for spec in self.specs]
-        self.words = memoryview(array("Q", bytes(8 * words_needed(len(self.specs)))))
-        recipe, ref = Recipe(not_ok=(Rule("scratch"),)), RecipeRef("default", "1", "sha256:00")
-        stations = [
-            Station(Inspection(s), ResultFactory(s, recipe, ref, clock=self.clock, random=bytes, others=OTHERS))
-            for s in self.specs
-        ]
-        flight = FlightRecorder()
-        flight.extend(self.words, self.names)
-        self.line = Line(self.loop, stations, self.sink, flight)
-        self.actions = Actions(self.line)
-        cameras = sorted({spec.camera for spec in self.specs})
-        self.rings = {name: Ring.create(name, slots=6, slot_bytes=WIDTH * HEIGHT * 3) for name in cameras}
-        self.links = {
-            name: CameraLink(name, ring, self.line, self.clock, simulated=False, max_pixels=WIDTH * HEIGHT)
-            for name, ring in self.rings.items()
-        }
-        self.engine = EngineLink([SlotSpec("defects", "/m", workers=workers, hang_ms=50)], self.line, cache_dir=None)
-        self.line.attach(self.links, self.engine)
-        self.cameras = {name: FakeChild(name=f"camera/{name}") for name in cameras}
-        for name, link in self.links.items():
-            link.on_started(cast("Child", self.cameras[name]))
-        self.process = FakeChild(name="engine")
-
-    def close(self) -> None:
-        self.loop.close()
-        for ring in self.rings.values():
-            ring.close()
-
-    # the engine
-
-    def engine_starts(self) -> None:
-        self.process = FakeChild(name="engine", restarts=self.process.restarts + 1)
-        self.engine.on_started(cast("Child", self.process))
-
-    def engine_says(self, **message: object) -> None:
-        self.engine.on_message(cast("Child", self.process), message)
-
-    def engine_loads(self) -> None:
-        self.engine_says(
-            op="loaded",
-            slot="defects",
-            model={"name": "surface-defects", "version": "1", "digest": "sha256:00"},
-            backend="openvino",
-            device="CPU",
-            precision="int8",
-            task="detection",
-            labels=["scratch"],
-            thresholds={"score": 0.25, "by_label": {}},
-        )
-
-    def engine_dies(self, kind: ExitKind = ExitKind.SIGNALED) -> None:
-        self.engine.on_exited(cast("Child", self.process), ExitCause(kind, "engine (pid 7): died of SIGSEGV"))
-
-    @property
-    def asked(self) -> list[dict[str, object]]:
-        """Requests the engine got and did not answer."""
-        return [m for m in self.process.sent if m["op"] == "infer"]
-
-    def engine_answers(self, *predictions: dict[str, object], index: int = 0) -> None:
-        request = self.asked[index]
-        self.process.sent.remove(request)
-        self.engine_says(
-            op="inferred",
-            request=request["request"],
-            predictions=list(predictions),
-            timings_ms={"preprocess": 1, "infer": 2, "postprocess": 3},
-            started_mono_ns=self.clock.mono_ns(),
-            device="CPU",
-        )
-
-    def engine_refuses(self, index: int = 0) -> None:
-        request = self.asked[index]
-        self.process.sent.remove(request)
-        self.engine_says(op="failed", request=request["request"], failure="invalid_output", message="NaN")
-
-    # cameras and time
-
-    def camera_says(self, camera: str = "top", **message: object) -> None:
-        self.links[camera].on_message(cast("Child", self.cameras[camera]), message)
-
-    def camera_dies(self, camera: str = "top") -> None:
-        child = cast("Child", self.cameras[camera])
-        self.links[camera].on_exited(child, ExitCause(ExitKind.SIGNALED, "died"))
-
-    def frame(self, camera: str = "top") -> None:
-        """Capture a frame as a camera process would: a full ring makes it a bad one."""
-        ring = self.rings[camera]
-        frame_id = ring.next_frame_id()
-        times = {"utc_ns": self.clock.utc_ns(), "mono_ns": self.clock.mono_ns(), "origin": None}
-        slot = ring.acquire(frame_id)
-        if slot is None:
-            self.camera_says(camera, op="bad_frame", frame=frame_id, reason="overrun", **times)
-            return
-        ref = slot.publish()
-        size = {"width": WIDTH, "height": HEIGHT, "channels": 3, "read_ms": 1}
-        self.camera_says(camera, op="frame", frame=frame_id, slot=ref.index, generation=ref.generation, **times, **size)
-
-    def bad_frame(self, camera: str = "top") -> None:
-        self.camera_says(
-            camera,
-            op="bad_frame",
-            frame=self.rings[camera].next_frame_id(),
-            utc_ns=self.clock.utc_ns(),
-            mono_ns=self.clock.mono_ns(),
-            reason="not a JPEG",
-        )
-
-    def pass_ms(self, milliseconds: int) -> None:
-        """Let time pass in steps of 10 ms, with a turn of the loop after each."""
-        for _ in range(0, milliseconds, 10):
-            self.clock.advance_ms(10)
-            self.loop.turn(0)
-
-    def left_over(self) -> dict[str, tuple[int, ...]]:
-        return {name: found.frame_ids for name, found in leftovers(self.words, self.names, {}).items()}
-
 
 @pytest.fixture
-def plant() -> Iterator[_Plant]:
+def plant() -> Iterator[Plant]:
     """One camera, one inspection, a loaded engine."""
-    plant = _Plant()
+    plant = Plant()
     plant.engine_starts()
     plant.engine_loads()
     yield plant
     plant.close()
 
 
-def _custom(plants: list[_Plant], *specs: InspectionSpec, workers: int = 2, loaded: bool = True) -> _Plant:
-    plant = _Plant(*specs, workers=workers)
+def _custom(plants: list[Plant], *specs: InspectionSpec, workers: int = 2, loaded: bool = True) -> Plant:
+    plant = Plant(*specs, workers=workers)
     plants.append(plant)
     if loaded:
         plant.engine_starts()
@@ -217,15 +52,15 @@ def _custom(plants: list[_Plant], *specs: InspectionSpec, workers: int = 2, load
 
 
 @pytest.fixture
-def plants() -> Iterator[list[_Plant]]:
+def plants() -> Iterator[list[Plant]]:
     """A list whose plants are closed after the test."""
-    made: list[_Plant] = []
+    made: list[Plant] = []
     yield made
     for plant in made:
         plant.close()
 
 
-def test_a_frame_is_judged_and_its_slot_is_free_again(plant: _Plant) -> None:
+def test_a_frame_is_judged_and_its_slot_is_free_again(plant: Plant) -> None:
     plant.frame()
     assert plant.rings["top"].held == 1
     plant.engine_answers(SCRATCH)
@@ -234,15 +69,15 @@ def test_a_frame_is_judged_and_its_slot_is_free_again(plant: _Plant) -> None:
     assert plant.rings["top"].held == 0
 
 
-def test_the_flight_recorder_names_a_frame_until_its_fate_is_durable(plant: _Plant) -> None:
+def test_the_flight_recorder_names_a_frame_until_its_fate_is_durable(plant: Plant) -> None:
     plant.frame()
     assert plant.left_over() == {"top": (1,)}
     plant.engine_answers()
     assert plant.left_over() == {"top": (1,)}  # whoever commits the result takes it out
 
 
-def test_a_dropped_frame_leaves_the_flight_recorder_at_once(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec(capture=Capture.LATEST), loaded=False)
+def test_a_dropped_frame_leaves_the_flight_recorder_at_once(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec(capture=Capture.LATEST), loaded=False)
     for _ in range(3):
         plant.frame()
     assert plant.left_over() == {"top": (3,)}
@@ -250,7 +85,7 @@ def test_a_dropped_frame_leaves_the_flight_recorder_at_once(plants: list[_Plant]
     assert plant.line.stations["top"].inspection.figures().dropped_by == {"superseded": 2}
 
 
-def test_the_engine_gets_no_more_frames_than_it_has_workers(plant: _Plant) -> None:
+def test_the_engine_gets_no_more_frames_than_it_has_workers(plant: Plant) -> None:
     for _ in range(4):
         plant.frame()
     assert len(plant.asked) == 2
@@ -262,7 +97,7 @@ def test_the_engine_gets_no_more_frames_than_it_has_workers(plant: _Plant) -> No
     assert not plant.line.busy
 
 
-def test_frames_above_the_bound_say_overrun_in_their_turn_and_free_their_slot_at_once(plant: _Plant) -> None:
+def test_frames_above_the_bound_say_overrun_in_their_turn_and_free_their_slot_at_once(plant: Plant) -> None:
     for _ in range(5):
         plant.frame()
     assert plant.rings["top"].held == 4
@@ -273,14 +108,14 @@ def test_frames_above_the_bound_say_overrun_in_their_turn_and_free_their_slot_at
     assert plant.rings["top"].held == 0
 
 
-def test_a_bad_frame_is_not_decidable(plant: _Plant) -> None:
+def test_a_bad_frame_is_not_decidable(plant: Plant) -> None:
     plant.bad_frame()
     assert plant.sink.fates() == [(1, "invalid_frame")]
     assert plant.sink.results[0].reason == "invalid_frame: not a JPEG"
 
 
-def test_two_inspections_of_one_camera_each_judge_every_frame(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec("a"), _spec("b"), workers=4)
+def test_two_inspections_of_one_camera_each_judge_every_frame(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec("a"), make_spec("b"), workers=4)
     plant.frame()
     assert plant.rings["top"].held == 1
     plant.engine_answers()
@@ -290,8 +125,8 @@ def test_two_inspections_of_one_camera_each_judge_every_frame(plants: list[_Plan
     assert (plant.sink.fates("a"), plant.sink.fates("b")) == ([(1, "OK")], [(1, "OK")])
 
 
-def test_inspections_that_share_a_model_take_turns(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec("a", "left"), _spec("b", "right"), workers=1)
+def test_inspections_that_share_a_model_take_turns(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec("a", "left"), make_spec("b", "right"), workers=1)
     for _ in range(2):
         plant.frame("left")
         plant.frame("right")
@@ -302,7 +137,7 @@ def test_inspections_that_share_a_model_take_turns(plants: list[_Plant]) -> None
     assert served == ["a", "b", "a", "b"]
 
 
-def test_without_a_verdict_in_time_the_result_says_so(plant: _Plant) -> None:
+def test_without_a_verdict_in_time_the_result_says_so(plant: Plant) -> None:
     plant.frame()
     plant.pass_ms(DEADLINE_MS - 10)
     assert plant.sink.results == []
@@ -314,7 +149,7 @@ def test_without_a_verdict_in_time_the_result_says_so(plant: _Plant) -> None:
     assert plant.rings["top"].held == 0
 
 
-def test_a_verdict_after_the_deadline_is_too_late_even_when_main_was_held_up(plant: _Plant) -> None:
+def test_a_verdict_after_the_deadline_is_too_late_even_when_main_was_held_up(plant: Plant) -> None:
     plant.frame()
     plant.frame()
     plant.clock.advance_ms(DEADLINE_MS)
@@ -326,7 +161,7 @@ def test_a_verdict_after_the_deadline_is_too_late_even_when_main_was_held_up(pla
     assert len(plant.sink.results) == 2
 
 
-def test_each_deadline_is_kept_after_an_earlier_one_was_met(plant: _Plant) -> None:
+def test_each_deadline_is_kept_after_an_earlier_one_was_met(plant: Plant) -> None:
     plant.frame()
     plant.pass_ms(60)
     plant.frame()
@@ -337,7 +172,7 @@ def test_each_deadline_is_kept_after_an_earlier_one_was_met(plant: _Plant) -> No
     assert plant.sink.fates() == [(1, "OK"), (2, "deadline")]
 
 
-def test_a_model_that_is_still_loading_is_the_reason_for_silence(plants: list[_Plant]) -> None:
+def test_a_model_that_is_still_loading_is_the_reason_for_silence(plants: list[Plant]) -> None:
     plant = _custom(plants, loaded=False)
     plant.engine_starts()
     plant.frame()
@@ -346,7 +181,7 @@ def test_a_model_that_is_still_loading_is_the_reason_for_silence(plants: list[_P
     assert plant.rings["top"].held == 0
 
 
-def test_frames_that_wait_for_a_model_are_judged_when_it_is_ready(plants: list[_Plant]) -> None:
+def test_frames_that_wait_for_a_model_are_judged_when_it_is_ready(plants: list[Plant]) -> None:
     plant = _custom(plants, loaded=False)
     plant.frame()
     plant.engine_starts()
@@ -357,7 +192,7 @@ def test_frames_that_wait_for_a_model_are_judged_when_it_is_ready(plants: list[_
 
 
 def test_a_recipe_that_names_a_label_the_model_lacks_is_an_event_and_an_error(
-    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+    plants: list[Plant], caplog: pytest.LogCaptureFixture
 ) -> None:
     plant = _custom(plants, loaded=False)
     station = next(iter(plant.line.stations.values()))
@@ -370,7 +205,7 @@ def test_a_recipe_that_names_a_label_the_model_lacks_is_an_event_and_an_error(
 
 
 def test_a_recipe_that_asks_a_model_for_texts_it_does_not_read_is_an_event_and_an_error(
-    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+    plants: list[Plant], caplog: pytest.LogCaptureFixture
 ) -> None:
     plant = _custom(plants, loaded=False)
     station = next(iter(plant.line.stations.values()))
@@ -384,7 +219,7 @@ def test_a_recipe_that_asks_a_model_for_texts_it_does_not_read_is_an_event_and_a
 
 
 def test_a_rule_below_the_threshold_of_the_model_is_an_event_and_a_warning(
-    plants: list[_Plant], caplog: pytest.LogCaptureFixture
+    plants: list[Plant], caplog: pytest.LogCaptureFixture
 ) -> None:
     plant = _custom(plants, loaded=False)
     station = next(iter(plant.line.stations.values()))
@@ -400,7 +235,7 @@ def test_a_rule_below_the_threshold_of_the_model_is_an_event_and_a_warning(
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [event.message]
 
 
-def test_a_refused_model_is_an_event_and_an_error(plants: list[_Plant], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_model_is_an_event_and_an_error(plants: list[Plant], caplog: pytest.LogCaptureFixture) -> None:
     plant = _custom(plants, loaded=False)
     plant.engine_starts()
     plant.engine_says(op="load_failed", slot="defects", code="model.unreadable", message="not an ONNX file")
@@ -410,7 +245,7 @@ def test_a_refused_model_is_an_event_and_an_error(plants: list[_Plant], caplog: 
     ]
 
 
-def test_an_engine_that_dies_fails_what_it_had_and_judges_the_rest_after_its_restart(plant: _Plant) -> None:
+def test_an_engine_that_dies_fails_what_it_had_and_judges_the_rest_after_its_restart(plant: Plant) -> None:
     for _ in range(3):
         plant.frame()
     plant.engine_dies()
@@ -423,7 +258,7 @@ def test_an_engine_that_dies_fails_what_it_had_and_judges_the_rest_after_its_res
     assert plant.sink.events == ["model.ready", "model.lost", "model.ready"]
 
 
-def test_an_engine_that_takes_no_frame_loses_only_that_one(plant: _Plant) -> None:
+def test_an_engine_that_takes_no_frame_loses_only_that_one(plant: Plant) -> None:
     plant.process.gone = True
     plant.frame()
     assert plant.sink.fates() == [(1, "engine_lost")]
@@ -431,14 +266,14 @@ def test_an_engine_that_takes_no_frame_loses_only_that_one(plant: _Plant) -> Non
     assert plant.process.killed == ["it does not take messages"]
 
 
-def test_an_engine_that_hangs_is_killed(plant: _Plant) -> None:
+def test_an_engine_that_hangs_is_killed(plant: Plant) -> None:
     plant.frame()
     plant.pass_ms(200)
     assert plant.process.killed
     assert "did not answer" in plant.process.killed[0]
 
 
-def test_a_frame_the_engine_refuses_is_not_decidable_and_the_next_one_is_sent(plant: _Plant) -> None:
+def test_a_frame_the_engine_refuses_is_not_decidable_and_the_next_one_is_sent(plant: Plant) -> None:
     for _ in range(3):
         plant.frame()
     plant.engine_refuses()
@@ -447,8 +282,8 @@ def test_a_frame_the_engine_refuses_is_not_decidable_and_the_next_one_is_sent(pl
     assert plant.rings["top"].held == 2
 
 
-def test_what_the_camera_discarded_is_counted_by_every_inspection_of_it(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec("a"), _spec("b"), _spec("c", "other"))
+def test_what_the_camera_discarded_is_counted_by_every_inspection_of_it(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec("a"), make_spec("b"), make_spec("c", "other"))
     plant.camera_says(op="dropped", drop="rate", frames=[plant.rings["top"].next_frame_id()])
     counted = {name: s.inspection.counters.dropped for name, s in plant.line.stations.items()}
     assert counted == {"a": 1, "b": 1, "c": 0}
@@ -463,7 +298,7 @@ def test_what_the_camera_discarded_is_counted_by_every_inspection_of_it(plants: 
     ],
 )
 def test_a_change_of_a_camera_is_an_event_and_one_line(
-    plant: _Plant, state: str, reason: str, detail: str, level: int, text: str, caplog: pytest.LogCaptureFixture
+    plant: Plant, state: str, reason: str, detail: str, level: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     plant.camera_says(op="state", state=state, reason=reason, detail=detail)
@@ -473,8 +308,8 @@ def test_a_change_of_a_camera_is_an_event_and_one_line(
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(level, text)]
 
 
-def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec(on_trigger=True))
+def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec(on_trigger=True))
     plant.frame()
     assert plant.actions.trigger("top", TriggerIds(part_id="p1")).status is Status.ACCEPTED
     plant.frame()
@@ -484,8 +319,8 @@ def test_a_trigger_gets_the_next_frame_with_its_ids(plants: list[_Plant]) -> Non
     assert plant.rings["top"].held == 0
 
 
-def test_a_trigger_without_a_frame_gets_a_result_by_its_deadline(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec(on_trigger=True))
+def test_a_trigger_without_a_frame_gets_a_result_by_its_deadline(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec(on_trigger=True))
     plant.actions.trigger("top", TriggerIds(part_id="p1"))
     plant.pass_ms(DEADLINE_MS)
     assert [(r.frame_id, r.part_id, r.reason.partition(":")[0]) for r in plant.sink.results] == [
@@ -493,28 +328,28 @@ def test_a_trigger_without_a_frame_gets_a_result_by_its_deadline(plants: list[_P
     ]
 
 
-def test_triggers_above_the_bound_are_refused(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec(on_trigger=True))
+def test_triggers_above_the_bound_are_refused(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec(on_trigger=True))
     answers = [plant.actions.trigger("top", TriggerIds(part_id=f"p{i}")) for i in range(3)]
     assert [answer.status for answer in answers] == [Status.ACCEPTED, Status.ACCEPTED, Status.TOO_MANY]
     assert plant.sink.results == []
 
 
-def test_a_trigger_that_has_less_time_than_those_before_it_is_answered_in_its_own_time(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec(on_trigger=True))
+def test_a_trigger_that_has_less_time_than_those_before_it_is_answered_in_its_own_time(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec(on_trigger=True))
     plant.actions.trigger("top", TriggerIds(part_id="p1"))
     plant.actions.trigger("top", TriggerIds(part_id="p2"), timeout_ms=10)
     plant.pass_ms(10)
     assert [r.part_id for r in plant.sink.results] == ["p2"]
 
 
-def test_only_a_triggered_inspection_can_be_triggered(plant: _Plant) -> None:
+def test_only_a_triggered_inspection_can_be_triggered(plant: Plant) -> None:
     assert plant.actions.trigger("top", TriggerIds()).status is Status.CONFLICT
     assert plant.actions.trigger("nobody", TriggerIds()).status is Status.UNKNOWN
     assert plant.sink.results == []
 
 
-def test_drain_leaves_nothing_undecided(plant: _Plant) -> None:
+def test_drain_leaves_nothing_undecided(plant: Plant) -> None:
     for _ in range(4):
         plant.frame()
     plant.line.drain()
@@ -526,8 +361,8 @@ def test_drain_leaves_nothing_undecided(plant: _Plant) -> None:
     assert len(plant.sink.results) == 4
 
 
-def test_a_frame_that_a_dead_camera_left_torn_has_a_result_where_every_part_has_one(plants: list[_Plant]) -> None:
-    plant = _custom(plants, _spec("a"), _spec("b", capture=Capture.LATEST))
+def test_a_frame_that_a_dead_camera_left_torn_has_a_result_where_every_part_has_one(plants: list[Plant]) -> None:
+    plant = _custom(plants, make_spec("a"), make_spec("b", capture=Capture.LATEST))
     for _ in range(2):
         plant.rings["top"].next_frame_id()
     plant.camera_dies()
@@ -537,7 +372,7 @@ def test_a_frame_that_a_dead_camera_left_torn_has_a_result_where_every_part_has_
     assert plant.left_over() == {"a": (1, 2)}
 
 
-def test_the_picture_for_other_threads_is_replaced_as_a_whole_and_soon(plant: _Plant) -> None:
+def test_the_picture_for_other_threads_is_replaced_as_a_whole_and_soon(plant: Plant) -> None:
     before = plant.line.picture
     plant.frame()
     plant.engine_answers()
@@ -550,7 +385,7 @@ def test_the_picture_for_other_threads_is_replaced_as_a_whole_and_soon(plant: _P
     assert after.slots["defects"].facts is not None
 
 
-def test_a_paused_model_gets_its_frames_when_it_is_fed_again(plant: _Plant) -> None:
+def test_a_paused_model_gets_its_frames_when_it_is_fed_again(plant: Plant) -> None:
     slot = plant.engine.slots["defects"]
     slot.paused = True
     plant.frame()
@@ -560,7 +395,7 @@ def test_a_paused_model_gets_its_frames_when_it_is_fed_again(plant: _Plant) -> N
     assert len(plant.asked) == 1
 
 
-def test_answers_that_are_not_about_frames_go_to_who_listens(plant: _Plant) -> None:
+def test_answers_that_are_not_about_frames_go_to_who_listens(plant: Plant) -> None:
     plant.engine_says(op="benched", fps=1)  # nobody listens: nothing happens
     heard: list[dict[str, object]] = []
     plant.line.listen(heard.append)
@@ -572,8 +407,8 @@ def test_answers_that_are_not_about_frames_go_to_who_listens(plant: _Plant) -> N
 def test_before_it_is_attached_a_line_keeps_frames_and_gives_results_without_a_model() -> None:
     """Nothing runs in that time; what is called all the same does no harm."""
     loop = Loop(clock=(clock := ManualClock()))
-    sink = _Sink()
-    spec = _spec(on_trigger=True)
+    sink = Sink()
+    spec = make_spec(on_trigger=True)
     factory = ResultFactory(spec, Recipe(), RecipeRef("default", "1", ""), clock=clock, random=bytes)
     line = Line(loop, [Station(Inspection(spec), factory)], sink, FlightRecorder())
     Actions(line).trigger("top", TriggerIds(part_id="p1"))
@@ -613,7 +448,7 @@ EVENTS = st.sampled_from(
 def test_whatever_happens_no_frame_and_no_slot_is_lost(
     events: list[str], capture: Capture, *, on_trigger: bool
 ) -> None:
-    plant = _Plant(_spec("a", capture=capture, on_trigger=on_trigger), _spec("b"))
+    plant = Plant(make_spec("a", capture=capture, on_trigger=on_trigger), make_spec("b"))
     try:
         running = _Random(plant)
         for event in events:
@@ -633,7 +468,7 @@ def test_whatever_happens_no_frame_and_no_slot_is_lost(
 class _Random:
     """Plays named events into a plant, as far as they make sense now."""
 
-    def __init__(self, plant: _Plant) -> None:
+    def __init__(self, plant: Plant) -> None:
         self.plant = plant
         self.up = False
         self.triggers = 0
@@ -700,3 +535,23 @@ class _Random:
                 assert (result.model is not None) == (result.evaluation is not Evaluation.NOT_DECIDABLE)
         assert plant.line.stations["b"].inspection.counters.captured == begun
         assert not plant.cameras["top"].killed
+
+
+def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_the_start_is_not(plant: Plant) -> None:
+    found = Finding(Fault.COVERED, "share of edges", 0.012345, 0.05)
+    plant.sink.items.clear()
+    plant.line.on_picture_changed("top", Change("unknown", "ok", None))
+    plant.line.on_picture_changed("top", Change("ok", "covered", found))
+    plant.line.on_picture_changed("top", Change("covered", "ok", None))
+    begun, ended = (item for item in plant.sink.items if isinstance(item, Event))
+    assert (begun.scope, begun.kind) == ("top", "camera.covered")
+    assert begun.message == "the picture of camera top is covered: share of edges is 0.0123, the limit is 0.05"
+    assert begun.fields == {"before": "ok", "quantity": "share of edges", "measured": 0.0123, "limit": 0.05}
+    assert (ended.kind, ended.fields) == ("camera.picture_ok", {"before": "covered"})
+
+
+def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: Plant) -> None:
+    assert plant.line.picture.cameras == {}
+    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=WIDTH * HEIGHT)
+    plant.pass_ms(round(CHECK_S * 2000))
+    assert plant.line.picture.cameras["top"].state == "unknown"

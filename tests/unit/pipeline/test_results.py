@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.core.result import Counters, Evaluation, Failure, Prediction, RecipeRef, ResultState, Timings
+from edge_runtime.core.result import Counters, Evaluation, Failure, Prediction, RecipeRef, Result, ResultState, Timings
 from edge_runtime.pipeline.attempt import Settled, TriggerIds
 from edge_runtime.pipeline.inspection import InspectionSpec
 from edge_runtime.pipeline.recipe import Recipe, Rule
-from edge_runtime.pipeline.results import ModelFacts, ResultFactory
+from edge_runtime.pipeline.results import ResultFactory
 from edge_runtime.pipeline.setup import Setup
 from tests.fakes.clock import ManualClock
 from tests.fakes.values import FACTS, make_frame, make_prediction, make_verdict
+
+if TYPE_CHECKING:
+    from edge_runtime.pipeline.facts import ModelFacts
 
 SPEC = InspectionSpec("top-check", "top", "defects")
 REF = RecipeRef("scratches", "3", "sha256:" + "cd" * 32)
@@ -27,12 +31,18 @@ def _factory(clock: ManualClock, recipe: Recipe = RULES) -> ResultFactory:
     return ResultFactory(SPEC, recipe, REF, clock=clock, random=lambda n: b"\x11" * n)
 
 
+def _built(factory: ResultFactory, settled: Settled, facts: ModelFacts | None, *, simulated: bool = False) -> Result:
+    if settled.verdict is not None:
+        settled = replace(settled, verdict=replace(settled.verdict, facts=facts))
+    return factory.build(settled, COUNTERS, simulated=simulated)
+
+
 def test_a_judged_frame_is_completed_and_names_the_model_that_judged() -> None:
     clock = ManualClock()
     frame = make_frame(7, clock.mono_ns(), simulated=True)
     clock.advance_ms(25)
     verdict = make_verdict(SCRATCH)
-    result = _factory(clock).build(Settled(frame, verdict), FACTS, COUNTERS, simulated=True)
+    result = _built(_factory(clock), Settled(frame, verdict), FACTS, simulated=True)
     assert (result.evaluation, result.state, result.reason, result.score) == (
         Evaluation.NOT_OK,
         ResultState.COMPLETED,
@@ -51,16 +61,16 @@ def test_a_judged_frame_is_completed_and_names_the_model_that_judged() -> None:
 def test_the_device_is_the_one_that_really_ran() -> None:
     clock = ManualClock()
     verdict = replace(make_verdict(), device="GPU")
-    result = _factory(clock).build(Settled(make_frame(1, clock.mono_ns()), verdict), FACTS, COUNTERS, simulated=False)
+    result = _built(_factory(clock), Settled(make_frame(1, clock.mono_ns()), verdict), FACTS)
     assert result.device == "GPU"
 
 
 def test_ids_sort_by_time_and_are_uuid_version_7() -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
-    first = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False).id
+    first = _built(_factory(clock), settled, FACTS).id
     clock.advance_ms(1)
-    second = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False).id
+    second = _built(_factory(clock), settled, FACTS).id
     assert first < second
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", first)
 
@@ -71,7 +81,7 @@ def test_a_failed_frame_is_not_decidable_and_claims_no_model(message: str, reaso
     frame = make_frame(8, clock.mono_ns())
     clock.advance_ms(100)
     settled = Settled(frame, failure=Failure.ENGINE_LOST, message=message)
-    result = _factory(clock).build(settled, FACTS, COUNTERS, simulated=False)
+    result = _built(_factory(clock), settled, FACTS)
     assert (result.evaluation, result.state, result.reason) == (Evaluation.NOT_DECIDABLE, ResultState.FAILED, reason)
     assert (result.model, result.backend, result.device, result.precision, result.score) == (None,) * 5
     assert result.predictions == ()
@@ -82,7 +92,7 @@ def test_a_trigger_without_a_frame_is_stamped_with_now_and_carries_its_ids() -> 
     clock = ManualClock()
     ids = TriggerIds("job", "part", "meas", "product", "correlation")
     settled = Settled(None, failure=Failure.CAMERA_LOST, message="no frame", trigger=ids)
-    result = _factory(clock).build(settled, None, COUNTERS, simulated=False)
+    result = _built(_factory(clock), settled, None)
     assert (result.frame_id, result.width, result.height, result.origin) == (0, 0, 0, None)
     assert (result.captured_utc_ns, result.captured_mono_ns) == (clock.utc_ns(), clock.mono_ns())
     assert result.timings == Timings()
@@ -96,7 +106,7 @@ def test_a_trigger_without_a_frame_is_stamped_with_now_and_carries_its_ids() -> 
 
 
 def test_a_fate_without_a_reason_says_so() -> None:
-    result = _factory(ManualClock()).build(Settled(None), None, COUNTERS, simulated=False)
+    result = _built(_factory(ManualClock()), Settled(None), None)
     assert result.reason == "unknown"
 
 
@@ -111,14 +121,14 @@ def test_a_fate_without_a_reason_says_so() -> None:
 def test_without_rules_whatever_a_detector_finds_is_not_ok(facts: ModelFacts | None, expected: Evaluation) -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(SCRATCH))
-    result = _factory(clock, Recipe()).build(settled, facts, COUNTERS, simulated=False)
+    result = _built(_factory(clock, Recipe()), settled, facts)
     assert result.evaluation is expected
 
 
 def test_without_rules_a_detector_that_finds_nothing_says_ok() -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict())
-    assert _factory(clock, Recipe()).build(settled, FACTS, COUNTERS, simulated=False).evaluation is Evaluation.OK
+    assert _built(_factory(clock, Recipe()), settled, FACTS).evaluation is Evaluation.OK
 
 
 ANOMALY = replace(FACTS, task="anomaly", labels=("good", "bad", "bad place"), score_min=0.0, by_label={})
@@ -140,7 +150,7 @@ def test_without_rules_what_is_anomalous_is_not_ok(
 ) -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(*predictions))
-    result = _factory(clock, Recipe()).build(settled, ANOMALY, COUNTERS, simulated=False)
+    result = _built(_factory(clock, Recipe()), settled, ANOMALY)
     assert (result.evaluation, result.reason) == (evaluation, reason)
 
 
@@ -148,11 +158,9 @@ def test_a_rule_about_a_number_that_a_raw_model_does_not_report_lets_no_part_pas
     clock = ManualClock()
     raw = replace(FACTS, task="raw", labels=())
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(Prediction("load", 1.0, value=3.0)))
-    known = _factory(clock, Recipe(not_ok=(Rule("load", value_above=4),))).build(
-        settled, raw, COUNTERS, simulated=False
-    )
+    known = _built(_factory(clock, Recipe(not_ok=(Rule("load", value_above=4),))), settled, raw)
     assert known.evaluation is Evaluation.OK
-    lost = _factory(clock, Recipe(not_ok=(Rule("laod", count_above=4),))).build(settled, raw, COUNTERS, simulated=False)
+    lost = _built(_factory(clock, Recipe(not_ok=(Rule("laod", count_above=4),))), settled, raw)
     assert (lost.evaluation, lost.reason[-4:]) == (Evaluation.NOT_DECIDABLE, "laod")
 
 
@@ -160,7 +168,7 @@ def test_a_rule_about_a_label_that_the_model_lacks_lets_no_part_pass() -> None:
     clock = ManualClock()
     factory = _factory(clock, Recipe(not_ok=(Rule("scartch"), Rule("dent"))))
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(make_prediction("dent")))
-    result = factory.build(settled, FACTS, COUNTERS, simulated=False)
+    result = _built(factory, settled, FACTS)
     assert result.evaluation is Evaluation.NOT_DECIDABLE
     assert result.reason == "the recipe names labels that the model does not have: scartch"
     assert factory.unknown_labels(replace(FACTS, labels=())) == ()  # a model that names none cannot lack one
@@ -206,14 +214,14 @@ def test_a_recipe_about_texts_that_cannot_be_known_decides_nothing(
     clock = ManualClock()
     verdict = replace(make_verdict(SCRATCH), partial=partial)
     settled = Settled(make_frame(1, clock.mono_ns()), verdict)
-    result = _factory(clock, READING).build(settled, facts, COUNTERS, simulated=False)
+    result = _built(_factory(clock, READING), settled, facts)
     assert (result.evaluation, result.reason) == (Evaluation.NOT_DECIDABLE, reason)
 
 
 def test_a_recipe_about_texts_judges_what_a_reader_reads() -> None:
     clock = ManualClock()
     settled = Settled(make_frame(1, clock.mono_ns()), make_verdict(replace(SCRATCH, text="VOID")))
-    result = _factory(clock, READING).build(settled, replace(FACTS, reads_text=True), COUNTERS, simulated=False)
+    result = _built(_factory(clock, READING), settled, replace(FACTS, reads_text=True))
     assert result.evaluation is Evaluation.NOT_OK
 
 
@@ -224,17 +232,17 @@ def test_a_frame_is_judged_by_the_recipe_it_belongs_to_and_carries_its_product()
     assert factory.recipe_ids == ("scratches", "dents")
     frame, verdict = make_frame(1, clock.mono_ns()), make_verdict(SCRATCH)
     chosen = Settled(frame, verdict, setup=Setup("dents", "B"))
-    result = factory.build(chosen, FACTS, COUNTERS, simulated=False)
+    result = _built(factory, chosen, FACTS)
     assert (result.evaluation, result.recipe, result.product_id) == (Evaluation.OK, other[1], "B")
     own = Settled(frame, verdict, trigger=TriggerIds(product_id="C"), setup=Setup("dents", "B"))
-    assert factory.build(own, FACTS, COUNTERS, simulated=False).product_id == "C"
-    assert factory.build(Settled(frame, verdict), FACTS, COUNTERS, simulated=False).recipe == REF
+    assert _built(factory, own, FACTS).product_id == "C"
+    assert _built(factory, Settled(frame, verdict), FACTS).recipe == REF
 
 
 def test_a_result_that_a_reset_ended_is_aborted() -> None:
     clock = ManualClock()
     settled = Settled(None, failure=Failure.ABORTED, message="reset")
-    result = _factory(clock).build(settled, None, COUNTERS, simulated=False)
+    result = _built(_factory(clock), settled, None)
     assert (result.state, result.evaluation, result.reason) == (
         ResultState.ABORTED,
         Evaluation.NOT_DECIDABLE,

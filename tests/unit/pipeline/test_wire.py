@@ -50,12 +50,30 @@ INFERRED = {
     "started_mono_ns": 5_002_000_000,
     "device": "CPU",
 }
+PICTURE = {
+    "op": "picture",
+    "frame": 7,
+    "width": 640,
+    "height": 480,
+    "brightness": 100.5,
+    "contrast": 40,
+    "black": 0,
+    "white": 0.01,
+    "sharpness": 0.7,
+    "detail": 0.2,
+    "unchanged": 3,
+    "unchanged_keys": 2,
+    "unchanged_s": 0.75,
+    "shift": [0.1, -0.2],
+    "likeness": -0.5,
+}
 BEYOND_FLOATS = 10**400
 
 READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "frame": lambda m: wire.frame(m, "top", simulated=False, max_pixels=1 << 25),
     "bad_frame": lambda m: wire.bad_frame(m, "top", simulated=False),
     "frame_ids": wire.frame_ids,
+    "picture": lambda m: wire.picture(m, max_pixels=1 << 25),
     "model_facts": wire.model_facts,
     "verdict": lambda m: wire.verdict(m, 5_000_000_000),
     "text": lambda m: wire.text(m, "label"),
@@ -295,3 +313,35 @@ def test_a_score_outside_of_0_to_1_is_not_believed(score: float) -> None:
     }
     with pytest.raises(DataError, match="score"):
         wire.verdict(message, 0)
+
+
+def test_the_numbers_of_a_picture_are_taken_as_they_are() -> None:
+    found = wire.picture(PICTURE, max_pixels=1 << 25)
+    assert (found.frame_id, found.brightness, found.sharpness) == (7, 100.5, 0.7)
+    assert (found.shift, found.likeness) == ((0.1, -0.2), -0.5)
+    unknown = wire.picture(PICTURE | {"shift": None, "likeness": None, "sharpness": None}, max_pixels=1 << 25)
+    assert (unknown.shift, unknown.likeness, unknown.sharpness) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("width", 0),
+        ("height", 1 << 40),
+        ("brightness", 255.5),
+        ("brightness", None),
+        ("contrast", -1),
+        ("white", 1.01),
+        ("sharpness", 2),
+        ("detail", "0.1"),
+        ("unchanged", -1),
+        ("unchanged_s", float("inf")),
+        ("shift", [0.1]),
+        ("shift", {"right": 0.1}),
+        ("shift", [0.1, 1.5]),
+        ("likeness", -1.1),
+    ],
+)
+def test_numbers_of_a_picture_out_of_range_are_refused(key: str, value: object) -> None:
+    with pytest.raises(DataError, match="must be"):
+        wire.picture(PICTURE | {key: value}, max_pixels=1 << 25)

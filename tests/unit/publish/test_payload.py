@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +62,17 @@ def test_a_result_has_exactly_the_fields_of_the_contract() -> None:
     }
     assert document["counters"] == {"captured": 41, "inferred": 41, "dropped": 0, "failed": 0, "inFlight": 0}
     assert document["predictions"] == [{"label": "scratch", "score": 0.9, "box": [1.0, 2.0, 3.0, 4.0], "id": 0}]
+
+
+def test_a_result_of_a_release_names_it_and_the_rollout() -> None:
+    result = make_result(41)
+    assert result.model is not None
+    released = replace(result, model=replace(result.model, release=12, rollout_seq=40))
+    document = encode(released)
+    model = encode(result)["model"]
+    assert isinstance(model, dict)
+    assert document["model"] == {**model, "release": 12}
+    assert document["rolloutSeq"] == 40
 
 
 def test_a_result_without_a_verdict_is_valid_too() -> None:

@@ -1,0 +1,112 @@
+"""Joins deployments to the running box: the line, the registry's looks, the desk, and one thread for all of it.
+
+Legal order: open the block -> ``prepare`` for settings -> ``attach`` the line that runs them -> ``detach`` -> the next
+``prepare`` ... A deployment outlives its line: with the next one it is loaded beside anew.
+
+Threads: ``prepare``, ``attach`` and ``detach`` belong to the daemon's; the rest may be used by any.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+
+from edge_runtime.system.service import ServiceGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from edge_runtime.app.assembly import LineService
+    from edge_runtime.app.delivery import Delivery
+    from edge_runtime.app.deployment_service import DeploymentService
+    from edge_runtime.config.schema import Settings
+    from edge_runtime.core.command import Handler
+    from edge_runtime.publish.contract.model import DeploymentInfo, RegistryState
+    from edge_runtime.registry.box.order import Order
+    from edge_runtime.registry.box.report import Report
+    from edge_runtime.system.clock import Clock
+
+STOP_S: Final = 2.0
+
+
+class Deployments:
+    """See the module docstring; a block."""
+
+    def __init__(self, delivery: Delivery, clock: Clock, restart: Callable[[], None]) -> None:
+        """Carry nothing out yet; ``restart`` has the line started anew."""
+        self._delivery = delivery
+        self._clock = clock
+        self._restart = restart
+        self._root: Path | None = None
+        self._service: DeploymentService | None = None  # replaced as a whole
+        self._group: ServiceGroup | None = None
+        self._stack = ExitStack()
+        self._order: Order | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing runs before there is something to deploy."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the thread; every deployment is on the disk as it is.
+
+        Raises:
+            ExceptionGroup: the thread had failed.
+        """
+        self._end()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the thread failed; leaving the block raises why."""
+        return self._group is not None and self._group.stop.is_set()
+
+    def prepare(self, settings: Settings, order: Order | None) -> None:
+        """Serve the slots of ``order`` from the next line on; ``None``: there are none."""
+        root = None if order is None else order.root
+        if root != self._root:
+            self._end()
+            self._root = root
+        self._order = order
+        if root is not None and self._service is None:
+            from edge_runtime.app.deployment_service import DeploymentService  # noqa: PLC0415 - not without a registry
+
+            service = DeploymentService(root, self._delivery, self._clock, settings, self._restart)
+            self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
+            self._group.start(service)
+            self._service = service
+
+    def attach(self, line: LineService, settings: Settings) -> None:
+        """Use ``line``, which is about to run ``settings``."""
+        service, order = self._service, self._order
+        if service is not None and order is not None:
+            service.attach(line, settings, order.wants)
+
+    def detach(self) -> None:
+        """The line is about to end."""
+        if self._service is not None:
+            self._service.detach()
+
+    def take(self, report: Report, registry: RegistryState) -> None:
+        """Somebody has looked at the registry."""
+        service = self._service
+        if service is not None:
+            service.take(report, registry)
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Who carries out commands about models, by verb; nobody without a registry."""
+        service = self._service
+        return {} if service is None else service.commands.handlers
+
+    def figures(self) -> dict[str, DeploymentInfo | None]:
+        """How the last deployment of each slot is."""
+        service = self._service
+        return {} if service is None else dict(service.shown)
+
+    def _end(self) -> None:
+        self._service = None
+        self._stack.close()
+        self._group = None

@@ -1,0 +1,273 @@
+"""What an engine made of the frames that it got, counted: what gates and drift alarms compare. Pure.
+
+A `Tally` grows by one entry per frame in the line's thread and has a bound whatever happens; a `Tallied` is one moment
+of it, which any thread may read. The difference of two moments is what happened between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_runtime.core.result import Evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Answer = tuple[Evaluation, float, Mapping[str, float]]  # arguments of `Tally.judged`
+
+SCORE_BINS: Final = 20  # of equal width, over 0..1
+_BASE: Final = math.log(1.05)  # each bucket of times is 5 % wider than the one before, so a percentile is as exact
+_LEAST_MS: Final = 0.05
+TIME_BUCKETS: Final = 300  # up to 110 s; what took longer counts as that
+LABELS_MAX: Final = 256  # further ones count together
+RECENT: Final = 1000  # frames, at least, that `Tally.recent` tells of; twice as many at most
+OTHER_LABELS: Final = "*"
+EVIDENCE_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """What an engine made of its frames.
+
+    Attributes:
+        ok, not_ok: how many it judged so; ``undefined``: no rule decides.
+        undecided: NotDecidable by code of the failure or ``recipe``.
+        refused: frames that another engine judged in its place, by code of the failure.
+        times: frames by time from dispatch to answer, `TIME_BUCKETS` buckets.
+        scores: predictions by score, `SCORE_BINS` bins; the best one of each label of a frame.
+        labels: frames in which a label was predicted.
+    """
+
+    ok: int = 0
+    not_ok: int = 0
+    undefined: int = 0
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    times: tuple[int, ...] = (0,) * TIME_BUCKETS
+    scores: tuple[int, ...] = (0,) * SCORE_BINS
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def decided(self) -> int:
+        """Frames that have an evaluation of their picture."""
+        return self.ok + self.not_ok + self.undefined
+
+    @property
+    def failed(self) -> int:
+        """Frames that this engine did not decide."""
+        return sum(self.undecided.values()) + sum(self.refused.values())
+
+    @property
+    def frames(self) -> int:
+        """All frames that it got."""
+        return self.decided + self.failed
+
+    def percentile_ms(self, quantile: float) -> float | None:
+        """Return a percentile of the times in milliseconds, at most 5 % too large; ``None`` without any."""
+        left = math.ceil(quantile * sum(self.times))
+        for bucket, count in enumerate(self.times):
+            left -= count
+            if count and left <= 0:
+                return _LEAST_MS * math.exp(_BASE * (bucket + 1))
+        return None
+
+    def since(self, before: Tallied) -> Tallied:
+        """Return what came after ``before``, an earlier moment of the same tally."""
+        return Tallied(
+            self.ok - before.ok,
+            self.not_ok - before.not_ok,
+            self.undefined - before.undefined,
+            _less(self.undecided, before.undecided),
+            _less(self.refused, before.refused),
+            tuple(now - then for now, then in zip(self.times, before.times, strict=True)),
+            tuple(now - then for now, then in zip(self.scores, before.scores, strict=True)),
+            _less(self.labels, before.labels),
+        )
+
+
+NOTHING: Final = Tallied()
+
+
+def together(parts: Sequence[Tallied]) -> Tallied:
+    """Return the sum, for example of all inspections of a slot."""
+    return Tallied(
+        sum(one.ok for one in parts),
+        sum(one.not_ok for one in parts),
+        sum(one.undefined for one in parts),
+        sum((Counter(one.undecided) for one in parts), Counter()),
+        sum((Counter(one.refused) for one in parts), Counter()),
+        tuple(map(sum, zip(*(one.times for one in parts), strict=True))) or NOTHING.times,
+        tuple(map(sum, zip(*(one.scores for one in parts), strict=True))) or NOTHING.scores,
+        sum((Counter(one.labels) for one in parts), Counter()),
+    )
+
+
+class Tally:
+    """See the module docstring. One thread owns it."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._evaluations = [0, 0, 0, 0]
+        self._undecided: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._times = [0] * TIME_BUCKETS
+        self._scores = [0] * SCORE_BINS
+        self._labels: Counter[str] = Counter()
+        self._frames = 0
+        self._marks = (NOTHING, NOTHING)  # moments, the older one first
+
+    def judged(self, evaluation: Evaluation, ms: float, best: Mapping[str, float]) -> None:
+        """Count a frame that it answered.
+
+        Args:
+            evaluation: by the recipe; NotDecidable = the recipe cannot decide by what it said.
+            ms: from dispatch to answer.
+            best: the highest score, 0..1, of each label that it predicted.
+        """
+        if evaluation is Evaluation.NOT_DECIDABLE:
+            self._undecided["recipe"] += 1
+        else:
+            self._evaluations[evaluation.value] += 1
+        bucket = int(math.log(max(ms, _LEAST_MS) / _LEAST_MS) / _BASE)
+        self._times[min(bucket, TIME_BUCKETS - 1)] += 1
+        for label, score in best.items():
+            self._scores[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
+            known = label in self._labels or len(self._labels) < LABELS_MAX
+            self._labels[label if known else OTHER_LABELS] += 1
+        self._count()
+
+    def undecided(self, code: str) -> None:
+        """Count a frame for which nobody had an answer."""
+        self._undecided[code] += 1
+        self._count()
+
+    def refused(self, code: str) -> None:
+        """Count a frame that another engine had to judge in its place."""
+        self._refused[code] += 1
+        self._count()
+
+    def _count(self) -> None:
+        self._frames += 1
+        if self._frames % RECENT == 0:
+            self._marks = (self._marks[1], self.now())
+
+    def now(self) -> Tallied:
+        """Return this moment."""
+        return Tallied(
+            self._evaluations[Evaluation.OK.value],
+            self._evaluations[Evaluation.NOT_OK.value],
+            self._evaluations[Evaluation.UNDEFINED.value],
+            dict(self._undecided),
+            dict(self._refused),
+            tuple(self._times),
+            tuple(self._scores),
+            dict(self._labels),
+        )
+
+    def recent(self) -> Tallied:
+        """Return the last `RECENT` frames and up to as many before them, or all when there are fewer."""
+        return self.now().since(self._marks[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One frame that two models judged differently, as evidence."""
+
+    inspection: str
+    frame_id: int
+    old: str
+    new: str
+    old_score: float | None
+    new_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How a model that is compared (shadow) judged what another one had judged.
+
+    Attributes:
+        compared: frames that both judged.
+        skipped: frames whose picture was gone before the second one came to it.
+        failed: frames that the second one did not answer, by code of the failure.
+        disagreements: evaluations differ.
+        score_distance: largest difference of the deciding scores, 0..1.
+        old, new: what both made of those frames.
+        evidence: the first disagreements.
+    """
+
+    compared: int = 0
+    skipped: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    disagreements: int = 0
+    score_distance: float = 0.0
+    old: Tallied = NOTHING
+    new: Tallied = NOTHING
+    evidence: tuple[Disagreement, ...] = ()
+
+
+class Comparisons:
+    """Counts what a model that is compared makes of frames that another one has judged. One thread owns it."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._old, self._new = Tally(), Tally()
+        self._compared = self._skipped = self._disagreements = 0
+        self._failed: Counter[str] = Counter()
+        self._distance = 0.0
+        self._evidence: list[Disagreement] = []
+
+    def add(self, found: Disagreement, old: Answer, new: Answer) -> None:
+        """Count a frame that both judged; ``found`` is kept when the evaluations differ."""
+        self._compared += 1
+        self._old.judged(*old)
+        self._new.judged(*new)
+        if found.old_score is not None and found.new_score is not None:
+            self._distance = max(self._distance, abs(found.old_score - found.new_score))
+        if old[0] is not new[0]:
+            self._disagreements += 1
+            if len(self._evidence) < EVIDENCE_MAX:
+                self._evidence.append(found)
+
+    def skipped(self) -> None:
+        """Count a frame whose picture was gone before the second one came to it."""
+        self._skipped += 1
+
+    def failed(self, code: str) -> None:
+        """Count a frame that the second one did not answer."""
+        self._failed[code] += 1
+
+    def now(self) -> Compared:
+        """Return this moment."""
+        return Compared(
+            self._compared,
+            self._skipped,
+            dict(self._failed),
+            self._disagreements,
+            self._distance,
+            self._old.now(),
+            self._new.now(),
+            tuple(self._evidence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A slot with a standby engine at one moment.
+
+    Attributes:
+        old: the last frames that the engine of the slot judged, by inspection.
+        new: what the standby judged since it was switched to, by inspection.
+        compared: what it was compared on since it shadows.
+    """
+
+    old: Mapping[str, Tallied]
+    new: Mapping[str, Tallied]
+    compared: Compared
+
+
+def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    left = {key: count - before.get(key, 0) for key, count in now.items()}
+    return {key: count for key, count in left.items() if count}
