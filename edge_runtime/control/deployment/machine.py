@@ -288,7 +288,7 @@ class _Turn:
         if event.revision != one.awaited:
             return
         if isinstance(event, StoreRefused):
-            self._change(retries=one.retries + 1, retry_in_s=min(2.0**one.retries, RETRY_MAX_S))
+            self._change(retries=one.retries + 1, retry_in_s=min(2.0 ** min(one.retries, 9), RETRY_MAX_S))
             if not one.retries:
                 self._tell(DISK, f"it cannot be stored and is tried again: {event.message}")
             return
@@ -327,9 +327,10 @@ class _Turn:
                 self.fail(event.reason, event.message)
             case StandbyLost():
                 self.strike("standby.lost", event.message)
-            case Switched():
-                if one.state is State.ACTIVATING and one.begun and event.to_standby:
-                    self._enter(State.PROBATION, None, None)
+            case Switched() if one.state is State.ACTIVATING and one.begun and event.to_standby:
+                self._enter(State.PROBATION, None, None)
+            case _:
+                pass  # another switch than the one that is waited for
 
     def _on_evidence(self, event: Vetted | Compared | Judged) -> None:
         one = self.now_is
