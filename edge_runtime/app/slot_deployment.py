@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
@@ -29,8 +30,6 @@ from edge_runtime.pipeline.attempt import NS_PER_MS
 from edge_runtime.registry.box.report import Standing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.deployment_host import Host
     from edge_runtime.control.deployment.deployment import Conditions, Deployment, Origin, Policy
@@ -301,8 +300,11 @@ class SlotDeployment:
         path, base = self._verified(), self.base(line)
         if path is None:
             return
-        trial = self._next_trial()
-        spec = spec_for(base, path)
+        trial, one = self._next_trial(), self.deployment
+        assert one is not None  # noqa: S101 - as in `_verified`
+        works = base.path if one.previous is None else self.host.store.path(one.previous)
+        against = None if works is None else Path(works)
+        spec = spec_for(base, path, against=against, slower_max=one.policy.gates.latency_ratio_max)
 
         def ended(report: VetReport) -> None:
             error = report.error
