@@ -1,20 +1,24 @@
-"""The whole product on one machine: broker, clip, model, daemon, and an audience that proves what arrived."""
+"""The whole product on one machine: broker, registry, clip, model, daemon, and an audience that proves what arrived."""
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.app.assets import model_package
+from edge_runtime.app.assets import MODEL, model_package
 from edge_runtime.app.audience import Audience
 from edge_runtime.app.broker import LocalBroker
 from edge_runtime.app.daemon import Control, Daemon, Environment
+from edge_runtime.app.demo_packages import Kind
+from edge_runtime.app.demo_show import UpdateShow
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.errors import UnavailableError
 from edge_runtime.publish.mqtt.client import MqttSettings
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_runtime.app.daemon import Report
+    from edge_runtime.app.demo_registry import DemoRegistry
+    from edge_runtime.app.demo_trial import Trial
+
+logger = logging.getLogger(__name__)
 
 SITE, LINE, EDGE, INSPECTION = "demo-plant", "line-1", "this-box", "conveyor"
 STREAM = f"{SITE}/{LINE}/{EDGE}/result/{INSPECTION}"
@@ -36,31 +44,44 @@ class DemoOptions:
     """How to show it: ``seconds`` None runs until interrupted; ``on_result`` sees each result as it arrives.
 
     ``started_s`` is when the command began (``time.monotonic``); ``ready_s`` counts from there to the first verdict.
+    ``updates``: a good one and a bad one are shown without being asked, if there is time (`demo_show`). ``say`` gets
+    lines about updates. ``on_start`` gets the name of the broker, its port, and what rolls a release out when it is
+    called, from any thread.
     """
 
     started_s: float
     seconds: float | None = None
     port: int | None = None
     on_result: Callable[[dict[str, object]], None] | None = None
-    on_start: Callable[[str, int], None] | None = None  # broker name and port
+    on_start: Callable[[str, int, Callable[[Kind], None]], None] | None = None
+    updates: bool = False
+    say: Callable[[str], None] = logger.info
 
 
-def settings_for(port: int, state_dir: Path) -> Settings:
+def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings:
     """Return the configuration of the demo: what a plant engineer would write, for a clip instead of a camera."""
-    package = model_package()
     document = {
         "version": 1,
         "site": SITE,
         "line": LINE,
         "edge": EDGE,
         "mqtt": {"host": "127.0.0.1", "port": port, "client_id": f"{EDGE}-{os.getpid()}"},
-        "cameras": {INSPECTION: {"source": f"file:{package / 'conveyor.mp4'}?loop=1"}},
-        "models": {"defects": {"path": package}},
+        "cameras": {
+            INSPECTION: {
+                # 30 a second at most, and each of them is judged: a machine that is slower shows fewer
+                "source": f"file:{model_package() / 'conveyor.mp4'}?loop=1&realtime=0",
+                "capture": "every",
+                "fps": 30,
+                "queue": 2,
+            }
+        },
+        "registry": {"url": registry.url, "root": registry.root, "poll_s": 1},
+        "models": {"defects": {"release": MODEL}},
         "inspections": {
             INSPECTION: {
                 "camera": INSPECTION,
                 "model": "defects",
-                "deadline_ms": 500,
+                "deadline_ms": 1000,
                 "recipe": {"id": "demo", "not_ok": ({"label": "*", "score_min": 0.4},)},
             }
         },
@@ -78,46 +99,84 @@ def run_demo(options: DemoOptions, control: Control) -> dict[str, object]:
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-runtime-demo-")))
-        broker = stack.enter_context(LocalBroker(directory, port=options.port))
+        registry, broker = _prepare(directory, options.port, stack)
+        settings = settings_for(broker.port, directory / "state", registry)
+        show = UpdateShow(
+            registry.roll_out,
+            seconds=options.seconds,
+            by_itself=options.updates,
+            say=options.say,
+            on_end=control.stop,
+        )
         if options.on_start is not None:
-            options.on_start(broker.name, broker.port)
-        listener = MqttSettings(host="127.0.0.1", port=broker.port, client_id=f"audience-{os.getpid()}")
-        root = f"vision/{SITE}/{LINE}/{EDGE}"
-        audience = Audience(listener, [f"{root}/result/+", f"{root}/event/+"], on_result=options.on_result)
+            options.on_start(broker.name, broker.port, show.ask)
+        audience = _audience(broker.port, options, show)
         group = stack.enter_context(ServiceGroup())
         group.start(audience)
         if not audience.wait_subscribed(SUBSCRIBE_S):
             raise UnavailableError("demo.subscribe", f"the broker does not take our subscription: {audience.reason}")
-        daemon = Daemon(
-            settings_for(broker.port, directory / "state"),
-            control,
-            reload=lambda: settings_for(broker.port, directory / "state"),
-            environment=Environment(None, None),
-        )
-        timer = threading.Timer(options.seconds, control.stop) if options.seconds is not None else None
-        if timer is not None:
-            timer.start()
-        try:
-            daemon.run()
-        finally:
-            if timer is not None:
-                timer.cancel()
-                timer.join()
+        _take_first(settings)
+        daemon = Daemon(settings, control, reload=lambda: settings, environment=Environment(None, None))
+        group.start(show)
+        daemon.run()
         report = daemon.report
         if report is None:
             raise UnavailableError("demo.report", "the daemon ended before its line was running")
         _settle(audience, report)
-        return _summary(audience, report, options.started_s)
+        return _summary(audience, report, show, options.started_s)
+
+
+def _prepare(directory: Path, port: int | None, stack: ExitStack) -> tuple[DemoRegistry, LocalBroker]:
+    """Return a registry that has a release, and a broker; both at once, because both take a moment."""
+    with ThreadPoolExecutor(1, "demo/registry") as pool:
+        founded = pool.submit(_found, directory)
+        broker = stack.enter_context(LocalBroker(directory, port=port))
+        return founded.result(), broker
+
+
+def _found(directory: Path) -> DemoRegistry:
+    from edge_runtime.app.demo_registry import DemoRegistry  # noqa: PLC0415 - its libraries take as long as a broker
+
+    registry = DemoRegistry(directory, SITE)
+    registry.roll_out(Kind.FIRST)
+    return registry
+
+
+def _take_first(settings: Settings) -> None:
+    """Have the first release on the box before its daemon starts, as whoever sets a box up does (``models pull``)."""
+    from edge_runtime.app.registry_order import order_of_settings  # noqa: PLC0415 - as above
+    from edge_runtime.registry.box.pull import Pull  # noqa: PLC0415
+
+    order = order_of_settings(settings)
+    assert order is not None  # noqa: S101 - settings_for has written it
+    report = Pull(order).run()
+    if any(one.current is None for one in report.slots):
+        raise UnavailableError("demo.release", f"the first release was not taken: {report}")
+
+
+def _audience(port: int, options: DemoOptions, show: UpdateShow) -> Audience:
+    def on_result(document: dict[str, object]) -> None:
+        if options.on_result is not None:
+            options.on_result(document)
+        show.on_result(document)
+
+    root = f"vision/{SITE}/{LINE}/{EDGE}"
+    settings = MqttSettings(host="127.0.0.1", port=port, client_id=f"audience-{os.getpid()}")
+    return Audience(settings, [f"{root}/result/+", f"{root}/event/+"], on_result=on_result, on_event=show.on_event)
 
 
 def worked(summary: dict[str, object]) -> bool:
-    """Whether the demo showed what it promises: verdicts arrived, all of them, and every frame is accounted for."""
+    """Whether the demo showed what it promises.
+
+    Verdicts arrived, none is missing, every frame is accounted for, and each update went as it should (`Trial`).
+    """
     figures = {key: value for key, value in summary.items() if isinstance(value, (int, float))}
     return (
         summary["ready_s"] is not None
         and figures["results_received"] > 0
         and figures["missing"] == 0
         and figures["captured"] == figures["inferred"] + figures["dropped"] + figures["failed"]
+        and all(one["worked"] for key in ("update", "bad_update") if isinstance(one := summary[key], dict))
     )
 
 
@@ -128,7 +187,7 @@ def _settle(audience: Audience, report: Report) -> None:
         threading.Event().wait(0.02)
 
 
-def _summary(audience: Audience, report: Report, started_s: float) -> dict[str, object]:
+def _summary(audience: Audience, report: Report, show: UpdateShow, started_s: float) -> dict[str, object]:
     counters = report.counters[INSPECTION]
     proof = audience.proof()
     p50, p99 = audience.latency_ms(0.5, 0.99)
@@ -151,10 +210,14 @@ def _summary(audience: Audience, report: Report, started_s: float) -> dict[str, 
         "model": None
         if model is None
         else {"name": model.model.name, "version": model.model.version, "digest": model.model.digest},
-        "update": None,
-        "bad_update": None,
+        "update": _fields(show.of(Kind.GOOD)),
+        "bad_update": _fields(show.of(Kind.BLIND)),
         "ready_s": None if first is None else round(first - started_s, 2),
     }
+
+
+def _fields(trial: Trial | None) -> dict[str, object] | None:
+    return None if trial is None else trial.fields()
 
 
 def _rounded(value: float | None) -> float | None:

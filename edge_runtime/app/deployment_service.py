@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edge_runtime.config.schema import Model, Settings
     from edge_runtime.publish.contract.model import DeploymentInfo, RegistryState
     from edge_runtime.registry.box.order import Want
-    from edge_runtime.registry.box.report import Report
+    from edge_runtime.registry.box.report import Report, SlotReport
     from edge_runtime.system.clock import Clock
     from edge_runtime.system.service import Stop
 
@@ -47,7 +47,7 @@ UNKNOWN: Final[RegistryState] = {"state": "unknown", "reason": None, "message": 
 
 
 class DeploymentService:
-    """A ``system.service.Service``, and the `slot_deployment.Host` of its slots."""
+    """A ``system.service.Service``, and the `deployment_host.Host` of its slots."""
 
     name = "deployments"
 
@@ -63,13 +63,16 @@ class DeploymentService:
         self.configured: Mapping[str, Model] = settings.models
         self.line: LineService | None = None
         self.lots = LotsFile(settings.state_dir)
-        self.restart = restart
+        self._restart = restart
+        self._is_restarting = False
+        self._wants: tuple[Want, ...] = ()
         self.shown: Mapping[str, DeploymentInfo | None] = {}  # replaced as a whole; anybody reads it
         self._delivery = delivery
         self._work: Channel[Callable[[], None]] = Channel(WORK_MAX, Policy.REJECT)
         self.slots: Mapping[str, SlotDeployment] = {}  # replaced as a whole
         self._registry: RegistryState = UNKNOWN
         self._ticked_ns = 0
+        self._reports: dict[str, SlotReport] = {}
         self._said: dict[str, object] = {}  # documents by slot; when the registry was looked at is no news
 
     def run(self, stop: Stop) -> None:
@@ -80,6 +83,7 @@ class DeploymentService:
             now_ns = self.clock.mono_ns()
             if now_ns - self._ticked_ns >= TICK_NS:
                 self._ticked_ns = now_ns
+                self._make_slots()
                 self.commands.take_wishes()
                 for slot in list(self.slots.values()):
                     self._do(slot.tick)
@@ -106,6 +110,12 @@ class DeploymentService:
         """The line is about to end."""
         self.later(lambda: self._line(None))
 
+    def restart(self) -> None:
+        """Have the line started anew, once."""
+        if not self._is_restarting:
+            self._is_restarting = True
+            self._restart()
+
     def take(self, report: Report, registry: RegistryState) -> None:
         """Somebody has looked at the registry."""
         self.later(lambda: self._take(report, registry))
@@ -120,26 +130,42 @@ class DeploymentService:
             logger.warning("deployments: %s", error)
 
     def _attach(self, line: LineService, settings: Settings, wants: tuple[Want, ...]) -> None:
-        self.updates, self.configured = settings.updates, settings.models
-        self.slots = {
-            one.slot: known
-            if (known := self.slots.get(one.slot)) is not None and known.want == one
-            else SlotDeployment(one, self)
-            for one in wants
-        }
+        self.updates, self.configured, self._wants = settings.updates, settings.models, wants
+        self.slots = {name: slot for name, slot in self.slots.items() if slot.want in wants}
+        self._is_restarting = False
         self._line(line)
+        self._make_slots()
 
     def _line(self, line: LineService | None) -> None:
         self.line = line
         for slot in self.slots.values():
             slot.on_line(line)
 
+    def _make_slots(self) -> None:
+        """Begin with the slots that are new; one whose directory cannot be read is tried again every second."""
+        for want in self._wants:
+            if want.slot not in self.slots:
+                self._do(partial(self._make_slot, want))
+
+    def _make_slot(self, want: Want) -> None:
+        slot = SlotDeployment(want, self)
+        self.slots = {**self.slots, want.slot: slot}
+        if self.line is not None:
+            slot.on_line(self.line)
+        report = self._reports.get(want.slot)
+        if report is not None:
+            slot.on_report(report)
+
     def _take(self, report: Report, registry: RegistryState) -> None:
         self._registry = registry
+        self._reports = {one.slot: one for one in report.slots}
         for one in report.slots:
             slot = self.slots.get(one.slot)
             if slot is not None:
                 slot.on_report(one)
+                if one.mended or slot.is_idle:
+                    logger.info("the line is started anew: there is a release for %s", one.slot)
+                    self.restart()
 
     def conditions_changed(self) -> None:
         """See `deployment_commands.Deployments`."""
@@ -147,14 +173,15 @@ class DeploymentService:
             slot.tell_conditions()
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
-        """See `slot_deployment.Host`."""
+        """See `deployment_host.Host`."""
         logger.info("%s", message)
         self._delivery.desk.note(kind, {"message": message, **fields})
         self._delivery.put(Event("system", kind, message, self.clock.utc_ns(), dict(fields)))
 
     def _show(self) -> None:
-        """Say how the slots are whose document would be another one."""
-        changed = [one for one in self.slots.values() if one.is_changed]
+        """Say how the slots are whose document would be another one; nothing before something is known."""
+        known = [one for one in self.slots.values() if one.report is not None or one.deployment is not None]
+        changed = [one for one in known if one.is_changed]
         if not changed:
             return
         self.shown = {name: deployment_info(one.deployment) for name, one in self.slots.items()}

@@ -71,6 +71,7 @@ def _configuration(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from listening
     if settings is not None:
         yield from ask_registry(settings)
+        yield from _updates(settings)
     if settings is not None and (settings.mqtt.fallback or all(one.level == "ok" for one in listening)):
         yield from ask_brokers(settings)
 
@@ -156,6 +157,13 @@ def ask_registry(settings: Settings) -> Iterator[Finding]:
         for doubt in found.doubts:
             help_ = "compare site and models.SLOT.release with edge-runtime registry status"
             yield Finding("warn", f"registry {redact(url)}: {doubt}", help_)
+
+
+def _updates(settings: Settings) -> Iterator[Finding]:
+    if settings.registry is not None:
+        from edge_runtime.app.update_hints import update_hints  # noqa: PLC0415 - not without a registry
+
+        yield from update_hints(settings)
 
 
 def _python() -> Iterator[Finding]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_runtime.app.assembly import LineService
-    from edge_runtime.app.slot_deployment import SlotDeployment
+    from edge_runtime.app.deployment_host import ServedSlot
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.registry.box.report import Held
 
@@ -60,7 +60,7 @@ class Rung:
 class SlotFallback:
     """See the module docstring. One thread, that of its slot."""
 
-    def __init__(self, slot: SlotDeployment) -> None:
+    def __init__(self, slot: ServedSlot) -> None:
         """Nothing is wrong yet."""
         self._slot = slot
         self._cause: Cause | None = None  # what is being left

@@ -93,11 +93,12 @@ def _unusable_models(loaded: Loaded) -> Iterator[Finding]:
     from edge_runtime.engine.package import open_package  # noqa: PLC0415
 
     for name, model in loaded.settings.models.items():
-        if model.path is None:
+        path = model.path or model.factory
+        if path is None:
             continue  # its releases are judged when they are fetched
-        inspect = f"edge-runtime models inspect {model.path}"
+        inspect = f"edge-runtime models inspect {path}"
         try:
-            package = open_package(str(model.path), () if model.backend_name == "auto" else (model.backend_name,))
+            package = open_package(str(path), () if model.backend_name == "auto" else (model.backend_name,))
         except DataError as error:
             yield Finding("fail", f"model {name}: {error.message}", error.help or inspect)
             continue

@@ -37,14 +37,24 @@ def order_of_config(config: str | None) -> Order:
     Raises:
         ConfigError: there is none, it is wrong, or none of its models comes from a registry.
     """
+    return order_and_factories(config)[0]
+
+
+def order_and_factories(config: str | None) -> tuple[Order, dict[str, str]]:
+    """Return what the slots of a configuration want, and the paths of the factory models of those that have one.
+
+    Raises:
+        ConfigError: as `order_of_config`.
+    """
     path = find_config(config, os.environ)
-    order = order_of_settings(load_part(path, environ=os.environ, wanted=WANTED).settings)
+    settings = load_part(path, environ=os.environ, wanted=WANTED).settings
+    order = order_of_settings(settings)
     if order is None:
         message = f"{path}: no model has its releases from a registry"
         raise ConfigError(
             "registry.none", message, help="write  registry: {url, root}  and  models.SLOT.release: MODEL"
         )
-    return order
+    return order, {name: str(one.factory) for name, one in settings.models.items() if one.factory is not None}
 
 
 def order_of_arguments(args: argparse.Namespace) -> tuple[Order, list[str]]:

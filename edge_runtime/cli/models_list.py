@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.registry_order import MODELS_DIR
-from edge_runtime.cli.models_asked import order_of_config
+from edge_runtime.cli.deployed import deployed
+from edge_runtime.cli.models_asked import order_and_factories
 from edge_runtime.cli.models_pull import held_text, slot_lines
 from edge_runtime.registry.box.memory import recall
 from edge_runtime.registry.box.shelf import held_as, survey
@@ -29,11 +30,13 @@ def run_list(args: argparse.Namespace) -> int:
         ConfigError: there is no configuration, or no model in it comes from a registry.
         EdgeError: the state directory cannot be read.
     """
-    wants = () if args.state_dir is not None else (order := order_of_config(args.config)).wants
-    root: Path = args.state_dir / MODELS_DIR if args.state_dir is not None else order.root
+    order, factories = (None, {}) if args.state_dir is not None else order_and_factories(args.config)
+    wants = () if order is None else order.wants
+    root: Path = args.state_dir / MODELS_DIR if order is None else order.root
     store = ModelStore(root)
     last = recall(root)
     slots = survey(store, wants, last)
+    deployments = {one.slot: deployed(root.parent, root, one.slot) for one in slots}
     releases = [
         {"model": stored.facts.get("model"), **asdict(held), "size_bytes": stored.artifact.size_bytes}
         for stored in store.releases.all()
@@ -43,7 +46,15 @@ def run_list(args: argparse.Namespace) -> int:
     registry = None if last is None else {"state": last.report.contact.value, "checkedAt": last.at.isoformat()}
     if args.json:
         document = {
-            "slots": [{**asdict(one), "standing": one.standing.value} for one in slots],
+            "slots": [
+                {
+                    **asdict(one),
+                    "standing": one.standing.value,
+                    "factory": factories.get(one.slot),
+                    **deployments[one.slot].as_fields(),
+                }
+                for one in slots
+            ],
             "releases": releases,
             "floors": floors,
             "registry": registry,
@@ -52,6 +63,13 @@ def run_list(args: argparse.Namespace) -> int:
         return os.EX_OK
     for slot in slots:
         print("\n".join(slot_lines(slot)))
+        trial, factory = deployments[slot.slot].trial, factories.get(slot.slot)
+        if trial is not None:
+            print(f"  trial     {held_text(slot.model, trial)}")
+        if factory is not None:
+            print(f"  factory   {factory}")
+        for line in deployments[slot.slot].lines():
+            print(f"  {line}")
     used = {held.manifest for one in slots for held in (one.current, one.staged, one.previous) if held is not None}
     others = [stored for stored in store.releases.all() if stored.digest not in used]
     for stored in others:

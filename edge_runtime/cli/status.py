@@ -14,6 +14,8 @@ from edge_runtime.system.files import is_locked, read_limited
 if TYPE_CHECKING:
     import argparse
 
+    from edge_runtime.cli.deployed import Deployed
+
 STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 LIMIT_BYTES = 1 << 20
@@ -55,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= age_s <= FRESH_S:
         document["live"] = document["ready"] = False
         document["reasons"] = [f"the status is {age_s:.0f} s old", *document.get("reasons", [])]
+    deployments = _deployments(state_dir)
     if args.json:
-        print(json.dumps(document))
+        print(json.dumps({**document, "deployments": {name: one.as_fields() for name, one in deployments.items()}}))
     else:
         _print(document)
+        for name, one in deployments.items():
+            for line in one.lines():
+                print(f"{'deployment':11} {name:24} {line}")
     return 0 if document["ready"] else 1
 
 
@@ -71,6 +77,17 @@ def state_dir_of(config: str | None) -> Path:
     from edge_runtime.config.loader import find_config, load_part  # noqa: PLC0415 - slow, and --state-dir needs none
 
     return load_part(find_config(config, os.environ), environ=os.environ, wanted=[("state_dir",)]).state_dir
+
+
+def _deployments(state_dir: Path) -> dict[str, Deployed]:
+    """Return the slots that releases are deployed to; none on a box without a registry, at no cost."""
+    root = state_dir / "models"
+    if not root.is_dir():
+        return {}
+    from edge_runtime.cli.deployed import deployed  # noqa: PLC0415 - as it says above
+    from edge_runtime.registry.store.slots import Slots  # noqa: PLC0415
+
+    return {name: deployed(state_dir, root, name) for name in Slots(root).names()}
 
 
 def _print(document: dict[str, object]) -> None:

@@ -135,6 +135,11 @@ class Inspection:
         return bool(self._waiting)
 
     @property
+    def is_pressed(self) -> bool:
+        """Whether half of the frames wait already that may wait before one is an overrun."""
+        return 2 * len(self._waiting) >= self.spec.queue and self.spec.capture is Capture.EVERY
+
+    @property
     def waits_from(self) -> int | None:
         """Id of the oldest frame that waits."""
         return self._waiting[0].frame.frame_id if self._waiting else None

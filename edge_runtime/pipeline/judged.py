@@ -16,12 +16,16 @@ from edge_runtime.core.result import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    Answer = tuple[Evaluation, float, Mapping[str, float]]  # arguments of `Tally.judged`
+
 SCORE_BINS: Final = 20  # of equal width, over 0..1
 _BASE: Final = math.log(1.05)  # each bucket of times is 5 % wider than the one before, so a percentile is as exact
 _LEAST_MS: Final = 0.05
 TIME_BUCKETS: Final = 300  # up to 110 s; what took longer counts as that
 LABELS_MAX: Final = 256  # further ones count together
+RECENT: Final = 1000  # frames, at least, that `Tally.recent` tells of; twice as many at most
 OTHER_LABELS: Final = "*"
+EVIDENCE_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class Tally:
         self._times = [0] * TIME_BUCKETS
         self._scores = [0] * SCORE_BINS
         self._labels: Counter[str] = Counter()
+        self._frames = 0
+        self._marks = (NOTHING, NOTHING)  # moments, the older one first
 
     def judged(self, evaluation: Evaluation, ms: float, best: Mapping[str, float]) -> None:
         """Count a frame that it answered.
@@ -131,14 +137,22 @@ class Tally:
             self._scores[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
             known = label in self._labels or len(self._labels) < LABELS_MAX
             self._labels[label if known else OTHER_LABELS] += 1
+        self._count()
 
     def undecided(self, code: str) -> None:
         """Count a frame for which nobody had an answer."""
         self._undecided[code] += 1
+        self._count()
 
     def refused(self, code: str) -> None:
         """Count a frame that another engine had to judge in its place."""
         self._refused[code] += 1
+        self._count()
+
+    def _count(self) -> None:
+        self._frames += 1
+        if self._frames % RECENT == 0:
+            self._marks = (self._marks[1], self.now())
 
     def now(self) -> Tallied:
         """Return this moment."""
@@ -153,6 +167,10 @@ class Tally:
             dict(self._labels),
         )
 
+    def recent(self) -> Tallied:
+        """Return the last `RECENT` frames and up to as many before them, or all when there are fewer."""
+        return self.now().since(self._marks[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
@@ -164,9 +182,6 @@ class Disagreement:
     new: str
     old_score: float | None
     new_score: float | None
-
-
-EVIDENCE_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +206,66 @@ class Compared:
     old: Tallied = NOTHING
     new: Tallied = NOTHING
     evidence: tuple[Disagreement, ...] = ()
+
+
+class Comparisons:
+    """Counts what a model that is compared makes of frames that another one has judged. One thread owns it."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._old, self._new = Tally(), Tally()
+        self._compared = self._skipped = self._disagreements = 0
+        self._failed: Counter[str] = Counter()
+        self._distance = 0.0
+        self._evidence: list[Disagreement] = []
+
+    def add(self, found: Disagreement, old: Answer, new: Answer) -> None:
+        """Count a frame that both judged; ``found`` is kept when the evaluations differ."""
+        self._compared += 1
+        self._old.judged(*old)
+        self._new.judged(*new)
+        if found.old_score is not None and found.new_score is not None:
+            self._distance = max(self._distance, abs(found.old_score - found.new_score))
+        if old[0] is not new[0]:
+            self._disagreements += 1
+            if len(self._evidence) < EVIDENCE_MAX:
+                self._evidence.append(found)
+
+    def skipped(self) -> None:
+        """Count a frame whose picture was gone before the second one came to it."""
+        self._skipped += 1
+
+    def failed(self, code: str) -> None:
+        """Count a frame that the second one did not answer."""
+        self._failed[code] += 1
+
+    def now(self) -> Compared:
+        """Return this moment."""
+        return Compared(
+            self._compared,
+            self._skipped,
+            dict(self._failed),
+            self._disagreements,
+            self._distance,
+            self._old.now(),
+            self._new.now(),
+            tuple(self._evidence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A slot with a standby engine at one moment.
+
+    Attributes:
+        old: the last frames that the engine of the slot judged, by inspection.
+        new: what the standby judged since it was switched to, by inspection.
+        compared: what it was compared on since it shadows.
+    """
+
+    old: Mapping[str, Tallied]
+    new: Mapping[str, Tallied]
+    compared: Compared
 
 
 def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
 from edge_runtime.pipeline import news
+from edge_runtime.pipeline.counting import count_comparison, count_result, judging
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
     from edge_runtime.pipeline.inspection import Figures, Inspection
+    from edge_runtime.pipeline.judged import Judging
     from edge_runtime.pipeline.news import News
     from edge_runtime.pipeline.picture_health import Change, PictureView
     from edge_runtime.pipeline.results import ResultFactory
@@ -65,7 +67,7 @@ class Picture:
         slots: the engine of each, not its standby.
         standbys: by slot, where there is one.
         pids: process of the engine of each slot, ``None`` between two of them.
-        cameras: how the pictures of each are that is looked at.
+        cameras: how the pictures of each are that is looked at; ``judging``: counts of slots with a standby.
     """
 
     inspections: Mapping[str, Figures]
@@ -73,6 +75,7 @@ class Picture:
     standbys: Mapping[str, StandbyStanding] = field(default_factory=dict)
     pids: Mapping[str, int | None] = field(default_factory=dict)
     cameras: Mapping[str, PictureView] = field(default_factory=dict)
+    judging: Mapping[str, Judging] = field(default_factory=dict)
 
 
 class Line:
@@ -133,7 +136,7 @@ class Line:
         """Set an inspection up anew; return the id of the first frame that belongs to ``setup``."""
         first = self.cameras[station.inspection.spec.camera].last_begun + 1
         station.inspection.change(setup, first)
-        self.picture = self._look()
+        self.look_again()
         return first
 
     def abort(self, station: Station, message: str) -> int:
@@ -257,6 +260,15 @@ class Line:
 
     def feed(self, slot_id: str) -> None:
         """Send waiting frames to engines with room, one inspection after the other."""
+        self._send_waiting(slot_id)
+        standby = self.standbys.get(slot_id)
+        if standby is not None and any(
+            one.inspection.is_pressed and standby.judges(one.inspection.spec.id) for one in self._by_slot[slot_id]
+        ):
+            standby.make_way()
+            self._send_waiting(slot_id)
+
+    def _send_waiting(self, slot_id: str) -> None:
         stations = self._by_slot.get(slot_id, [])
         while found := next(filter(None, map(self._served, stations)), None):
             station, link, frame = found
@@ -301,8 +313,12 @@ class Line:
         self.cameras[frame.camera].release(frame.slot)
         self._finish(station, station.inspection.on_failed(frame.frame_id, failure, message))
 
-    def on_compared(self, standby: Standby, comparison: Comparison, verdict: Verdict | None) -> None:
+    def on_compared(self, comparison: Comparison, answer: Verdict | Failure) -> None:
         """Count a comparison."""
+        station = self.stations[comparison.request.inspection]
+        standby = self.standbys.get(station.inspection.spec.slot)
+        if standby is not None:
+            count_comparison(standby.comparisons, station.factory, comparison, answer)
 
     def when_done(self, link: EngineLink, end: Callable[[], None]) -> None:
         """Call ``end`` once ``link`` has no model any more and has answered everything."""
@@ -333,7 +349,9 @@ class Line:
                     self._flight.leave(station.inspection.spec.id, frame.frame_id)
                 continue
             simulated = frame.simulated if frame else False
-            self._sink.put(station.factory.build(item, station.inspection.counters, simulated=simulated))
+            result = station.factory.build(item, station.inspection.counters, simulated=simulated)
+            count_result(self.engines, self.standbys, station.inspection.spec, item, result.evaluation)
+            self._sink.put(result)
 
     def _arm(self, station: Station) -> None:
         """Make sure that a timer fires no later than the next deadline; an early one re-arms itself."""
@@ -366,8 +384,12 @@ class Line:
             link.check(self.loop.clock.mono_ns())
         for link in [one for one in self._leaving if one.is_done]:
             self._leaving.pop(link)()
-        self.picture = self._look()
+        self.look_again()
         self.loop.call_later(CHECK_S, self._check)
+
+    def look_again(self) -> None:
+        """Make the picture show what was just done."""
+        self.picture = self._look()
 
     def _look(self) -> Picture:
         return Picture(
@@ -379,5 +401,9 @@ class Line:
                 name: link.pictures.health.view(self.loop.clock.mono_ns())
                 for name, link in self.cameras.items()
                 if link.pictures is not None
+            },
+            {
+                name: judging(self.engines[name].slots[name], standby.slot, standby.comparisons)
+                for name, standby in self.standbys.items()
             },
         )

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.attempt import NS_PER_MS
+from edge_runtime.pipeline.judged import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.core.frame import Frame
     from edge_runtime.pipeline.facts import ModelFacts
 
@@ -116,6 +119,19 @@ class ModelSlot:
         self._requests: dict[int, Request] = {}
         self._preparing: set[int] = set()  # those of the requests for which the engine compiles the model first
         self._load_deaths = 0  # in a row
+        self._tallies: dict[str, Tally] = {}
+
+    def tally(self, inspection: str) -> Tally:
+        """Return the count of what its model made of the frames of an inspection."""
+        return self._tallies.setdefault(inspection, Tally())
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """Return those of all inspections that it has judged for."""
+        return self._tallies
+
+    def count_anew(self) -> None:
+        """Begin all counts at zero."""
+        self._tallies = {}
 
     def standing(self) -> Standing:
         """Return what may be shown to other threads."""

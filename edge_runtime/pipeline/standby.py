@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline.engine_link import EngineLink
+from edge_runtime.pipeline.judged import Comparisons
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class StandbyLine(Protocol):
         """Give a frame to the engine of its slot; with ``failure`` it fails if that cannot be."""
         ...
 
-    def on_compared(self, standby: Standby, comparison: Comparison, verdict: Verdict | None) -> None:
-        """A comparison is over; without ``verdict`` it came to nothing."""
+    def on_compared(self, comparison: Comparison, answer: Verdict | Failure) -> None:
+        """A comparison is over; with a failure it came to nothing."""
         ...
 
     def feed(self, slot_id: str) -> None:
@@ -127,6 +128,7 @@ class Standby:
         self.slot = self.link.slots[spec.id]
         self.inspections: frozenset[str] = frozenset()
         self.listener = listener
+        self.comparisons = Comparisons()  # since it shadows
         self._line = line
         self._shadows = False
         self._comparison: Comparison | None = None
@@ -140,19 +142,25 @@ class Standby:
     def judges(self, inspection: str) -> bool:
         """Whether the next frame of an inspection goes to it: not while it owes an answer that was given up."""
         ready = inspection in self.inspections and self.slot.state is SlotState.READY
+        return ready and self._owes_nothing
+
+    @property
+    def _owes_nothing(self) -> bool:
         compared = None if self._comparison is None else self._comparison.request
-        return ready and all(request.counts or request is compared for request in self.slot.requests)
+        return all(request.counts or request is compared for request in self.slot.requests)
 
     def judge(self, inspections: frozenset[str]) -> None:
         """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
         self.inspections = inspections
         if inspections:
+            self.slot.count_anew()
             self._shadows = False
             self.link.set_low(False)
 
     def shadow(self, *, on: bool) -> None:
         """Be compared on spare frames, or not any more."""
         self._shadows = on and not self.inspections
+        self.comparisons = Comparisons() if self._shadows else self.comparisons
         if self._shadows:
             self.link.set_low(True)
 
@@ -171,7 +179,17 @@ class Standby:
         """Give one of its frames to the engine of the slot, and ignore what it will say of it."""
         if request.counts:
             request.counts = False
+            self.slot.tally(request.inspection).refused(failure.value)
             self._line.take_over(request, failure, message)
+
+    def make_way(self) -> None:
+        """Give what it has to the engine of the slot, which judges what waits until this one has answered all of it.
+
+        Until then it has a low priority, so that a model that hangs takes no core from the other.
+        """
+        for request in self.slot.requests:
+            self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
+        self.link.set_low(True)
 
     def watch(self) -> None:
         """Make sure that what it does not answer goes to the engine of the slot in time."""
@@ -187,6 +205,7 @@ class Standby:
         for request, at_ns in list(self._patience()):
             if now_ns >= at_ns:
                 self.give_up(request, Failure.DEADLINE, "the new model took too long")
+                self.link.set_low(True)
         self._line.feed(self.slot.spec.id)
         self.watch()
 
@@ -231,7 +250,7 @@ class Standby:
             self.give_up(request, failure, message)
             self._line.feed(slot.spec.id)
         else:
-            self._compared(request, None)
+            self._compared(request, failure)
 
     def on_preparing(self, slot: ModelSlot, request: Request) -> None:
         """Have the engine of the slot judge what this one compiles its model for."""
@@ -241,9 +260,11 @@ class Standby:
     def on_other(self, message: dict[str, object]) -> None:
         """Nobody asks it anything else."""
 
-    def _compared(self, request: Request, verdict: Verdict | None) -> None:
+    def _compared(self, request: Request, answer: Verdict | Failure) -> None:
+        if self.inspections and self._owes_nothing:
+            self.link.set_low(False)
         comparison = self._comparison
         if comparison is not None and comparison.request is request:
             self._comparison = None
-            self._line.on_compared(self, comparison, verdict)
+            self._line.on_compared(comparison, answer)
         self._line.feed(self.slot.spec.id)

@@ -58,6 +58,7 @@ class Switchover:
         standby = self._line.standbys.get(slot)
         if standby is not None:
             standby.shadow(on=on)
+            self._line.look_again()
 
     def switch(self, slot: str, inspections: tuple[str, ...] | None = None) -> None:
         """Let what stands by judge ``inspections``, or all of the slot, from the next frame on.
@@ -70,6 +71,7 @@ class Switchover:
         first = self._line.first_frames(slot)
         chosen = tuple(name for name in first if inspections is None or name in inspections)
         standby.judge(frozenset(chosen))
+        self._line.look_again()  # nobody may take what was counted before for what came after
         logger.info("model %s: the new one judges %s", slot, ", ".join(chosen) or "nothing")
         standby.listener.on_switched(
             to_standby=True, inspections=chosen, first_frame={name: first[name] for name in chosen}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge_runtime.config.loader import load
 from edge_runtime.config.updates import Updates
+from edge_runtime.registry.conditions import parse_window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +52,18 @@ def test_updates_without_a_model_that_can_be_updated_are_worth_a_warning(tmp_pat
     )
     loaded = load(file, environ={})
     assert [(one.path, one.warning) for one in loaded.warnings] == [("updates", True)]
+
+
+_CLOCK = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 59))
+_DAYS = st.sampled_from(["Mon", "Tue-Thu", "Sat-Mon", "Sun"])
+_TIMES = st.tuples(_CLOCK, _CLOCK | st.just("24:00")).filter(lambda two: two[0] != two[1]).map("-".join)
+_SPANS = st.tuples(st.lists(_DAYS, max_size=2), st.lists(_TIMES, min_size=1, max_size=2)).map(
+    lambda two: ",".join([*two[0], " ".join(two[1])])
+)
+
+
+@given(st.lists(_SPANS, min_size=1, max_size=3), st.booleans())
+def test_what_the_configuration_takes_is_what_a_box_can_obey(spans: list[str], utc: bool) -> None:  # noqa: FBT001 - of hypothesis
+    text = "; ".join(spans) + (" UTC" if utc else "")
+    assert Updates(window=text).window == text
+    assert parse_window(text).utc is utc

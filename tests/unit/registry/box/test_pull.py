@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.core.errors import BusyError, StorageError
+from edge_runtime.registry.box.bans import banned
 from edge_runtime.registry.box.order import Want
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
@@ -265,6 +266,14 @@ def test_a_kill_is_not_taken_back_by_a_rollout_that_is_not_believed(
     assert report.contact is (Contact.FROZEN if all_of_it else Contact.OK)
     assert report.slots[0].reason == (None if all_of_it else "trust.expired")
     assert report.slots[0].revoked
+    held = report.slots[0].current
+    assert held is not None
+    for site, code in (
+        (registry.site, "release.killed"),
+        ("elsewhere", None),
+    ):  # what somebody at the box asks for, likewise
+        refusal = banned(box.root, site, "weld", held)
+        assert (None if refusal is None else refusal.code) == code
 
 
 def test_what_changed_on_the_disk_is_fetched_anew(box: Box, registry: Published) -> None:

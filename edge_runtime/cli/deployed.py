@@ -1,0 +1,99 @@
+"""What the disk says about the deployments of slots, for verbs that look on; nothing is changed or set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime.app.lots_file import LotsFile
+from edge_runtime.app.release_news import deployment_info
+from edge_runtime.control.deployment import record
+from edge_runtime.control.deployment.going import sentence
+from edge_runtime.core.errors import DataError
+from edge_runtime.registry.box.shelf import held_as
+from edge_runtime.registry.statements import stamp
+from edge_runtime.registry.store.store import ModelStore
+from edge_runtime.system.files import read_limited
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.app.lots_file import Lot
+    from edge_runtime.control.deployment.deployment import Deployment
+    from edge_runtime.registry.box.report import Held
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One slot.
+
+    Attributes:
+        known: its record; empty when there is none.
+        damage: why the record cannot be read, ``None`` when it can.
+        trial: the release that is tried.
+        lot: what was said about lots last.
+    """
+
+    known: record.SlotRecord
+    damage: str | None
+    trial: Held | None
+    lot: Lot | None
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return JSON values."""
+        hold, lot, trial = self.known.hold, self.lot, self.trial
+        return {
+            "deployment": deployment_info(self.known.deployment),
+            "hold": None
+            if hold is None
+            else {"reason": hold.reason, "message": hold.message, "by": hold.by, "since": stamp(hold.since)},
+            "trial": None if trial is None else {"release": trial.release, "version": trial.version},
+            "lot": None if lot is None else {"running": lot.running, "lotId": lot.lot_id, "at": lot.at},
+            "damage": self.damage,
+        }
+
+    def lines(self) -> list[str]:
+        """Return lines for people, none for a slot that never had a deployment."""
+        hold, lot = self.known.hold, self.lot
+        found = [] if self.damage is None else [f"its record is damaged: {self.damage}"]
+        found += [] if self.known.deployment is None else [_line(self.known.deployment)]
+        if hold is not None:
+            found.append(f"HELD by {hold.by} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.message}")
+        if lot is not None:
+            name = f"lot {lot.lot_id}" if lot.lot_id else "a lot"
+            found.append(f"{name} is running" if lot.running else f"between lots ({name} ended)")
+        return found
+
+
+def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
+    """Return what is known of a slot.
+
+    Args:
+        state_dir: of the daemon.
+        root: directory of the releases.
+        slot: its name.
+
+    Raises:
+        PermissionDeniedError, StorageError: the disk does not say.
+    """
+    store, damage = ModelStore(root), None
+    path = store.slots.directory / slot / record.FILE
+    known = record.SlotRecord()
+    try:
+        known = record.parse(read_limited(path, record.LIMIT_BYTES), str(path))
+    except FileNotFoundError:
+        pass
+    except DataError as error:
+        damage = error.message
+    trial = store.slots.links(slot).trial
+    return Deployed(
+        known,
+        damage,
+        None if trial is None else held_as(store.releases.find(trial)),
+        LotsFile(state_dir, looks_on=True).of(slot),
+    )
+
+
+def _line(one: Deployment) -> str:
+    percent = f" ({one.progress:.0%})" if one.progress and not one.state.is_over else ""
+    return f"{one.state.value}{percent} since {one.since:%Y-%m-%d %H:%M:%S} UTC: {sentence(one)}"
