@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHORTEST_S: Final = 12.0
 """In less, both updates cannot be shown, so none is begun."""
-OVERTIME_S: Final = 20.0
+OVERTIME_S: Final = 30.0
 """How long an update that is under way when time is up may take to its end."""
 SETTLED: Final = 15  # verdicts before the first update, so that there is something to compare with
 SLICE_S: Final = 0.1
