@@ -17,7 +17,8 @@ from tests.pages import run_page
 PAGE = Path(__file__).parents[2] / "docs" / "updates.md"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.soak  # half a minute of commands
+@pytest.mark.timeout(400)
 def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     directory = tmp_path / "work"
     directory.mkdir()
@@ -28,7 +29,7 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
             "sim:conveyor": SOURCE,
             "port: 1883": f"port: {broker.port}",
         }
-        problems = run_page(PAGE.read_text("utf-8"), directory, replace, timeout_s=220)
+        problems = run_page(PAGE.read_text("utf-8"), directory, replace, timeout_s=380)
     assert not problems, "\n".join(problems)
 
 
