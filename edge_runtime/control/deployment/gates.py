@@ -6,7 +6,8 @@ of frames that were asked for. What keeps chance from stopping a good one:
 * Shares (disagreement, NotOK) breach early only when even the lower end of their confidence interval is above the
   limit, with ``Z`` = 5: a share at the limit is stopped by chance with a probability of 3e-7 at each look, 2e-4 over
   the 600 looks of ten minutes. At the end, with all frames that were asked for, the share itself counts.
-* Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none.
+* Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none. Those that it was too late
+  for breach from `LATE_MIN` on: a box that was busy for a moment has some.
 * Times need `TIMES_MIN` frames on both sides; the median has to be slower, too, and not by less than `SLOWER_MS`: a box
   that is busy elsewhere for a moment moves the p99 alone.
 * Scores need `SCORES_MIN` predictions on both sides; what the index has by chance alone is taken off first.
@@ -16,6 +17,7 @@ of frames that were asked for. What keeps chance from stopping a good one:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Z: Final = 5.0
 SHARES_MIN: Final = 20  # frames before a share means anything
 FAILURES_MIN: Final = 5
+LATE_MIN: Final = 30
+LATE: Final = "deadline"  # code of frames that were given to the old model, or failed, because time was up
 TIMES_MIN: Final = 100
 SLOWER_MS: Final = 2.0
 SCORES_MIN: Final = 100
@@ -152,13 +156,15 @@ def _weigh_failures(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates) -
     seen.note("failed", new.failed)
     if not new.frames:
         return
-    share = new.failed / new.frames
+    what = Counter(new.undecided) + Counter(new.refused)
+    share, late = new.failed / new.frames, what[LATE]
+    seen.note("late", late)
     seen.note("undecided", share - usual)
-    if new.failed >= FAILURES_MIN and share - usual > gates.undecided_max:
-        what = _told({**new.undecided, **new.refused})
+    counts = late >= LATE_MIN or new.failed - late >= FAILURES_MIN
+    if counts and share - usual > gates.undecided_max:
         seen.breach(
             "failures",
-            f"{new.failed} of {new.frames} frames got no verdict of it ({what}): {share:.1%}, "
+            f"{new.failed} of {new.frames} frames got no verdict of it ({_told(what)}): {share:.1%}, "
             f"at most {usual + gates.undecided_max:.1%} may be",
         )
 
