@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.plan import MAX_PIXELS, SIDE_MIN
@@ -130,7 +131,7 @@ class LineService:
         self.line.attach(self.cameras, self.engine)
         self._supervisor = Supervisor(self.loop, preload=PRELOAD)
         self._switchover = Switchover(self.line, _Engines(self._supervisor, self._reader_fds))
-        self._vets: dict[str, str] = {}  # process by name of the vet
+        self._vets: dict[str, VetLink] = {}  # by name
         self._numbers = itertools.count(1)
         self._over = False
 
@@ -194,7 +195,7 @@ class LineService:
 
         def turn() -> None:
             self._switchover.dismiss(slot)
-            self._supervisor.retire(self._vets.pop(slot, ""))
+            self._end_vet(slot)
 
         self._post(turn)
 
@@ -210,11 +211,19 @@ class LineService:
         """Try a model at low priority, in place of the vet of that name that runs; ``on_end`` is called once."""
 
         def turn() -> None:
-            self._supervisor.retire(self._vets.get(name, ""))
-            process = self._vets[name] = f"vet/{name}/{next(self._numbers)}"
-            VetLink(spec, VET_ENTRY, Stage(self.loop, self._supervisor, process), on_end).start()
+            self._end_vet(name)
+            process = f"vet/{name}/{next(self._numbers)}"  # the one before may not be gone yet
+            vet = self._vets[name] = VetLink(
+                replace(spec, low=True), VET_ENTRY, Stage(self.loop, self._supervisor, process), on_end
+            )
+            vet.start()
 
         self._post(turn)
+
+    def _end_vet(self, name: str) -> None:
+        vet = self._vets.pop(name, None)
+        if vet is not None:
+            vet.stop()
 
     def _post(self, turn: Callable[[], None]) -> None:
         self.loop.post(lambda: None if self._over else turn())

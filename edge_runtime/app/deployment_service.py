@@ -179,8 +179,9 @@ class DeploymentService:
         self._delivery.put(Event("system", kind, message, self.clock.utc_ns(), dict(fields)))
 
     def _show(self) -> None:
-        """Say how the slots are whose document would be another one."""
-        changed = [one for one in self.slots.values() if one.is_changed]
+        """Say how the slots are whose document would be another one; nothing before something is known."""
+        known = [one for one in self.slots.values() if one.report is not None or one.deployment is not None]
+        changed = [one for one in known if one.is_changed]
         if not changed:
             return
         self.shown = {name: deployment_info(one.deployment) for name, one in self.slots.items()}

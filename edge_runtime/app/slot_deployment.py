@@ -65,7 +65,7 @@ class SlotDeployment:
         self._is_stepping = False
         self._trial = 0  # generation of vet and standby
         self.fallback = SlotFallback(self)
-        self._sampler = SlotSampler()
+        self._sampler = SlotSampler(want.slot, host.clock)
         self.note: tuple[str, str, str] | None = None  # of the last fallback: kind, code, for people
         if known.deployment is not None:
             links = host.store.links(want.slot)
@@ -108,7 +108,7 @@ class SlotDeployment:
 
     def _sample(self) -> None:
         line, one = self.host.line, self.deployment
-        verdict = None if line is None or one is None else self._sampler.verdict(line, one, self.inspections(line))
+        verdict = None if line is None or one is None else self._sampler.verdict(line, one)
         if verdict is not None and one is not None:
             self.step(on.Compared(verdict) if one.state is State.SHADOW else on.Judged(verdict))
             self.is_changed = True

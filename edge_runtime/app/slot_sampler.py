@@ -1,40 +1,63 @@
-"""What the gates say about a candidate, second by second: figures of the line into a verdict of the machine."""
+"""What the gates say about a candidate, second by second: what the line counted and what its process takes, weighed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from edge_runtime.control.deployment.deployment import Outcome, State, Verdict
+from edge_runtime.control.deployment.deployment import State, Verdict
+from edge_runtime.control.deployment.gates import of_judging, of_shadow
+from edge_runtime.pipeline.judged import together
+from edge_runtime.system.footprint import own_mb
 
 if TYPE_CHECKING:
     from edge_runtime.app.assembly import LineService
     from edge_runtime.control.deployment.deployment import Deployment
+    from edge_runtime.system.clock import Clock
+
+MEMORY_MAX: Final = 2000  # samples; beyond, every second one is forgotten
+_NS: Final = 1e9
+_WEIGHED: Final = frozenset({State.SHADOW, State.CANARY, State.PROBATION})
 
 
 class SlotSampler:
     """Of one slot. One thread."""
 
-    def __init__(self) -> None:
-        """Nothing is judged yet."""
-        self._state: tuple[str, State] | None = None
-        self._begin = (0, 0)
+    def __init__(self, slot: str, clock: Clock) -> None:
+        """Nothing was judged yet."""
+        self._slot = slot
+        self._clock = clock
+        self._key: tuple[object, ...] = ()  # what is being weighed
+        self._began_ns = 0
+        self._memory_mb: list[tuple[float, float]] = []
 
-    def verdict(self, line: LineService, one: Deployment, inspections: tuple[str, ...]) -> Verdict | None:
-        """Return what the gates say in the state that a deployment is in; ``None`` where nothing is judged."""
-        if one.state not in (State.CANARY, State.PROBATION) or not one.begun:
+    def verdict(self, line: LineService, one: Deployment) -> Verdict | None:
+        """Return what the gates say in the state of a deployment; ``None`` where nothing is weighed. Once a second."""
+        judging = line.judged(self._slot)
+        if one.state not in _WEIGHED or not one.begun or judging is None:
+            self._key = ()
             return None
-        names = one.inspections if one.state is State.CANARY else inspections
-        figures = [line.line.picture.inspections[name].counters for name in names]
-        now = (sum(each.inferred for each in figures), sum(each.failed for each in figures))
-        if self._state != (one.id, one.state):
-            self._state, self._begin = (one.id, one.state), now
-        judged, failed = (found - before for found, before in zip(now, self._begin, strict=True))
+        if one.state is State.SHADOW:
+            return of_shadow(judging.compared, one.policy.gates)
+        self._measure(line, one)
         gates = one.policy.gates
-        needed = gates.canary_frames if one.state is State.CANARY else gates.probation_frames
-        frames = judged + failed
-        numbers = {"frames": float(frames), "undecided": failed / frames if frames else 0.0}
-        if frames >= needed and failed / frames > gates.undecided_max:
-            text = f"{failed} of {frames} frames were not decided, allowed is a share of {gates.undecided_max:g}"
-            return Verdict(Outcome.BREACHED, frames, 1.0, "gate.undecided", text, numbers)
-        outcome = Outcome.PASSED if frames >= needed else Outcome.OPEN
-        return Verdict(outcome, frames, min(1.0, frames / needed), numbers=numbers)
+        is_canary = one.state is State.CANARY
+        names = [name for name in judging.new if not is_canary or name in one.inspections]
+        return of_judging(
+            together([judging.old[name] for name in names if name in judging.old]),
+            together([judging.new[name] for name in names]),
+            gates,
+            wanted=gates.canary_frames if is_canary else gates.probation_frames,
+            memory_mb=self._memory_mb,
+        )
+
+    def _measure(self, line: LineService, one: Deployment) -> None:
+        standby = line.line.picture.standbys.get(self._slot)
+        pid = None if standby is None else standby.pid
+        now_ns, key = self._clock.mono_ns(), (one.id, one.state, pid)
+        if key != self._key:
+            self._key, self._began_ns, self._memory_mb = key, now_ns, []
+        found = None if pid is None else own_mb(pid)
+        if found is not None:
+            self._memory_mb.append(((now_ns - self._began_ns) / _NS, found))
+            if len(self._memory_mb) > MEMORY_MAX:
+                del self._memory_mb[1::2]

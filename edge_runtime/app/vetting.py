@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.slot import SlotSpec
 
 DEADLINE_S: Final = 120.0
+SLOWER_MAX: Final = 3.0  # times the median of the model that works now
 MEMORY_SHARE: Final = 0.5
 """Of the box's memory: a model may be tried while another one works."""
 
 
-def spec_for(slot: SlotSpec, path: Path) -> VetSpec:
-    """Return how a model is tried that is to work in ``slot``."""
+def spec_for(slot: SlotSpec, path: Path, *, against: Path | None = None, slower_max: float = SLOWER_MAX) -> VetSpec:
+    """Return how a model is tried that is to work in ``slot``, in place of the one ``against`` which it is timed."""
     return VetSpec(
         path=path,
         device=slot.device,
@@ -30,6 +31,8 @@ def spec_for(slot: SlotSpec, path: Path) -> VetSpec:
         threads=slot.threads,
         deadline_s=DEADLINE_S,
         memory_bytes=_memory_bytes(),
+        against=against,
+        slower_max=max(SLOWER_MAX, slower_max),
     )
 
 

@@ -7,6 +7,7 @@ Steps, each announced before it begins, so that main knows of which one the proc
     engine     the backend and device that were asked for compile it and answer for a grey picture
     golden     the package's golden frames, if it has some
     speed      milliseconds per frame and resident memory, against the gates of the package
+    pace       the same frames by the model that works now, in turns, if there is one: how many times slower is this one
 
 Messages out: ``begin`` per step, ``done`` per step, ``frame`` per picture when answers are to be recorded, and one
 ``verdict`` at the end. Nothing comes in: main ends the process when its time is up.
@@ -23,6 +24,7 @@ import resource
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -46,6 +48,7 @@ from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import limit_cv2_threads
 from edge_runtime.engine.protocol import Reply, leave_out_shapes, prediction_fields, text_field, whole_field
 from edge_runtime.system.metrics import percentile
+from edge_runtime.system.priority import set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,6 +65,8 @@ RUNS_MIN: Final = 20
 RUNS_MAX: Final = 300
 RUNS_S: Final = 3.0
 """So long, and between so many runs, the model is timed."""
+SLOWER_MS: Final = 2.0
+"""A model that is slower by less is not refused for it, however fast the other one is."""
 _GREY: Final = 114
 _NO_MEMORY: Final = ("bad_alloc", "allocate", "bad array new length", "out of memory")
 PROBLEMS_SHOWN: Final = 20
@@ -74,6 +79,8 @@ class VetOrder:
     Attributes:
         record: pictures in the package's folder `golden` whose answers are wanted; ``None`` = compare instead.
         load_only: end after the model answered for a grey picture.
+        against: the package of the model that works now, which it is timed against.
+        slower_max: how many times slower than that one it may be.
     """
 
     path: Path
@@ -83,16 +90,20 @@ class VetOrder:
     memory_bytes: int
     record: tuple[str, ...] | None
     load_only: bool
+    against: Path | None = None
+    slower_max: float = math.inf
 
 
 def main(context: ChildContext) -> None:
     """Try the model that ``context.args`` names and send the verdict."""
     faulthandler.disable()  # a crash is one of the answers, told in words by main
     limit_cv2_threads()
+    if context.args.get("low") is True:
+        set_priority(low=True)
     order = _order(context.args)
     with PeakMemory() as peak:
         confine(
-            {"models": [str(order.path)], "memory_bytes": order.memory_bytes},
+            {"models": [str(one) for one in (order.path, order.against) if one], "memory_bytes": order.memory_bytes},
             file_size_bytes=order.memory_bytes,  # ONNX Runtime writes what it compiled into a memfd
             cpu_s=whole_field(context.args, "cpu_s"),
         )
@@ -101,7 +112,7 @@ def main(context: ChildContext) -> None:
 
 
 def _order(args: Mapping[str, object]) -> VetOrder:
-    record = args.get("record")
+    record, against, slower = (args.get(name) for name in ("record", "against", "slower_max"))
     return VetOrder(
         path=Path(text_field(args, "path")),
         device=text_field(args, "device", "auto"),
@@ -110,6 +121,8 @@ def _order(args: Mapping[str, object]) -> VetOrder:
         memory_bytes=whole_field(args, "memory_bytes"),
         record=tuple(map(str, record)) if isinstance(record, list) else None,
         load_only=args.get("load_only") is True,
+        against=Path(against) if isinstance(against, str) else None,
+        slower_max=float(slower) if isinstance(slower, int | float) else math.inf,
     )
 
 
@@ -200,6 +213,9 @@ class Vetting:
         if self.order.record is None:
             with self._during("speed", "timing the model"):
                 self._speed(package, model, frames)
+            if self.order.against is not None:
+                with self._during("pace", "timing it beside the model that works now"):
+                    self._pace(self.order.against, model, frames)
 
     def _open(self) -> Package:
         choice = parse_device(self.order.device, self.order.backend)
@@ -272,6 +288,33 @@ class Vetting:
         if missed:
             message = f"too slow or too large for this box: {'; '.join(missed)}"
             raise DataError("golden.gate", message, help="use a smaller model, another device, or a faster box")
+
+    def _pace(self, against: Path, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> None:
+        """Time both in turns, so that whatever else the box does hits them alike, and compare the medians."""
+        try:
+            other = load_engine(
+                against, device=self.order.device, backend=self.order.backend, threads=self.order.threads
+            )
+        except EdgeError as error:
+            logger.warning("vet: the model that works now cannot be timed: %s", error)  # which says nothing of this one
+            return
+        frames = pictures or [np.full((*model.spec.input.size, 3), _GREY, np.uint8)]
+        mine: list[float] = []
+        others: list[float] = []
+        begin = time.monotonic()
+        while len(mine) < RUNS_MIN or (len(mine) < RUNS_MAX and time.monotonic() - begin < RUNS_S):
+            picture = frames[len(mine) % len(frames)]
+            for runs, one in ((others, other), (mine, model)):
+                answer = one.lanes[0].predict(picture)
+                runs.append(answer.preprocess_ms + answer.infer_ms + answer.postprocess_ms)
+        p50, usual = median(mine), median(others)
+        self.facts["pace"] = {"p50_ms": round(p50, 3), "usual_p50_ms": round(usual, 3), "ratio": round(p50 / usual, 3)}
+        if p50 > self.order.slower_max * usual and p50 - usual > SLOWER_MS:
+            message = (
+                f"{p50:.1f} ms a frame, {p50 / usual:.1f} times the {usual:.1f} ms of the model that works now; "
+                f"{self.order.slower_max:g} times is allowed"
+            )
+            raise DataError("model.slower", message, help="raise the gate latency_ratio_max if the line can wait")
 
     @contextlib.contextmanager
     def _during(self, step: str, what: str) -> Iterator[None]:

@@ -23,7 +23,7 @@ SLACK_S: Final = 60.0
 """The deadline is what ends a vet; its heartbeat, which native code does not give, comes after it."""
 FRAMES_LIMIT: Final = 1000
 _ERRORS: Final = {one.exit_code: one for one in (DataError, UnavailableError, PermissionDeniedError, ConfigError)}
-_FACTS: Final = ("model", "engine", "golden", "latency_ms", "memory_mb", "gates")
+_FACTS: Final = ("model", "engine", "golden", "latency_ms", "memory_mb", "gates", "pace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,9 @@ class VetSpec:
         memory_bytes: what it may allocate.
         record: pictures in the package's folder `golden` whose answers are wanted instead of a comparison.
         load_only: end after the model answered for a grey picture.
+        against: absolute path of the package that works now, which it is timed against; ``None`` = of none.
+        slower_max: how many times slower than that one it may be, 1 or more.
+        low: at low priority, beside something that matters more.
     """
 
     path: Path
@@ -49,6 +52,9 @@ class VetSpec:
     memory_bytes: int = 4 << 30
     record: tuple[str, ...] | None = None
     load_only: bool = False
+    against: Path | None = None
+    slower_max: float = 3.0
+    low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class VetReport:
     Attributes:
         error: why it must not be used; ``None`` when it passed.
         steps: in their order; the last one is where it ended.
-        facts: what the process said, as JSON: `model`, `engine`, `golden`, `latency_ms`, `memory_mb`, `gates`.
+        facts: what the process said, as JSON: `model`, `engine`, `golden`, `latency_ms`, `memory_mb`, `gates`, `pace`.
         frames: recorded answers by picture.
         seconds: from the start of the process to its end; 0 when there was none.
     """
@@ -113,6 +119,9 @@ class VetLink:
             "cpu_s": round(spec.deadline_s * (spec.threads + 1) + SLACK_S),
             "record": None if spec.record is None else list(spec.record),
             "load_only": spec.load_only,
+            "against": None if spec.against is None else str(spec.against),
+            "slower_max": spec.slower_max,
+            "low": spec.low,
         }
         limit_s = spec.deadline_s + SLACK_S
         child = ChildSpec(
@@ -124,6 +133,12 @@ class VetLink:
         )
         self._stage.supervisor.spawn(child, self)
         self._stage.loop.call_later(START_S + spec.deadline_s, self._never_began)
+
+    def stop(self) -> None:
+        """End it, if it has not ended: it says so of itself at once."""
+        if self._on_end is not None:
+            self._report.error = UnavailableError("vet.stopped", f"{self._where()} was stopped: nobody waits for it")
+            self._finish()
 
     # the child's news (ChildOwner)
 
@@ -141,7 +156,7 @@ class VetLink:
     def on_exited(self, child: Child, cause: ExitCause) -> None:
         """Conclude; nothing is started again."""
         self._report.seconds = (self._stage.loop.clock.mono_ns() - child.started_mono_ns) / 1e9
-        if self._verdict is None:
+        if self._verdict is None and self._on_end is not None:
             self._report.error = self._end_without_verdict(cause)
         self._finish()
 

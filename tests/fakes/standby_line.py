@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.pipeline.inspection import InspectionSpec
+from edge_runtime.pipeline.judged import Compared, Judging, Tallied
 from edge_runtime.pipeline.slot import SlotSpec, SlotState, Standing
 from edge_runtime.pipeline.vet_link import VetReport
 
@@ -31,6 +32,7 @@ class StandbyLine:
         specs = [SimpleNamespace(spec=InspectionSpec(name, "top", slot)) for name in ("left", "right")]
         self.plan = SimpleNamespace(slots=(SlotSpec(slot, path),), inspections=tuple(specs))
         self.line = SimpleNamespace(picture=SimpleNamespace(slots={}, inspections={}, standbys={}, pids={}))
+        self.judge(0)
         self.stands(slot, SlotState.EMPTY if path is None else SlotState.READY)
 
     def stands(self, slot: str, state: SlotState, message: str = "") -> None:
@@ -40,6 +42,17 @@ class StandbyLine:
     def vet(self, spec: Any, name: str, on_end: Callable[[VetReport], None]) -> None:
         self.calls.append(f"vet {name} {spec.path.name[:6]}")
         self.vetted = on_end
+
+    def judged(self, slot: str) -> Judging:
+        """What was counted."""
+        del slot
+        return self.judging
+
+    def judge(self, ok: int, refused: int = 0) -> None:
+        """Let the standby have judged so many frames of each inspection."""
+        new = Tallied(ok=ok, refused={"engine_lost": refused} if refused else {})
+        old = Tallied(ok=1000)
+        self.judging = Judging(dict.fromkeys(("left", "right"), old), dict.fromkeys(("left", "right"), new), Compared())
 
     def end_vet(self, error: EdgeError | None = None) -> None:
         """Let the vet end."""

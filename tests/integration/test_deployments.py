@@ -18,7 +18,8 @@ def test_a_good_release_becomes_the_model_under_a_running_line_and_no_frame_is_l
         first = plant.first("good")
         second = plant.release("good")
         seq = plant.roll_out(second)
-        assert plant.wait_end(seq).state == "committed"
+        end = plant.wait_end(seq)
+        assert (end.state, end.reason) == ("committed", None), plant.deployment()
         plant.wait_verdicts(5)
         plant.check()
         assert (plant.lost(), plant.twice()) == (0, 0)

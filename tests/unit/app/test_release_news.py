@@ -72,7 +72,7 @@ def test_what_was_mended_is_said() -> None:
 
 def test_the_document_of_a_slot_has_all_of_it() -> None:
     registry = {"state": "ok", "reason": None, "message": None, "checkedAt": None}
-    fields = document(STAGED, registry)  # type: ignore[arg-type]  # a literal
+    fields = document(STAGED, registry, None)  # type: ignore[arg-type]  # a literal
     assert fields["current"] == {"release": 1, "version": "1.0.0", "digest": ONE.digest, "manifest": ONE.manifest}
     assert (fields["state"], fields["wanted"], fields["registry"]) == ("staged", 2, registry)
     assert fields["previous"] is None

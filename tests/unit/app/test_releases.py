@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from edge_runtime.app import registry_process, registry_watch
+from edge_runtime.app import deployment_service, registry_process, registry_watch
+from edge_runtime.app.deployments import Deployments
 from edge_runtime.app.plan import plan_line
 from edge_runtime.app.releases import Releases
 from edge_runtime.config.schema import Settings
@@ -22,6 +23,7 @@ from edge_runtime.registry.documents import Assignment
 from edge_runtime.system.clock import SystemClock
 from tests.daemons import wait_until
 from tests.fakes.published import Published
+from tests.fakes.standby_line import StandbyLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +48,7 @@ class _Delivery:
         self.events: list[Event] = []
         self.documents: list[Outgoing] = []
         self.handlers: dict[str, Any] = {}
-        self.desk = SimpleNamespace(serve=lambda _, handlers: self.handlers.update(handlers))
+        self.desk = SimpleNamespace(serve=lambda _, handlers: self.handlers.update(handlers), note=lambda _, __: None)
         self.put = self.events.append
         self.show_newest = self.documents.append
 
@@ -69,7 +71,9 @@ class Bench:
         monkeypatch.setattr(registry_process, "look", self._look)
         monkeypatch.setattr(registry_watch, "SLICE_S", 0.005)
         monkeypatch.setattr(registry_watch.RegistryWatch, "_pause", lambda *_: 0.01)
-        self.releases = Releases(cast("Delivery", self.delivery), SystemClock(), lambda: self.restarts.append(None))
+        delivery = cast("Delivery", self.delivery)
+        self.deployments = Deployments(delivery, SystemClock(), lambda: self.restarts.append(None))
+        self.releases = Releases(delivery, SystemClock(), self.deployments)
 
     def _look(self, order: Order, stop: Stop, /, *, fresh: bool) -> Report:
         del order, fresh
@@ -91,6 +95,13 @@ class Bench:
             | more
         )
 
+    def attach(self, settings: Settings, path: str | None = "/old") -> StandbyLine:
+        """Run a line with ``settings``, whose slot has the model at ``path``."""
+        self.releases.attach(settings)
+        line = StandbyLine("defects", path)
+        self.deployments.attach(cast("Any", line), settings)
+        return line
+
     def say(self, report: Report) -> None:
         """Let the next look end so, and wait until it has been told."""
         done = len(self.delivery.documents) + len(self.delivery.events)
@@ -101,7 +112,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(tmp_path, monkeypatch)
-    with bench.releases:
+    monkeypatch.setattr(deployment_service, "SLICE_S", 0.005)
+    with bench.deployments, bench.releases:
         yield bench
 
 
@@ -123,24 +135,36 @@ def test_the_first_release_has_the_line_started_anew_once_and_the_next_plan_runs
     assert bench.releases.attach(settings) == {}
     plan = plan_line(settings, cpus=1, released={})
     assert (plan.slots[0].path, plan.slots[0].waits_for) == (None, "no release of weld is here yet")
+    line = bench.attach(settings, None)
     bench.say(Report(Contact.OK, slots=(slot(Standing.EMPTY, reason="rollout.none"),)))
     assert bench.restarts == []
     bench.registry.release("weld", 1)
     bench.registry.roll_out(Assignment("weld", 1))
-    order = bench.registry.order(bench.state_dir / "models")
+    order = bench.registry.order(bench.state_dir / "models", first=False)
     bench.say(Pull(order).run())
+    wait_until(lambda: line.calls, 10, "the vet")
+    assert bench.restarts == []
+    line.end_vet()
     wait_until(lambda: len(bench.restarts) == 1, 10, "the restart")
     released = bench.releases.attach(settings)
     (spec,) = plan_line(settings, cpus=1, released=released).slots
     assert spec.path == str(bench.state_dir / "models" / "releases" / bench.registry.manifests["weld", 1].hex)
-    assert spec.digest == released["defects"].digest
-    assert [one.kind for one in bench.delivery.events] == ["model.current"]
+    assert (spec.digest, spec.release, spec.rollout_seq) == (released["defects"].digest, 1, 1)
+
+
+def test_a_release_that_somebody_made_current_has_the_line_started_anew(bench: Bench) -> None:
+    settings = bench.settings()
+    bench.attach(settings, None)
+    bench.registry.release("weld", 1)
+    bench.registry.roll_out(Assignment("weld", 1))
+    bench.say(Pull(bench.registry.order(bench.state_dir / "models")).run())
+    wait_until(lambda: len(bench.restarts) == 1, 10, "the restart")
 
 
 def test_what_is_said_is_as_the_contract_says(bench: Bench) -> None:
-    bench.releases.attach(bench.settings())
-    bench.say(Report(Contact.OK, slots=(slot(Standing.STAGED, current=HELD, staged=HELD, wanted=2, seq=7),)))
-    bench.say(Report(Contact.FROZEN, "trust.frozen", "too old", (slot(Standing.KEPT, current=HELD, revoked=True),)))
+    bench.attach(bench.settings())
+    bench.say(Report(Contact.OK, slots=(slot(Standing.STAGED, staged=HELD, wanted=2, seq=7),)))
+    bench.say(Report(Contact.FROZEN, "trust.frozen", "too old", (slot(Standing.KEPT, revoked=True),)))
     wait_until(lambda: len(bench.delivery.documents) == 2, 10, "documents")
     for said in bench.delivery.documents:
         assert (said.topic, said.retain) == ("vision/plant-a/line-3/box-17/model/defects/state", True)
@@ -155,7 +179,7 @@ def test_what_is_said_is_as_the_contract_says(bench: Bench) -> None:
 
 
 def test_nothing_new_is_not_said_again(bench: Bench) -> None:
-    bench.releases.attach(bench.settings())
+    bench.attach(bench.settings())
     report = Report(Contact.OK, slots=(slot(Standing.CURRENT, current=HELD),))
     bench.say(report)
     bench.reports.append(report)
@@ -164,8 +188,7 @@ def test_nothing_new_is_not_said_again(bench: Bench) -> None:
 
 
 def test_a_mended_release_has_the_line_started_anew(bench: Bench) -> None:
-    bench.releases.attach(bench.settings())
-    bench.releases._running = {"defects": cast("Any", None)}
+    bench.attach(bench.settings())
     bench.say(Report(Contact.OK, slots=(slot(Standing.CURRENT, current=HELD, mended=True),)))
     wait_until(lambda: len(bench.restarts) == 1, 10, "the restart")
 
@@ -175,7 +198,6 @@ def test_a_nudge_is_answered_and_a_slot_that_is_none_is_not_known(bench: Bench) 
     assert bench.delivery.ask("model.check").status is Status.ACCEPTED
     assert bench.delivery.ask("model.check", "defects").status is Status.ACCEPTED
     assert bench.delivery.ask("model.check", "elsewhere").status is Status.UNKNOWN
-    assert "models activate" in bench.delivery.ask("model.update", "defects").message
 
 
 def test_the_same_settings_keep_the_service_and_others_begin_a_new_one(bench: Bench) -> None:

@@ -178,3 +178,32 @@ def test_a_system_without_the_counter_says_something_all_the_same(monkeypatch: p
     with PeakMemory() as peak:
         peak.reset()
         assert peak.mb() > 10
+
+
+def test_a_model_is_timed_beside_the_one_that_works_now(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old = write_package(tmp_path / "old", "colours")
+    verdict, said = tried(golden_package(tmp_path, GREEN), against=old, slower_max=1000.0)
+    assert verdict["ok"], verdict
+    assert [one["step"] for one in said if one["op"] == "done"][-1] == "pace"
+    assert verdict["pace"]["ratio"] == pytest.approx(
+        verdict["pace"]["p50_ms"] / verdict["pace"]["usual_p50_ms"], rel=0.1
+    )
+
+
+def test_a_model_that_is_too_much_slower_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").mkdir()
+    old = write_package(tmp_path / "old", "colours")
+    new = golden_package(tmp_path, GREEN)
+    verdict, _ = tried(new, against=old, slower_max=0.001)
+    assert verdict["ok"], "by less than anybody sees"
+    monkeypatch.setattr(vet, "SLOWER_MS", -1000.0)
+    verdict, _ = tried(new, against=old, slower_max=0.001)
+    assert verdict["error"]["code"] == "model.slower"
+    assert "0.001 times is allowed" in verdict["error"]["message"]
+
+
+def test_a_model_that_works_now_and_cannot_be_timed_says_nothing_of_the_new_one(tmp_path: Path) -> None:
+    verdict, _ = tried(golden_package(tmp_path, GREEN), against=tmp_path / "gone", slower_max=2.0)
+    assert verdict["ok"], verdict
+    assert "pace" not in verdict

@@ -24,7 +24,7 @@ from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ExitKind
 from tests.fakes.clock import ManualClock
-from tests.fakes.plant import DEADLINE_MS, SCRATCH, Plant, Sink, make_spec
+from tests.fakes.plant import DEADLINE_MS, HEIGHT, SCRATCH, WIDTH, Plant, Sink, make_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -537,7 +537,7 @@ class _Random:
         assert not plant.cameras["top"].killed
 
 
-def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_the_start_is_not(plant: _Plant) -> None:
+def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_the_start_is_not(plant: Plant) -> None:
     found = Finding(Fault.COVERED, "share of edges", 0.012345, 0.05)
     plant.sink.items.clear()
     plant.line.on_picture_changed("top", Change("unknown", "ok", None))
@@ -550,7 +550,7 @@ def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_t
     assert (ended.kind, ended.fields) == ("camera.picture_ok", {"before": "covered"})
 
 
-def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: _Plant) -> None:
+def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: Plant) -> None:
     assert plant.line.picture.cameras == {}
     plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=WIDTH * HEIGHT)
     plant.pass_ms(round(CHECK_S * 2000))
