@@ -210,7 +210,10 @@ class LineService:
         return self.line.picture.judging.get(slot)
 
     def vet(self, spec: VetSpec, name: str, on_end: Callable[[VetReport], None]) -> None:
-        """Try a model at low priority, in place of the vet of that name that runs; ``on_end`` is called once."""
+        """Try a model at low priority, in place of the vet of that name that runs.
+
+        ``on_end`` is called once, or never when the line ends first: that is no verdict on the model.
+        """
 
         def turn() -> None:
             self._end_vet(name)
@@ -294,6 +297,8 @@ class LineService:
         while self._clock.mono_ns() < deadline_ns and (self._cameras_alive() or self.line.busy):
             self.loop.turn(0.02)
         self.line.drain()
+        for vet in self._vets.values():
+            vet.forget()
         self._supervisor.stop()
         self.line.drain()  # what the processes still said while they ended
 
