@@ -132,3 +132,11 @@ def test_a_model_is_tried_at_low_priority_beside_a_line(running: RunningLine, tm
     running.line.dismiss("defects")
     assert reports.get(timeout=WAIT_S).error is not None, "it was ended"
     running.wait_results(1)
+
+
+def test_the_end_of_the_line_is_no_verdict_on_a_model_that_is_being_tried(running: RunningLine, tmp_path: Path) -> None:
+    reports: queue.SimpleQueue[VetReport] = queue.SimpleQueue()
+    running.line.vet(VetSpec(path=_other_version(tmp_path)), "defects", reports.put)
+    wait_until(lambda: bool(running.line._vets), WAIT_S, "it is being tried")
+    running.stop()
+    assert reports.empty()
