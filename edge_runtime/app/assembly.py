@@ -57,6 +57,7 @@ PRELOAD = (
     "edge_runtime.engine.worker",
     "edge_runtime.engine.ov",
     "edge_runtime.engine.ort",
+    "edge_runtime.engine.vet",  # or each vet would import it, before it has taken a low priority
 )
 VET_ENTRY = "edge_runtime.engine.vet:main"
 BYTES_PER_PIXEL = 3
