@@ -95,6 +95,16 @@ class DeploymentStore:
                     self._restore(slot, deployment)
                     slots.try_out(slot, None)
 
+    def tidy(self, slot: str, deployment: Deployment | None) -> None:
+        """Take the trial of a slot away that nobody deploys: the process was killed over it, or its record is lost.
+
+        Raises:
+            EdgeError: the disk refuses, or somebody holds the lock.
+        """
+        is_over = deployment is None or deployment.state.is_over
+        if is_over and self.store.slots.links(slot).trial is not None:
+            self.store.slots.try_out(slot, None)
+
     def write(self, slot: str, wanted: SlotRecord) -> None:
         """Make the record of a slot durable; no link is changed.
 

@@ -71,6 +71,7 @@ class SlotDeployment:
             self.deployment, wanted = machine.resume(known.deployment, links, self.now())
             self._carry_out(wanted)
             self._work_off()
+        host.store.tidy(want.slot, self.deployment)
 
     # --- what the service tells
 
