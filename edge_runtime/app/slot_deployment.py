@@ -263,6 +263,7 @@ class SlotDeployment:
 
     def _tell(self, command: do.Tell) -> None:
         one = command.deployment
+        self.record = self.record.with_deployment(one)  # of one that is superseded nothing else is heard
         fields = {
             "slot": one.slot,
             "model": one.model,
