@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_runtime.core.frame import SlotRef
-    from edge_runtime.pipeline.picture_health import Change, PictureView
+    from edge_runtime.pipeline.picture_health import Change
     from edge_runtime.pipeline.pictures import Pictures
     from edge_runtime.pipeline.snapshots import Shot, Snapshots
     from edge_runtime.system.clock import Clock
@@ -140,10 +140,6 @@ class CameraLink:
             return lambda: None
         number = snapshots.ask(self._child, until_mono_ns, max_width, done)
         return lambda: snapshots.expire(number)
-
-    def picture_view(self) -> PictureView | None:
-        """How its pictures are now; ``None`` when they are not looked at."""
-        return None if self.pictures is None else self.pictures.health.view(self._clock.mono_ns())
 
     def on_started(self, child: Child) -> None:
         """Note the new process."""

@@ -182,10 +182,9 @@ class Line:
         self._tell(news.of_camera(camera, state))
 
     def on_picture_changed(self, camera: str, change: Change) -> None:
-        """Publish and log that the pictures of a camera got a fault, or have none any more; not that they never had."""
-        if change.is_told:
-            logger.log(logging.INFO if change.finding is None else logging.WARNING, "%s", change.text(camera))
-            self.event(camera, change.kind, change.text(camera), change.fields)
+        """Publish and log that the pictures of a camera got a fault, or have none any more."""
+        for one in news.of_pictures(camera, change):
+            self._tell(one)
 
     # engine listener
 
@@ -378,7 +377,11 @@ class Line:
             {name: link.slots[name].standing() for name, link in self.engines.items()},
             {name: standby.standing() for name, standby in self.standbys.items()},
             {name: link.pid for name, link in self.engines.items()},
-            {name: view for name, link in self.cameras.items() if (view := link.picture_view()) is not None},
+            {
+                name: link.pictures.health.view(self.loop.clock.mono_ns())
+                for name, link in self.cameras.items()
+                if link.pictures is not None
+            },
             {
                 name: judging(self.engines[name].slots[name], standby.slot, standby.comparisons)
                 for name, standby in self.standbys.items()

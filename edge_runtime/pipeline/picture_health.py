@@ -146,34 +146,6 @@ class Change:
     after: str
     finding: Finding | None
 
-    @property
-    def is_told(self) -> bool:
-        """Whether it is worth an event: that all was well from the start is not."""
-        return self.finding is not None or self.before != UNKNOWN
-
-    @property
-    def kind(self) -> str:
-        """Of the event."""
-        return f"camera.{self.after}" if self.finding is not None else "camera.picture_ok"
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """Of the event."""
-        if self.finding is None:
-            return {"before": self.before}
-        return {
-            "before": self.before,
-            "quantity": self.finding.quantity,
-            "measured": round(self.finding.measured, 4),
-            "limit": round(self.finding.limit, 4),
-        }
-
-    def text(self, camera: str) -> str:
-        """One sentence for people."""
-        if self.finding is None:
-            return f"the picture of camera {camera} is good again, it was {self.before}"
-        return f"the picture of camera {camera} is {self.finding.text}"
-
 
 class PictureHealth:
     """See the module docstring. Not thread-safe: one thread owns it."""
