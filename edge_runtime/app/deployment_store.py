@@ -137,6 +137,10 @@ class DeploymentStore:
             raise
         return stored.directory
 
+    def path(self, held: Held) -> Path:
+        """Return where a release lies, or would."""
+        return self.store.releases.path(held.manifest)
+
     def links(self, slot: str) -> SlotLinks:
         """Return what a slot points to.
 
