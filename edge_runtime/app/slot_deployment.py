@@ -71,6 +71,10 @@ class SlotDeployment:
             self.deployment, wanted = machine.resume(known.deployment, links, self.now())
             self._carry_out(wanted)
             self._work_off()
+        if self.deployment is None or self.deployment.state.is_over:
+            host.store.tidy(want.slot)
+        elif host.store.is_refused(self.deployment):
+            self.step(on.Banned("deployment.ended", "it failed before, and that was not written to its end"))
 
     # --- what the service tells
 

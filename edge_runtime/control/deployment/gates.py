@@ -10,7 +10,7 @@ of frames that were asked for. What keeps chance from stopping a good one:
   for breach from `LATE_MIN` on: a box that was busy for a moment has some.
 * Times need `TIMES_MIN` frames on both sides; the median has to be slower, too, and not by less than `SLOWER_MS`: a box
   that is busy elsewhere for a moment moves the p99 alone.
-* Scores need `SCORES_MIN` predictions on both sides; what the index has by chance alone is taken off first.
+* Scores need `pipeline.judged.SCORES_MIN` predictions on both sides; what the index has by chance is taken off first.
 * Memory is compared between the quarters of what was measured after the allocators have warmed up.
 """
 
@@ -23,6 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.control.deployment.deployment import Outcome, Verdict
+from edge_runtime.pipeline.judged import stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,6 @@ LATE_MIN: Final = 30
 LATE: Final = "deadline"  # code of frames that were given to the old model, or failed, because time was up
 TIMES_MIN: Final = 100
 SLOWER_MS: Final = 2.0
-SCORES_MIN: Final = 100
 WARM_S: Final = 10.0  # after it began to judge; what a process allocates until then it keeps
 MEMORY_MIN: Final = 8  # samples
 
@@ -117,23 +117,6 @@ def of_judging(
     _weigh_scores(seen, old, new, gates)
     _weigh_memory(seen, memory_mb, gates)
     return seen.verdict(new.frames, wanted)
-
-
-def stability_index(old: Sequence[int], new: Sequence[int]) -> float | None:
-    """Return how far two histograms are apart (population stability index), ``None`` when one has too few entries.
-
-    The index is the sum of (q - p) ln(q / p) over the bins, with half an entry added to each; of two samples of one
-    distribution it is about (bins - 1) (1/n + 1/m), which is taken off, twice.
-    """
-    before, now = sum(old), sum(new)
-    if min(before, now) < SCORES_MIN:
-        return None
-    used = [(one, other) for one, other in zip(old, new, strict=True) if one or other]
-    shares = [
-        ((one + 0.5) / (before + 0.5 * len(used)), (other + 0.5) / (now + 0.5 * len(used))) for one, other in used
-    ]
-    index = sum((q - p) * math.log(q / p) for p, q in shares)
-    return max(0.0, index - 2 * (len(used) - 1) * (1 / before + 1 / now))
 
 
 def growth_mb(samples: Sequence[tuple[float, float]]) -> float | None:

@@ -24,7 +24,7 @@ from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ExitKind
 from tests.fakes.clock import ManualClock
-from tests.fakes.plant import DEADLINE_MS, HEIGHT, SCRATCH, WIDTH, Plant, Sink, make_spec
+from tests.fakes.plant import DEADLINE_MS, SCRATCH, Plant, Sink, make_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -552,6 +552,6 @@ def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_t
 
 def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: Plant) -> None:
     assert plant.line.picture.cameras == {}
-    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=WIDTH * HEIGHT)
+    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=1 << 20)
     plant.pass_ms(round(CHECK_S * 2000))
     assert plant.line.picture.cameras["top"].state == "unknown"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.control.deployment.deployment import Outcome, Verdict
-from edge_runtime.control.deployment.gates import growth_mb, of_judging, of_shadow, stability_index
+from edge_runtime.control.deployment.gates import growth_mb, of_judging, of_shadow
 from edge_runtime.core.result import Evaluation
-from edge_runtime.pipeline.judged import Compared, Tallied, Tally
+from edge_runtime.pipeline.judged import Compared, Tallied, Tally, stability_index
 from edge_runtime.registry.conditions import Gates
 
 if TYPE_CHECKING:
