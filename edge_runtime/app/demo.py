@@ -82,7 +82,7 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
             INSPECTION: {
                 "camera": INSPECTION,
                 "model": "defects",
-                "deadline_ms": 1000,
+                "deadline_ms": 5000,
                 "recipe": {"id": "demo", "not_ok": ({"label": "*", "score_min": 0.4},)},
             }
         },
