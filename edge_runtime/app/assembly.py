@@ -13,6 +13,7 @@ from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import BusyError
 from edge_runtime.pipeline.actions import Actions
 from edge_runtime.pipeline.camera_link import CameraLink
+from edge_runtime.pipeline.drift_watch import DriftWatch
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.line import Line, Station
@@ -148,6 +149,7 @@ class LineService:
                 fds={"ring": self._rings[camera.id].fd, "snapshot": self._snapshots[camera.id].fd},
             )
             self._supervisor.spawn(spec, self.cameras[camera.id])
+        DriftWatch(self.line).start()
         self.loop.run(stop)
 
     def act(self, run: Callable[[Actions], None], reply: Reply) -> None:

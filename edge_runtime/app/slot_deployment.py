@@ -71,6 +71,10 @@ class SlotDeployment:
             self.deployment, wanted = machine.resume(known.deployment, links, self.now())
             self._carry_out(wanted)
             self._work_off()
+        if self.deployment is None or self.deployment.state.is_over:
+            host.store.tidy(want.slot)
+        elif host.store.is_refused(self.deployment):
+            self.step(on.Banned("deployment.ended", "it failed before, and that was not written to its end"))
 
     # --- what the service tells
 
@@ -300,9 +304,10 @@ class SlotDeployment:
         path, base, deployment = self._verified(), self.base(line), self.deployment
         if path is None or deployment is None:
             return
-        trial = self._next_trial()
-        now = None if base.path is None else Path(base.path)
-        spec = spec_for(base, path, against=now, slower_max=deployment.policy.gates.latency_ratio_max)
+        trial, previous = self._next_trial(), deployment.previous
+        works = base.path if previous is None else self.host.store.path(previous)
+        against = None if works is None else Path(works)
+        spec = spec_for(base, path, against=against, slower_max=deployment.policy.gates.latency_ratio_max)
 
         def ended(report: VetReport) -> None:
             code, message = (None, None) if report.error is None else (report.error.code, report.error.message)
