@@ -379,7 +379,7 @@ def test_the_demo_shows_a_good_update_and_a_bad_one_under_the_running_line() -> 
     assert (good["outcome"], good["frames_lost"], good["switches"]) == ("committed", 0, 1)
     assert (good["from"]["release"], good["to"]["release"]) == (1, 2)
     assert good["from"]["digest"] != good["to"]["digest"]
-    assert list(good["stages"])[0] == "vetting"
+    assert next(iter(good["stages"])) == "vetting"
     assert (bad["outcome"], bad["stage"], bad["frames_lost"], bad["switches"]) == ("rolled_back", "probation", 0, 2)
     assert bad["reason"].startswith("gate.")
     assert bad["frames_by_release"] > 0
