@@ -88,14 +88,14 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     first = write(tmp_path / "1", "good", release=1)
-    camera = {"source": SOURCE, "capture": "every", "stall_s": 2.0}
+    camera = {"source": SOURCE, "capture": "every", "queue": 60, "stall_s": 10.0}
     settings = line_settings(
         tmp_path / "state",
         cameras={"left": camera, "right": camera},
         models={"parts": {"path": str(first)}},
         recipes={"parts": {"version": "1", "not_ok": ({"label": "bad", "score_min": 0.5},)}},
         inspections={
-            name: {"camera": name, "model": "parts", "recipe": "parts", "deadline_ms": 2000}
+            name: {"camera": name, "model": "parts", "recipe": "parts", "deadline_ms": 5000}
             for name in ("left", "right")
         },
     )
