@@ -13,6 +13,7 @@ from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import BusyError
 from edge_runtime.pipeline.actions import Actions
 from edge_runtime.pipeline.camera_link import CameraLink
+from edge_runtime.pipeline.drift_watch import DriftWatch
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.inspection import Inspection
 from edge_runtime.pipeline.line import Line, Station
@@ -148,6 +149,7 @@ class LineService:
                 fds={"ring": self._rings[camera.id].fd, "snapshot": self._snapshots[camera.id].fd},
             )
             self._supervisor.spawn(spec, self.cameras[camera.id])
+        DriftWatch(self.line).start()
         self.loop.run(stop)
 
     def act(self, run: Callable[[Actions], None], reply: Reply) -> None:
@@ -208,7 +210,10 @@ class LineService:
         return self.line.picture.judging.get(slot)
 
     def vet(self, spec: VetSpec, name: str, on_end: Callable[[VetReport], None]) -> None:
-        """Try a model at low priority, in place of the vet of that name that runs; ``on_end`` is called once."""
+        """Try a model at low priority, in place of the vet of that name that runs.
+
+        ``on_end`` is called once, or never when the line ends first: that is no verdict on the model.
+        """
 
         def turn() -> None:
             self._end_vet(name)
@@ -292,6 +297,8 @@ class LineService:
         while self._clock.mono_ns() < deadline_ns and (self._cameras_alive() or self.line.busy):
             self.loop.turn(0.02)
         self.line.drain()
+        for vet in self._vets.values():
+            vet.forget()
         self._supervisor.stop()
         self.line.drain()  # what the processes still said while they ended
 

@@ -31,8 +31,9 @@ from edge_runtime.app.overview import Overview
 from edge_runtime.app.picture_references import PictureReferences
 from edge_runtime.app.plan import plan_line
 from edge_runtime.app.releases import Releases
+from edge_runtime.app.reload_vet import Loaded, loaded, try_models
 from edge_runtime.control.health import Health
-from edge_runtime.core.errors import BusyError, ConfigError, EdgeError, PermissionDeniedError, StorageError
+from edge_runtime.core.errors import EdgeError, PermissionDeniedError, StorageError
 from edge_runtime.core.result import Event
 from edge_runtime.system.clock import SystemClock
 from edge_runtime.system.files import LockFile, make_directory
@@ -182,6 +183,7 @@ class Daemon:
         self._acked = 0
         self._stays: Event | None = None  # what to tell in the next delivery about the one before
         self._frames_begun: dict[str, int] = {}
+        self._loaded: frozenset[Loaded] = frozenset()  # what the configuration in force names
 
     def run(self) -> None:
         """Run until stopped.
@@ -248,6 +250,7 @@ class Daemon:
         settings, delivery, commands = self._settings, parts.delivery, parts.commands
         released = parts.releases.attach(settings)
         plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)), released=released)
+        self._loaded = loaded(plan_line(settings, cpus=1).slots)
         cache_dir = _cache_dir(settings)
         setups = commands.setups(plan)
         for item in plan.inspections:
@@ -279,7 +282,7 @@ class Daemon:
                 group.start(line)
                 group.start(health)
                 self._notifier.send("READY=1")
-                running = self._wait(group, parts)
+                running = self._wait(group, parts, line)
             self._frames_begun |= line.frames_begun()
             self.report = Report(line.counters(), line.models(), {}, 0)
         return running and not self._control.stopping  # it may have come since
@@ -293,7 +296,7 @@ class Daemon:
     def _count_acked(self, rows: Sequence[Row]) -> None:
         self._acked += sum(1 for row in rows if row.stream.startswith(RESULT_STREAM))
 
-    def _wait(self, group: ServiceGroup, parts: _Parts) -> bool:
+    def _wait(self, group: ServiceGroup, parts: _Parts, line: LineService) -> bool:
         """Wait for a wish; return whether to go on. A failed part ends the wait, its group raises the failure."""
         while not (group.stop.is_set() or parts.failed):
             wish = self._control.wait(0.2)
@@ -304,17 +307,22 @@ class Daemon:
             if wish is Wish.RESTART:
                 logger.info("the line is started anew")
                 return True
-            if wish is Wish.RELOAD and self._reloaded(parts.delivery):
+            if wish is Wish.RELOAD and self._reloaded(parts, line, group):
                 return True
         return False
 
-    def _reloaded(self, delivery: Delivery) -> bool:
+    def _reloaded(self, parts: _Parts, line: LineService, group: ServiceGroup) -> bool:
         """Read the configuration again; return whether there is a good new one."""
+        delivery = parts.delivery
         self._notifier.send("RELOADING=1")
         try:
             settings = self._reload()
             self._try_state_dir(settings.state_dir)
-        except (ConfigError, BusyError, StorageError, PermissionDeniedError, OSError) as error:
+            plan = plan_line(settings, cpus=len(os.sched_getaffinity(0)))
+            try_models(
+                line, plan.slots, self._loaded, lambda: self._control.stopping or group.stop.is_set() or parts.failed
+            )
+        except (EdgeError, OSError) as error:
             report, code = (error.report(), error.code) if isinstance(error, EdgeError) else (str(error), "os.error")
             logger.error("the new configuration is refused, the old one goes on:\n%s", report)  # noqa: TRY400 - for people
             self._event(delivery, "config.refused", f"the new configuration is refused: {code}")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.app.daemon import Report
     from edge_runtime.app.demo_registry import DemoRegistry
     from edge_runtime.app.demo_trial import Trial
+    from edge_runtime.core.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
                 "queue": 2,
             }
         },
-        "registry": {"url": registry.url, "root": registry.root, "poll_s": 1},
+        "registry": {"url": registry.url, "root": registry.root},
         "models": {"defects": {"release": MODEL}},
         "inspections": {
             INSPECTION: {
@@ -102,7 +103,7 @@ def run_demo(options: DemoOptions, control: Control) -> dict[str, object]:
         registry, broker = _prepare(directory, options.port, stack)
         settings = settings_for(broker.port, directory / "state", registry)
         show = UpdateShow(
-            registry.roll_out,
+            lambda kind: _roll_out(registry, kind, settings),
             seconds=options.seconds,
             by_itself=options.updates,
             say=options.say,
@@ -140,6 +141,16 @@ def _found(directory: Path) -> DemoRegistry:
     registry = DemoRegistry(directory, SITE)
     registry.roll_out(Kind.FIRST)
     return registry
+
+
+def _roll_out(registry: DemoRegistry, kind: Kind, settings: Settings) -> Manifest:
+    """Roll out, and have the daemon look now; in a plant it would see it at its next look."""
+    from edge_runtime.app.registry_order import MODELS_DIR  # noqa: PLC0415 - as above
+    from edge_runtime.registry.box.nudge import nudge  # noqa: PLC0415
+
+    package = registry.roll_out(kind)
+    nudge(settings.state_dir / MODELS_DIR)
+    return package
 
 
 def _take_first(settings: Settings) -> None:

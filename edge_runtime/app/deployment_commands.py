@@ -156,7 +156,7 @@ class DeploymentCommands:
             directory = self._all.models.slots.directory / name
             try:
                 wish = wishes.take(directory)
-                if wish is not None:
+                if wish is not None and wish.is_alive(self._clock.mono_ns()):
                     self._grant(name, directory, wish)
             except EdgeError as error:
                 logger.warning("slot %s: what was wished at the box is not done: %s", name, error)

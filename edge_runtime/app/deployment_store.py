@@ -85,15 +85,32 @@ class DeploymentStore:
             match deployment.links:
                 case Links.COMMIT:
                     slots.activate(slot, deployment.candidate.manifest)
-                    self._write(slot, wanted)
                 case Links.TRIAL:
                     self._restore(slot, deployment)
                     slots.try_out(slot, deployment.candidate.manifest)
-                    self._write(slot, wanted)
                 case Links.OLD:
-                    self._write(slot, wanted)
                     self._restore(slot, deployment)
                     slots.try_out(slot, None)
+            self._write(slot, wanted)
+
+    def tidy(self, slot: str) -> None:
+        """Take away a trial that is nobody's: no deployment of the slot is under way.
+
+        Raises:
+            EdgeError: the disk refuses, or somebody holds the lock.
+        """
+        if self.links(slot).trial is not None:
+            with self.store.slots.changing():
+                self.store.slots.try_out(slot, None)
+
+    def is_refused(self, deployment: Deployment) -> bool:
+        """Tell whether a deployment that is under way has failed already, and only its end was not written.
+
+        Raises:
+            PermissionDeniedError, StorageError: it cannot be told.
+        """
+        found = self.store.quarantine.refusal(deployment.candidate.manifest, deployment.policy.seq)
+        return found is not None and deployment.policy.origin == "rollout"
 
     def write(self, slot: str, wanted: SlotRecord) -> None:
         """Make the record of a slot durable; no link is changed.
@@ -136,6 +153,10 @@ class DeploymentStore:
             self._held.pop(held.manifest, None)
             raise
         return stored.directory
+
+    def path(self, held: Held) -> Path:
+        """Return where a release lies, or would."""
+        return self.store.releases.path(held.manifest)
 
     def links(self, slot: str) -> SlotLinks:
         """Return what a slot points to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import time
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 from edge_runtime.app.assembly import LineService
 from edge_runtime.app.plan import CameraPlan, InspectionPlan, LinePlan, every_slots, recipe_ref
 from edge_runtime.app.waiting import await_model
-from edge_runtime.core.errors import UnavailableError
+from edge_runtime.core.errors import DataError, UnavailableError
+from edge_runtime.core.reference import LABELS_MAX, ModelReference
 from edge_runtime.core.result import Evaluation, Event, Result
 from edge_runtime.core.source import Source
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Capture, InspectionSpec
+from edge_runtime.pipeline.judged import Tally
 from edge_runtime.pipeline.recipe import Recipe
 from edge_runtime.pipeline.slot import SlotSpec
 from edge_runtime.publish.payload import Identity, Stamp, encode_result
@@ -71,6 +74,27 @@ def infer(options: InferOptions, images: Sequence[Path]) -> Iterator[tuple[bytes
         for seq in range(1, len(images) + 1):
             result = _next(sink, group)
             yield encode_result(result, identity, Stamp(seq, boot_id)).body, result.evaluation
+
+
+def reference(options: InferOptions, images: Sequence[Path]) -> ModelReference:
+    """Judge ``images`` and return what was seen in them; an image that cannot be judged is an error.
+
+    Raises:
+        DataError: the model cannot be used, or code ``reference.picture``: an image cannot be judged.
+        UnavailableError: the device cannot be used, or nothing answers.
+    """
+    tally = Tally()
+    for image, (raw, evaluation) in zip(images, infer(options, images), strict=True):
+        result = json.loads(raw)
+        if evaluation is Evaluation.NOT_DECIDABLE:
+            raise DataError("reference.picture", f"{image}: {result['reason']}", help="leave it out")
+        best: dict[str, float] = {}
+        for one in result["predictions"]:
+            best[one["label"]] = max(one["score"], best.get(one["label"], 0.0))
+        tally.judged(evaluation, 0.0, best)
+    seen = tally.now()
+    shares = sorted(seen.labels.items(), key=lambda item: -item[1])[:LABELS_MAX]
+    return ModelReference(len(images), seen.scores, {label: count / len(images) for label, count in shares})
 
 
 def _plan(options: InferOptions, images: Sequence[Path]) -> LinePlan:

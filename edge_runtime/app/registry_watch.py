@@ -1,4 +1,7 @@
-"""When the registry is looked at: every so often, sooner when somebody asks, later when it does not answer."""
+"""When the registry is looked at: every so often, sooner when somebody asks, later when it does not answer.
+
+At once when a verb at this box has looked (`registry.box.nudge`), for example at a stick: there may be something new.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import random
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.core.errors import BusyError, EdgeError
+from edge_runtime.registry.box.nudge import last_nudge
 from edge_runtime.registry.box.report import Contact, Report, Standing
 
 if TYPE_CHECKING:
@@ -61,6 +65,7 @@ class RegistryWatch:
         self._on_report = on_report
         self._uniform = uniform
         self._nudged = False
+        self._seen: tuple[int, int] | None = None  # the last nudge at this box
         self._looked_ns: int | None = None
         self._failures = 0
         self._fresh = True  # the first look of a process hashes what is on the disk
@@ -76,7 +81,9 @@ class RegistryWatch:
     def run(self, stop: Stop) -> None:
         """Look until stopped; a look that is under way is ended."""
         pause_s = self._uniform(0.0, min(1.0, self._poll_s * JITTER))  # a plant that is switched on is many boxes
+        self._seen = last_nudge(self._order.root)
         while not self._wait(stop, pause_s):
+            self._seen = last_nudge(self._order.root)
             self._nudged, self._looked_ns = False, self._clock.mono_ns()
             self.looks += 1
             try:
@@ -101,6 +108,8 @@ class RegistryWatch:
         while not stop.wait(SLICE_S):
             now_ns, looked_ns = self._clock.mono_ns(), self._looked_ns
             if now_ns >= due_ns or (self._nudged and (looked_ns is None or now_ns - looked_ns >= NUDGE_S * _NS)):
+                return False
+            if last_nudge(self._order.root) != self._seen:
                 return False
         return True
 

@@ -12,13 +12,14 @@ from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
 from edge_runtime.app.slot_fallback import SlotFallback
 from edge_runtime.app.slot_sampler import SlotSampler
 from edge_runtime.app.standby_ears import Ears
-from edge_runtime.app.vetting import spec_for
+from edge_runtime.app.vetting import numbers_of, spec_for
 from edge_runtime.control.deployment import commands as do
 from edge_runtime.control.deployment import events as on
 from edge_runtime.control.deployment import machine
@@ -29,8 +30,6 @@ from edge_runtime.pipeline.attempt import NS_PER_MS
 from edge_runtime.registry.box.report import Standing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.deployment_host import Host
     from edge_runtime.control.deployment.deployment import Conditions, Deployment, Origin, Policy
@@ -72,6 +71,10 @@ class SlotDeployment:
             self.deployment, wanted = machine.resume(known.deployment, links, self.now())
             self._carry_out(wanted)
             self._work_off()
+        if self.deployment is None or self.deployment.state.is_over:
+            host.store.tidy(want.slot)
+        elif host.store.is_refused(self.deployment):
+            self.step(on.Banned("deployment.ended", "it failed before, and that was not written to its end"))
 
     # --- what the service tells
 
@@ -298,16 +301,17 @@ class SlotDeployment:
         self._events.append(on.Withdrawn(error.code, error.message))
 
     def _vet(self, line: LineService) -> None:
-        path, base = self._verified(), self.base(line)
-        if path is None:
+        path, base, deployment = self._verified(), self.base(line), self.deployment
+        if path is None or deployment is None:
             return
-        trial = self._next_trial()
-        spec = spec_for(base, path)
+        trial, previous = self._next_trial(), deployment.previous
+        works = base.path if previous is None else self.host.store.path(previous)
+        against = None if works is None else Path(works)
+        spec = spec_for(base, path, against=against, slower_max=deployment.policy.gates.latency_ratio_max)
 
         def ended(report: VetReport) -> None:
-            error = report.error
-            event = on.Vetted() if error is None else on.Vetted(error.code, error.message)
-            self.hear(trial, event)
+            code, message = (None, None) if report.error is None else (report.error.code, report.error.message)
+            self.hear(trial, on.Vetted(code, message, numbers_of(report)))
 
         line.vet(spec, self.want.slot, ended)
 

@@ -36,6 +36,15 @@ def spec_for(slot: SlotSpec, path: Path, *, against: Path | None = None, slower_
     )
 
 
+def numbers_of(report: VetReport) -> dict[str, float]:
+    """Return the figures of a trial that are worth keeping, by name."""
+    found = {"memory_mb": report.facts.get("memory_mb")}
+    for part in ("latency_ms", "pace"):
+        fields = report.facts.get(part)
+        found |= {f"{part}.{name}": value for name, value in fields.items()} if isinstance(fields, dict) else {}
+    return {f"vet.{name}": float(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
 def _memory_bytes() -> int:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SIDE_PX: Final = 160
 """Longer side of the copy that edges are looked for in."""
-DECIMATED_PX: Final = 480
+DECIMATED_PX: Final = 320
 """Longer side, at least, of the pixels that the copy is averaged from."""
 EDGE_GREY: Final = 12
 """Steps of grey per pixel of the copy from which on there is an edge; averaged noise stays far below."""

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.25
 SHARE: Final = 0.01
+GRACE_S: Final = 4.0
+"""A reference that has too few pictures when its time is over waits so much longer for them."""
 
 
 class Looks:
@@ -84,7 +86,7 @@ class Looks:
 
     def tick(self, now_s: float) -> None:
         """End a reference whose time is over; call regularly."""
-        if self._maker is None or now_s < self._until_s:
+        if self._maker is None or now_s < self._until_s + (0.0 if self._maker.is_enough else GRACE_S):
             return
         maker, self._maker = self._maker, None
         try:

@@ -68,6 +68,11 @@ class ReferenceMaker:
             self._numbers.append(numbers)
             self._smalls.append(copies.small)
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are as many pictures as a reference needs."""
+        return len(self._numbers) >= LOOKS_MIN
+
     def finish(self, utc_ns: int) -> PictureReference:
         """Return what the pictures have in common; ``utc_ns`` is now.
 
@@ -75,7 +80,7 @@ class ReferenceMaker:
             DataError: there are too few of them, or they show nothing.
         """
         looks = self._numbers
-        if len(looks) < LOOKS_MIN:
+        if not self.is_enough:
             help_ = "let it take longer, and see that the camera streams"
             raise DataError("picture.too_few", f"{len(looks)} pictures are too few, {LOOKS_MIN} are needed", help=help_)
         if min(look.contrast for look in looks) < CONTRAST_MIN:

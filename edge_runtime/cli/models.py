@@ -66,6 +66,13 @@ def _add_pack(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--golden", metavar="DIR", type=Path, help="pictures (jpg, png) for the package of a bare model"
     )
+    parser.add_argument(
+        "--reference",
+        metavar="DIR",
+        type=Path,
+        help="pictures of a normal day: what the model sees in them is written into the package, and boxes tell when "
+        "what it sees on the line is something else",
+    )
     parser.add_argument("--version", default="1.0.0", metavar="V", help="of the package of a bare model (1.0.0)")
     _add_engine(parser)
     parser.add_argument("--force", action="store_true", help="replace what is there")

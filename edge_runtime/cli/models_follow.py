@@ -51,11 +51,13 @@ def ask(order: Order, slot: str, verb: wishes.Verb, release: Held | None, args: 
     Raises:
         DataError: the daemon refuses it, or the release was given up: its record says why.
         BusyError: it is not over by the deadline, and goes on.
-        UnavailableError: the daemon does not answer; then nothing was begun.
+        UnavailableError: the daemon does not answer.
     """
     directory = ModelStore(order.root).slots.directory / slot
     wish_id = uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
-    wishes.leave(directory, wishes.Wish(wish_id, verb, None if release is None else release.manifest, _name()))
+    manifest = None if release is None else release.manifest
+    until_ns = time.monotonic_ns() + wishes.LIFE_NS
+    wishes.leave(directory, wishes.Wish(wish_id, verb, manifest, _name(), until_ns))
     answer = _answered(directory, wish_id)
     if answer.status >= _OK:
         refusal = UnavailableError if answer.status == _UNAVAILABLE else DataError
@@ -79,9 +81,9 @@ def _answered(directory: Path, wish_id: str) -> wishes.WishAnswer:
         if answer is not None:
             return answer
         time.sleep(LOOK_S / 2)
-    wishes.take(directory)  # nobody shall come upon it in an hour
-    message = f"the daemon did not answer within {ANSWER_S:g} s; nothing was begun"
-    raise UnavailableError("deployment.no_answer", message, help="edge-runtime status says what it is doing")
+    taken_back = wishes.take(directory) is not None
+    message = f"the daemon did not answer within {ANSWER_S:g} s" + ("; nothing was begun" if taken_back else "")
+    raise UnavailableError("deployment.no_answer", message, help=_HELP)
 
 
 class _Watch:

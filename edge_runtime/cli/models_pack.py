@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.app.infer import InferOptions, reference
 from edge_runtime.app.vetting import vet
 from edge_runtime.cli import models_oci
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.golden import ANSWERS_NAME, FOLDER, FRAMES_LIMIT, PICTURE, write_golden
 from edge_runtime.core.manifest import MANIFEST_NAME
-from edge_runtime.engine.authoring import fill_hashes, make_manifest, set_release
+from edge_runtime.core.reference import PICTURES_MIN
+from edge_runtime.engine.authoring import fill_hashes, make_manifest, set_reference, set_release
 from edge_runtime.engine.package import open_package
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 from edge_runtime.system.logs import configure
@@ -43,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
         _complete(args.model, args)
         _release(args.model, args)
         return os.EX_OK
+    if args.reference is not None:
+        message = f"{args.model} is no package: a reference is added to one"
+        raise DataError("pack.usage", message, help="pack it first, then pack the package with --reference DIR")
     if args.oci is not None and args.release is None:
         raise DataError("pack.no_release", f"{args.model}: releases of a model are numbered", help="add --release N")
     if args.out is None and args.oci is not None:
@@ -69,6 +74,8 @@ def _complete(root: Path, args: argparse.Namespace) -> None:
         _say(f"wrote {root / MANIFEST_NAME}: hashes added", args)
     if args.release is not None and set_release(root, args.release):
         _say(f"wrote {root / MANIFEST_NAME}: release {args.release}", args)
+    if args.reference is not None:
+        _refer(root, args)
     if pictures:
         write_atomic(answers, _record(root, pictures, args))
         _say(f"wrote {answers}", args)
@@ -77,6 +84,18 @@ def _complete(root: Path, args: argparse.Namespace) -> None:
     if not (root / FOLDER).exists():
         text = f"no golden frames; with pictures in {root / FOLDER} other boxes can check that they see the same"
         _say(f"note: {text}", args)
+
+
+def _refer(root: Path, args: argparse.Namespace) -> None:
+    """Write into the manifest what the model sees in pictures of a normal day."""
+    pictures = sorted(one for one in args.reference.glob("*") if PICTURE.fullmatch(one.name))
+    if len(pictures) < PICTURES_MIN:
+        message = f"{args.reference}: expected {PICTURES_MIN} pictures (jpg, png) or more, found {len(pictures)}"
+        raise DataError(
+            "pack.no_pictures", message, help="put pictures of a normal day there, good and bad parts alike"
+        )
+    set_reference(root, reference(InferOptions(root, args.device, args.backend), pictures))
+    _say(f"wrote {root / MANIFEST_NAME}: reference of {len(pictures)} pictures", args)
 
 
 def _release(root: Path, args: argparse.Namespace) -> None:

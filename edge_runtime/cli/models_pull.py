@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_runtime.cli.models_asked import order_of_arguments
 from edge_runtime.core.errors import BusyError, DataError, UnavailableError
+from edge_runtime.registry.box.nudge import nudge
 from edge_runtime.registry.box.pull import Pull
 from edge_runtime.registry.box.report import Contact, Standing
 from edge_runtime.system.logs import configure
@@ -52,6 +53,7 @@ def run_pull(args: argparse.Namespace) -> int:
         report = Pull(order, on_progress=progress).run(names or None, fresh=True)
     finally:
         progress.end()
+    nudge(order.root)
     print(json.dumps(report.as_fields()) if args.json else as_text(report))
     return exit_code(report)
 

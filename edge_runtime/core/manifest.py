@@ -19,6 +19,7 @@ from edge_runtime.core.acceptance import Gates, Tolerances, read_gates, read_tol
 from edge_runtime.core.description import CHAIN, Description, read_description
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import Section, load_object
+from edge_runtime.core.reference import ModelReference, read_reference
 from edge_runtime.core.steps import Step, parse_steps
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Manifest:
         requires: minimal versions by library, as written.
         steps: of a chain, which has no weights of its own.
         golden: the section as written; `tolerances` and `gates` are its checked parts.
+        reference: what the model answers when all is well, ``None`` when nobody wrote it down.
         ignored: dotted names of keys this version does not know.
     """
 
@@ -88,6 +90,7 @@ class Manifest:
     hardware: tuple[str, ...] = ()
     requires: Mapping[str, object] = field(default_factory=dict)
     golden: Mapping[str, object] = field(default_factory=dict)
+    reference: ModelReference | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -124,6 +127,7 @@ def parse_manifest(raw: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         hardware=top.texts("hardware") or (),
         requires=top.mapping("requires"),
         golden=top.mapping("golden"),
+        reference=read_reference(top),
         provenance=top.mapping("provenance"),
         steps=parse_steps(top) if is_chain else (),
     )

@@ -14,6 +14,7 @@ from edge_runtime import __version__
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.jsonfields import load_object
 from edge_runtime.core.manifest import MANIFEST_NAME, SCHEMA, SIZE_LIMIT_BYTES, parse_manifest
+from edge_runtime.core.reference import reference_fields
 from edge_runtime.engine.gates.onnxgate import inspect_onnx
 from edge_runtime.engine.package import read_weights
 from edge_runtime.system.files import read_limited, write_atomic
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_runtime.core.reference import ModelReference
     from edge_runtime.engine.package import Package
 
 _NO_NAME: Final = re.compile(r"[^a-z0-9._-]+")
@@ -111,6 +113,16 @@ def set_release(root: Path, release: int) -> bool:
     rows = [pair for pair in document.items() if pair[0] != "release"]
     _replace(root, dict([*rows[:place], ("release", release), *rows[place:]]))
     return True
+
+
+def set_reference(root: Path, reference: ModelReference) -> None:
+    """Write what the model answers when all is well into the manifest of ``root``.
+
+    Raises:
+        DataError: there is no manifest, or it would be none with this reference.
+        StorageError: it cannot be written.
+    """
+    _replace(root, {**_read(root), "reference": reference_fields(reference)})
 
 
 def _read(root: Path) -> dict[str, object]:

@@ -41,6 +41,7 @@ class LoadedModel:
         spec: the complete description.
         info: what really runs, where.
         reads_text: predictions may carry text.
+        reference: what it answers when all is well, ``None`` when nobody wrote it down.
         lanes: one per worker.
         load_ms: milliseconds from the first byte read to the first answer.
         notes: what a reader of the log should know.
@@ -56,6 +57,7 @@ class LoadedModel:
         self.spec: ModelSpec = package.spec
         self.info: EngineInfo = model.info
         self.reads_text = package.reads_text
+        self.reference = None if package.manifest is None else package.manifest.reference
         self._model = model
         self.lanes: list[Judge] = [model.open_lane() for _ in range(workers)]
         for lane in self.lanes:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.reference import reference_fields
 from edge_runtime.core.result import SHAPES_BYTES_LIMIT
 from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT, SIDE_LIMIT
 
@@ -147,6 +148,7 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "threads": model.info.threads,
         "task": model.spec.task,
         "reads_text": model.reads_text,
+        "reference": None if model.reference is None else reference_fields(model.reference),
         "labels": list(labels),
         "thresholds": {
             "score": thresholds.score,

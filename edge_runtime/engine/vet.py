@@ -48,7 +48,7 @@ from edge_runtime.engine.postprocess import InvalidOutputError
 from edge_runtime.engine.preprocess import limit_cv2_threads
 from edge_runtime.engine.protocol import Reply, leave_out_shapes, prediction_fields, text_field, whole_field
 from edge_runtime.system.metrics import percentile
-from edge_runtime.system.priority import set_priority
+from edge_runtime.system.priority import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ def main(context: ChildContext) -> None:
     faulthandler.disable()  # a crash is one of the answers, told in words by main
     limit_cv2_threads()
     if context.args.get("low") is True:
-        set_priority(low=True)
+        Priority().set(low=True)
     order = _order(context.args)
     with PeakMemory() as peak:
         confine(

@@ -44,7 +44,7 @@ from edge_runtime.engine.protocol import (
 from edge_runtime.engine.rings import Rings
 from edge_runtime.system.channel import Channel, Closed, Policy
 from edge_runtime.system.messages import MalformedMessage, MessageSocket, PeerBusy, PeerGone, close_all
-from edge_runtime.system.priority import can_come_back, set_priority
+from edge_runtime.system.priority import Priority
 from edge_runtime.system.service import ServiceGroup, Stop
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class EngineHost:
         self._work: Channel[LoadOrder | BenchOrder | str] = Channel(LOAD_QUEUE_LIMIT, Policy.REJECT)
         self._loader = _Loader(self)
         self._stuck: str | None = None
-        self._can_come_back: bool | None = None  # to normal priority; asked once
+        self._priority = Priority()
         self._group = ServiceGroup()
         self._stack = ExitStack()
         self._stack.enter_context(self._group)
@@ -168,7 +168,7 @@ class EngineHost:
             "load": self._load,
             "bench": self._bench,
             "unload": self._unload,
-            "priority": self._priority,
+            "priority": self._prioritise,
             "detach": self._detach,
         }
         try:
@@ -261,14 +261,12 @@ class EngineHost:
                 continue
             return failed(job.request, "overrun", f"slot {slot} has too many frames waiting")
 
-    def _priority(self, message: Mapping[str, object]) -> None:
+    def _prioritise(self, message: Mapping[str, object]) -> None:
         """Go down, unless there is no way back, or come back; at once and with every thread."""
-        low = flag_field(message, "low")
-        if low and self._can_come_back is None:
-            self._can_come_back = can_come_back()
-            if not self._can_come_back:
-                logger.info("low priority is not possible here: LimitNICE=+0 would allow it (see deploy/)")
-        if (not low or self._can_come_back) and not set_priority(low=low):
+        low, priority = flag_field(message, "low"), self._priority
+        if low and not priority.can_come_back:
+            logger.info("a new model is loaded at normal priority: LimitNICE=+0 would allow a lower one (see deploy/)")
+        elif not priority.set(low=low):
             logger.warning("the priority could not be set")
 
     def _load(self, message: Mapping[str, object]) -> None:

@@ -10,6 +10,7 @@ from edge_runtime.pipeline.recipe import ANY_LABEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_runtime.core.reference import ModelReference
     from edge_runtime.core.result import ModelRef
 
 
@@ -21,6 +22,7 @@ class ModelFacts:
         score_min: the model reports nothing below this score, 0..1.
         by_label: the same for labels that have a threshold of their own.
         reads_text: predictions may carry text.
+        reference: what it answers when all is well, if its package says so.
     """
 
     model: ModelRef
@@ -32,6 +34,7 @@ class ModelFacts:
     score_min: float
     by_label: Mapping[str, float]
     reads_text: bool = False
+    reference: ModelReference | None = None
 
     def threshold(self, label: str) -> float:
         """The score from which on the model reports ``label``; of ``*`` the highest one of all labels."""

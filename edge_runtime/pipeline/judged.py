@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from edge_runtime.core.reference import SCORE_BINS
 from edge_runtime.core.result import Evaluation
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
     Answer = tuple[Evaluation, float, Mapping[str, float]]  # arguments of `Tally.judged`
 
-SCORE_BINS: Final = 20  # of equal width, over 0..1
 _BASE: Final = math.log(1.05)  # each bucket of times is 5 % wider than the one before, so a percentile is as exact
 _LEAST_MS: Final = 0.05
 TIME_BUCKETS: Final = 300  # up to 110 s; what took longer counts as that
 LABELS_MAX: Final = 256  # further ones count together
+SCORES_MIN: Final = 100  # predictions on either side, before two distributions are compared
 RECENT: Final = 1000  # frames, at least, that `Tally.recent` tells of; twice as many at most
 OTHER_LABELS: Final = "*"
 EVIDENCE_MAX: Final = 20
@@ -103,6 +104,23 @@ def together(parts: Sequence[Tallied]) -> Tallied:
         tuple(map(sum, zip(*(one.scores for one in parts), strict=True))) or NOTHING.scores,
         sum((Counter(one.labels) for one in parts), Counter()),
     )
+
+
+def stability_index(old: Sequence[int], new: Sequence[int]) -> float | None:
+    """Return how far two histograms are apart (population stability index), ``None`` when one has too few entries.
+
+    The index is the sum of (q - p) ln(q / p) over the bins, with half an entry added to each; of two samples of one
+    distribution it is about (bins - 1) (1/n + 1/m), which is taken off, twice.
+    """
+    before, now = sum(old), sum(new)
+    if min(before, now) < SCORES_MIN:
+        return None
+    used = [(one, other) for one, other in zip(old, new, strict=True) if one or other]
+    shares = [
+        ((one + 0.5) / (before + 0.5 * len(used)), (other + 0.5) / (now + 0.5 * len(used))) for one, other in used
+    ]
+    index = sum((q - p) * math.log(q / p) for p, q in shares)
+    return max(0.0, index - 2 * (len(used) - 1) * (1 / before + 1 / now))
 
 
 class Tally:

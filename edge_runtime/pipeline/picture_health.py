@@ -158,6 +158,9 @@ class PictureHealth:
         self._shown = self._window.view(now_ns)
         self._shown_ns = now_ns
         self._looks: deque[tuple[int, Finding | None]] = deque()
+        self._good_since_ns = 0
+        self._good = 0
+        """Good pictures in a row, the first of them at ``_good_since_ns``."""
         self._numbers: PictureNumbers | None = None
         self._state = UNKNOWN
         self._since_ns = now_ns
@@ -178,6 +181,11 @@ class PictureHealth:
         self._window.add(numbers, now_ns)
         found = self._judge(numbers)
         self._looks.append((now_ns, found))
+        if found is not None:
+            self._good = 0
+        else:
+            self._good_since_ns = now_ns if self._good == 0 else self._good_since_ns
+            self._good += 1
         after_ns = self.rules.after_s * NS_PER_S
         while len(self._looks) > LOOKS_MIN and now_ns - self._looks[0][0] > after_ns:
             self._looks.popleft()
@@ -191,6 +199,7 @@ class PictureHealth:
     def interrupt(self) -> None:
         """What comes next is from another connection; a fault stays until good pictures end it."""
         self._looks.clear()
+        self._good = 0
 
     def view(self, now_ns: int) -> PictureView:
         """Return the state at ``now_ns``, CLOCK_MONOTONIC; its window may be ``WINDOW_AGE_NS`` old."""
@@ -206,25 +215,16 @@ class PictureHealth:
     def _decide(self, now_ns: int, newest: Finding | None) -> tuple[str, Finding | None]:
         if newest is not None and newest.fault is Fault.FROZEN:
             return newest.fault.value, newest  # it was seen for long enough
+        if self._good >= GOOD_MIN and now_ns - self._good_since_ns >= self.rules.clear_s * NS_PER_S:
+            self._looks = deque(look for look in self._looks if look[1] is None)  # what was bad is over
+            return OK, None
         after_ns = self.rules.after_s * NS_PER_S
         bad = [found for _, found in self._looks if found is not None]
         long_enough = len(self._looks) >= LOOKS_MIN and now_ns - self._looks[0][0] >= SPAN * after_ns
         if long_enough and len(bad) >= AGREE * len(self._looks):
             fault, _ = Counter(found.fault for found in bad).most_common(1)[0]
             return fault.value, next(found for found in reversed(bad) if found.fault is fault)
-        good_since_ns = self._good_since_ns()
-        if good_since_ns is not None and now_ns - good_since_ns >= self.rules.clear_s * NS_PER_S:
-            return OK, None
         return self._state, self._finding
-
-    def _good_since_ns(self) -> int | None:
-        """Return when the last run of good pictures began, ``None`` when it has fewer than ``GOOD_MIN``."""
-        since_ns, count = None, 0
-        for at_ns, found in reversed(self._looks):
-            if found is not None:
-                break
-            since_ns, count = at_ns, count + 1
-        return since_ns if count >= GOOD_MIN else None
 
     def _of(self, numbers: PictureNumbers) -> PictureReference | None:
         """The reference, unless it is of pictures of another size."""

@@ -140,6 +140,10 @@ class VetLink:
             self._report.error = UnavailableError("vet.stopped", f"{self._where()} was stopped: nobody waits for it")
             self._finish()
 
+    def forget(self) -> None:
+        """Tell nobody what becomes of it: it says nothing about the model when all processes end with their owner."""
+        self._on_end = None
+
     # the child's news (ChildOwner)
 
     def on_started(self, child: Child) -> None:

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
 from edge_runtime.core.frame import Frame, SlotRef
+from edge_runtime.core.jsonfields import Section
 from edge_runtime.core.picture import GREY_MAX, SHARPNESS_MAX, PictureNumbers
+from edge_runtime.core.reference import read_reference
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.pipeline.attempt import NS_PER_MS, Verdict
 from edge_runtime.pipeline.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge_runtime.core.reference import ModelReference
 
 MAX_TEXT = 4096
 _INT_MAX = 1 << 63
@@ -169,7 +173,16 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
         labels=tuple(labels),
         score_min=_score(thresholds, "score"),
         by_label={label: _score(by_label, label) for label in by_label},
+        reference=_reference(message),
     )
+
+
+def _reference(message: Mapping[str, object]) -> ModelReference | None:
+    problems: list[str] = []
+    found = read_reference(Section(dict(message), "", problems, []))
+    if problems:
+        raise DataError("child.message", f"reference: {problems[0]}")
+    return found
 
 
 def verdict(message: Mapping[str, object], captured_mono_ns: int, facts: ModelFacts | None = None) -> Verdict:

@@ -6,7 +6,6 @@ words, never nothing.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -95,15 +94,15 @@ def parse_gates(wanted: Mapping[str, object]) -> Gates:
         if name not in RANGES:
             close = get_close_matches(name, RANGES, 1)
             problems.append(f"{name[:80]}: no such gate" + (f", did you mean {close[0]}?" if close else ""))
-        elif not _is_within(name, value):
+        elif (number := _number(name, value)) is None:
             low, high = RANGES[name]
             kind = "a whole number" if name in _WHOLE else "a number"
             problems.append(f"{name}: expected {kind} from {low:.16g} to {high:.16g}, found {str(value)[:80]}")
-        elif isinstance(value, int | float):
-            found[name] = value if name in _WHOLE else float(value)
+        else:
+            found[name] = number
     if problems:
         raise DataError("rollout.gates", f"gates: {'; '.join(problems)}", help=f"the gates are {', '.join(RANGES)}")
-    return Gates(**found)  # type: ignore[arg-type] # whole where it has to be, _is_within says
+    return Gates(**found)  # type: ignore[arg-type] # whole where it has to be, `_number` says
 
 
 def check(assignment: Assignment) -> None:
@@ -117,11 +116,14 @@ def check(assignment: Assignment) -> None:
     parse_gates(assignment.gates)
 
 
-def _is_within(name: str, value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        return False
+def _number(name: str, value: object) -> float | None:
+    """Return the value of a gate, ``None`` when it is none; what is whole stays so."""
     low, high = RANGES[name]
-    return low <= value <= high and (isinstance(value, int) or name not in _WHOLE)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        return None
+    if name in _WHOLE:
+        return value if isinstance(value, int) else None
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

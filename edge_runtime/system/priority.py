@@ -13,43 +13,58 @@ import threading
 from pathlib import Path
 from typing import Final
 
-LOW: Final = 19
-NORMAL: Final = 0
+LOWER_BY: Final = 19
+_LOWEST: Final = 19
 _ROUNDS: Final = 10  # until a pass finds no new thread
 
 
-def can_come_back() -> bool:
-    """Return whether this process may go down and come back; found out with a thread that ends at once."""
-    found: list[bool] = []
+class Priority:
+    """The priority of this process; normal is what it had when this was made. One thread owns it."""
 
-    def attempt() -> None:
+    def __init__(self) -> None:
+        """Change nothing."""
+        self.normal: Final = os.getpriority(os.PRIO_PROCESS, 0)
+        self.low: Final = min(self.normal + LOWER_BY, _LOWEST)
+        self._can_come_back: bool | None = None
+
+    @property
+    def can_come_back(self) -> bool:
+        """Whether this process may go down and come back; found out, once, with a thread that ends at once."""
+        if self._can_come_back is None:
+            found: list[bool] = []
+            thread = threading.Thread(target=lambda: found.append(self._try()), name="priority")
+            thread.start()
+            thread.join()
+            self._can_come_back = found == [True]
+        return self._can_come_back
+
+    def set(self, *, low: bool) -> bool:
+        """Give every thread of this process low priority, or the normal one; return whether the kernel let us."""
+        nice, done = self.low if low else self.normal, set[int]()
+        for _ in range(_ROUNDS):
+            threads = {int(one.name) for one in Path("/proc/self/task").iterdir()}
+            if threads <= done:
+                return True
+            for thread in threads - done:
+                try:
+                    os.setpriority(os.PRIO_PROCESS, thread, nice)
+                except ProcessLookupError:
+                    pass  # it has ended
+                except OSError:
+                    return False
+            done |= threads
+        return True
+
+    def _try(self) -> bool:
+        thread = threading.get_native_id()
         try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NORMAL + 1)
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NORMAL)
+            os.setpriority(os.PRIO_PROCESS, thread, self.low)
+            os.setpriority(os.PRIO_PROCESS, thread, self.normal)
         except OSError:
-            found.append(False)
-        else:
-            found.append(True)
-
-    thread = threading.Thread(target=attempt, name="priority")
-    thread.start()
-    thread.join()
-    return found[0]
+            return False
+        return True
 
 
-def set_priority(*, low: bool) -> bool:
-    """Give every thread of this process low priority, or the normal one; return whether the kernel let us."""
-    nice, done = LOW if low else NORMAL, set[int]()
-    for _ in range(_ROUNDS):
-        threads = {int(one.name) for one in Path("/proc/self/task").iterdir()}
-        if threads <= done:
-            return True
-        for thread in threads - done:
-            try:
-                os.setpriority(os.PRIO_PROCESS, thread, nice)
-            except ProcessLookupError:
-                pass  # it has ended
-            except OSError:
-                return False
-        done |= threads
-    return True
+def can_come_back() -> bool:
+    """Return whether this process may go down and come back."""
+    return Priority().can_come_back

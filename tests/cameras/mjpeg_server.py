@@ -2,8 +2,8 @@
 
 Paths: /cam; /stall (10 frames, then silence); /close (10 frames, then the end); /trunc (every 5th JPEG is cut in half);
 /resize (another size after 20 frames); /nolength (parts without Content-Length); /chunked (in chunks, although HTTP/1.0
-was asked for); /jpeg (one picture, no stream); /moved (redirect); /basic and /digest (user "line", password
-"s3cret:@/"); anything else is 404.
+was asked for); /shown (whatever ``show`` returns); /jpeg (one picture, no stream); /moved (redirect); /basic and
+/digest (user "line", password "s3cret:@/"); anything else is 404.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from edge_runtime.camera.stamp import BITS, BLOCK_PX, stamp_bits
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+
+    Show = Callable[[int], np.ndarray | None]
+    """Returns picture number n, (h, w, 3) uint8, or ``None`` for the usual one."""
 
 USER, PASSWORD = "line", "s3cret:@/"
 NONCE = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
 FRAMES_BEFORE_FAULT = 10
-STREAMS = ("/cam", "/stall", "/close", "/trunc", "/resize", "/nolength", "/chunked", "/basic", "/digest")
+STREAMS = ("/cam", "/stall", "/close", "/trunc", "/resize", "/nolength", "/chunked", "/shown", "/basic", "/digest")
 
 
 def picture(number: int, width: int, height: int) -> np.ndarray:
@@ -91,7 +95,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for number in range(1_000_000):
             large = self.path == "/resize" and number > 2 * FRAMES_BEFORE_FAULT
-            image = picture(number, *((800, 600) if large else (640, 480)))
+            image = self.server.show(number) if self.path == "/shown" else None
+            if image is None:
+                image = picture(number, *((800, 600) if large else (640, 480)))
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
             if self.path == "/trunc" and number % 5 == 4:
                 jpeg = jpeg[: len(jpeg) // 2]
@@ -127,9 +133,10 @@ class _Server(http.server.ThreadingHTTPServer):
     block_on_close = True
     allow_reuse_address = True
 
-    def __init__(self, port: int, fps: float) -> None:
+    def __init__(self, port: int, fps: float, show: Show = lambda _: None) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.fps = fps
+        self.show = show
         self.stopping = threading.Event()
         self._clients: list[socket.socket] = []
 
@@ -141,8 +148,8 @@ class _Server(http.server.ThreadingHTTPServer):
 class MjpegServer:
     """The camera in threads of this process; a context manager."""
 
-    def __init__(self, port: int, fps: float = 10) -> None:
-        self._server = _Server(port, fps)
+    def __init__(self, port: int, fps: float = 10, show: Show = lambda _: None) -> None:
+        self._server = _Server(port, fps, show)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="mjpeg")
 
     def __enter__(self) -> Self:

@@ -100,6 +100,11 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(tmp_path: Pat
             wait_until(lambda: "refused" in daemon.log.read_text(), 10, "the refusal in the log")
             assert "edge.yaml:" in daemon.log.read_text()
             listener.wait_for_verdicts(3)
+            (tmp_path / "broken.onnx").write_bytes(b"no model")
+            daemon.write({**config, "models": {"defects": {"path": str(tmp_path / "broken.onnx")}}})
+            os.kill(daemon.pid, signal.SIGHUP)
+            wait_until(lambda: daemon.log.read_text().count("refused") > 1, 30, "the refusal of a model")
+            listener.wait_for_verdicts(3)
             recipe = {"id": "strict", "not_ok": [{"label": "*", "count_below": 1}]}
             config["inspections"]["top"]["recipe"] = recipe
             daemon.write(config)

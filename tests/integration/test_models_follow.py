@@ -175,7 +175,7 @@ def test_a_daemon_that_does_not_answer_gets_its_wish_taken_back(
     box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(models_follow, "ANSWER_S", 0.2)
-    monkeypatch.setattr(box.service, "slots", {})
+    monkeypatch.setattr(box.service.commands, "take_wishes", lambda: None)
     code, _, err = box.say("activate", "defects")
     assert (code, "nothing was begun" in err) == (69, True)
     assert not (tmp_path / "state" / "models" / "slots" / "defects" / wishes.WISH).exists()

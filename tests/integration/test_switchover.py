@@ -15,7 +15,7 @@ import pytest
 
 from edge_runtime.pipeline.slot import SlotSpec
 from edge_runtime.pipeline.vet_link import VetSpec
-from edge_runtime.system.priority import can_come_back
+from edge_runtime.system.priority import Priority
 from tests.daemons import MODEL, wait_until
 from tests.lines import RunningLine, line_settings
 
@@ -79,8 +79,9 @@ def _pid(running: RunningLine) -> int:
 
 def test_every_frame_is_judged_once_while_models_are_switched_and_die(running: RunningLine, tmp_path: Path) -> None:
     listener, line = _Listener(), running.line
+    priority = Priority()
     began = running.results[-1].frame_id
-    low, normal = ({19}, {0}) if can_come_back() else ({0}, {0})
+    low, normal = ({priority.low}, {priority.normal}) if priority.can_come_back else ({priority.normal},) * 2
     line.stand_by("defects", SlotSpec("defects", str(_other_version(tmp_path)), release=2), listener)
     listener.hears("ready")
     wait_until(lambda: "defects" in line.line.picture.standbys, WAIT_S, "it is seen")
@@ -131,3 +132,11 @@ def test_a_model_is_tried_at_low_priority_beside_a_line(running: RunningLine, tm
     running.line.dismiss("defects")
     assert reports.get(timeout=WAIT_S).error is not None, "it was ended"
     running.wait_results(1)
+
+
+def test_the_end_of_the_line_is_no_verdict_on_a_model_that_is_being_tried(running: RunningLine, tmp_path: Path) -> None:
+    reports: queue.SimpleQueue[VetReport] = queue.SimpleQueue()
+    running.line.vet(VetSpec(path=_other_version(tmp_path)), "defects", reports.put)
+    wait_until(lambda: bool(running.line._vets), WAIT_S, "it is being tried")
+    running.stop()
+    assert reports.empty()

@@ -10,20 +10,26 @@ import pytest
 
 from edge_runtime.control.deployment.deployment import PROBATION_S, State
 from edge_runtime.registry.conditions import Gates
+from tests.bad_models import MODEL, SOURCE, write
 from tests.brokers import Broker
-from tests.daemons import MODEL
 from tests.pages import run_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "updates.md"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.soak  # half a minute of commands
+@pytest.mark.timeout(400)
 def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     directory = tmp_path / "work"
     directory.mkdir()
     with Broker() as broker:
-        replace = {"/opt/models/surface-defects": str(MODEL), "port: 1883": f"port: {broker.port}"}
-        problems = run_page(PAGE.read_text("utf-8"), directory, replace, timeout_s=220)
+        replace = {  # another model, because this one is tried several times
+            "/opt/models/surface-defects": str(write(tmp_path / "package", "good", release=1)),
+            "surface-defects": MODEL,
+            "sim:conveyor": SOURCE,
+            "port: 1883": f"port: {broker.port}",
+        }
+        problems = run_page(PAGE.read_text("utf-8"), directory, replace, timeout_s=380)
     assert not problems, "\n".join(problems)
 
 

@@ -76,7 +76,8 @@ class Tell:
     Attributes:
         kind: ``deployment.STATE``, of the audit record and the event.
         message: one sentence.
-        deployment: as it is after the change; of one that is superseded it is the last that is heard.
+        deployment: as it is after the change, for `SlotRecord.with_deployment`: of one that is superseded it is the
+            last that is heard, the next `Store` is that of its successor.
     """
 
     kind: str

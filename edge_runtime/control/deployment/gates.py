@@ -6,21 +6,24 @@ of frames that were asked for. What keeps chance from stopping a good one:
 * Shares (disagreement, NotOK) breach early only when even the lower end of their confidence interval is above the
   limit, with ``Z`` = 5: a share at the limit is stopped by chance with a probability of 3e-7 at each look, 2e-4 over
   the 600 looks of ten minutes. At the end, with all frames that were asked for, the share itself counts.
-* Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none.
+* Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none. Those that it was too late
+  for breach from `LATE_MIN` on: a box that was busy for a moment has some.
 * Times need `TIMES_MIN` frames on both sides; the median has to be slower, too, and not by less than `SLOWER_MS`: a box
   that is busy elsewhere for a moment moves the p99 alone.
-* Scores need `SCORES_MIN` predictions on both sides; what the index has by chance alone is taken off first.
+* Scores need `pipeline.judged.SCORES_MIN` predictions on both sides; what the index has by chance is taken off first.
 * Memory is compared between the quarters of what was measured after the allocators have warmed up.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.control.deployment.deployment import Outcome, Verdict
+from edge_runtime.pipeline.judged import stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 Z: Final = 5.0
 SHARES_MIN: Final = 20  # frames before a share means anything
 FAILURES_MIN: Final = 5
+LATE_MIN: Final = 30
+LATE: Final = "deadline"  # code of frames that were given to the old model, or failed, because time was up
 TIMES_MIN: Final = 100
 SLOWER_MS: Final = 2.0
-SCORES_MIN: Final = 100
 WARM_S: Final = 10.0  # after it began to judge; what a process allocates until then it keeps
 MEMORY_MIN: Final = 8  # samples
 
@@ -115,23 +119,6 @@ def of_judging(
     return seen.verdict(new.frames, wanted)
 
 
-def stability_index(old: Sequence[int], new: Sequence[int]) -> float | None:
-    """Return how far two histograms are apart (population stability index), ``None`` when one has too few entries.
-
-    The index is the sum of (q - p) ln(q / p) over the bins, with half an entry added to each; of two samples of one
-    distribution it is about (bins - 1) (1/n + 1/m), which is taken off, twice.
-    """
-    before, now = sum(old), sum(new)
-    if min(before, now) < SCORES_MIN:
-        return None
-    used = [(one, other) for one, other in zip(old, new, strict=True) if one or other]
-    shares = [
-        ((one + 0.5) / (before + 0.5 * len(used)), (other + 0.5) / (now + 0.5 * len(used))) for one, other in used
-    ]
-    index = sum((q - p) * math.log(q / p) for p, q in shares)
-    return max(0.0, index - 2 * (len(used) - 1) * (1 / before + 1 / now))
-
-
 def growth_mb(samples: Sequence[tuple[float, float]]) -> float | None:
     """Return by how much a process grew after it was warm, ``None`` while too little is known.
 
@@ -152,13 +139,15 @@ def _weigh_failures(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates) -
     seen.note("failed", new.failed)
     if not new.frames:
         return
-    share = new.failed / new.frames
+    what = Counter(new.undecided) + Counter(new.refused)
+    share, late = new.failed / new.frames, what[LATE]
+    seen.note("late", late)
     seen.note("undecided", share - usual)
-    if new.failed >= FAILURES_MIN and share - usual > gates.undecided_max:
-        what = _told({**new.undecided, **new.refused})
+    counts = late >= LATE_MIN or new.failed - late >= FAILURES_MIN
+    if counts and share - usual > gates.undecided_max:
         seen.breach(
             "failures",
-            f"{new.failed} of {new.frames} frames got no verdict of it ({what}): {share:.1%}, "
+            f"{new.failed} of {new.frames} frames got no verdict of it ({_told(what)}): {share:.1%}, "
             f"at most {usual + gates.undecided_max:.1%} may be",
         )
 

@@ -2,7 +2,8 @@
 
 Rules:
 
-- No frame is judged by the candidate before the record that says so, with the tries that are left, is durable.
+- Nothing works on a candidate, and no frame is judged by it, before the record that says so, with the tries that are
+  left, is durable.
 - A process that starts and finds a deployment begun counts a strike; so does each loss of the standby. Who runs out of
   tries goes back, whatever the reason.
 - The disk never decides over production: before the candidate judges a refusal is waited out, a rollback happens at
@@ -60,7 +61,7 @@ RETRY_MAX_S: Final = 60.0
 DISK: Final = "wait.disk"
 CRASHES: Final = "deployment.crashes"
 
-_DURABLE_FIRST: Final = frozenset({State.VETTING, State.CANARY, State.ACTIVATING})
+_DURABLE_FIRST: Final = frozenset({State.VETTING, State.LOADING, State.CANARY, State.ACTIVATING})
 _BINDING: Final = frozenset({State.ACTIVATING, State.PROBATION})
 
 
@@ -84,6 +85,9 @@ def step(deployment: Deployment | None, event: Event, now: Now) -> Step:
 
 def resume(deployment: Deployment, links: SlotLinks, now: Now) -> Step:
     """Return the deployment that a process finds on the disk when it starts; before the first line is started.
+
+    If it is over then, a link ``trial`` that is still there is nobody's, and the driver takes it away. If it is not,
+    floors and quarantine are asked once more (`Banned`).
 
     Args:
         deployment: as `record.parse` returned it.
@@ -174,10 +178,11 @@ class _Turn:
 
     @property
     def result(self) -> Step:
-        """The deployment and the commands; a `Store` carries the deployment as it is in the end."""
+        """The deployment and the commands, which carry it as it is in the end."""
         done = self.now_is
-        commands = (replace(one, deployment=done) if isinstance(one, Store) else one for one in self._commands)
-        return done, tuple(commands)
+        return done, tuple(
+            replace(one, deployment=done) if isinstance(one, Store | Tell) else one for one in self._commands
+        )
 
     def take(self, event: Event) -> None:
         """Take an event."""
@@ -270,9 +275,7 @@ class _Turn:
         one, stage = self.now_is, next_stage(self.now_is)
         missing = lacking(one)
         if missing in (None, "wait.lot") and stage is not State.VETTING and one.standby is Standby.NONE:
-            self._change(standby=Standby.LOADING)
             self._enter(State.LOADING, None, None)
-            self._commands.append(StandBy())
         elif missing is None:
             self._enter(stage, None, None)
         else:
@@ -285,7 +288,7 @@ class _Turn:
         if event.revision != one.awaited:
             return
         if isinstance(event, StoreRefused):
-            self._change(retries=one.retries + 1, retry_in_s=min(2.0**one.retries, RETRY_MAX_S))
+            self._change(retries=one.retries + 1, retry_in_s=min(2.0 ** min(one.retries, 9), RETRY_MAX_S))
             if not one.retries:
                 self._tell(DISK, f"it cannot be stored and is tried again: {event.message}")
             return
@@ -295,12 +298,7 @@ class _Turn:
             self._change(standby=Standby.NONE)
             self._enter(State.COMMITTED, None, None)
         elif not one.begun:
-            self._change(begun=True, elapsed_s=0.0, judged=one.judged or one.state.is_judging)
-            self._commands.append(
-                Vet()
-                if one.state is State.VETTING
-                else SwitchTo(one.inspections if one.state is State.CANARY else None)
-            )
+            self._begin()
 
     def _on_line(self, event: LineStarted | LineEnded) -> None:
         running = isinstance(event, LineStarted)
@@ -323,15 +321,16 @@ class _Turn:
         match event:
             case StandbyReady():
                 self._change(standby=Standby.READY)
-                if one.state is State.LOADING:
+                if one.state is State.LOADING and one.begun:
                     self.onward()
             case StandbyRefused():
                 self.fail(event.reason, event.message)
             case StandbyLost():
                 self.strike("standby.lost", event.message)
-            case Switched():
-                if one.state is State.ACTIVATING and one.begun and event.to_standby:
-                    self._enter(State.PROBATION, None, None)
+            case Switched() if one.state is State.ACTIVATING and one.begun and event.to_standby:
+                self._enter(State.PROBATION, None, None)
+            case _:
+                pass  # another switch than the one that is waited for
 
     def _on_evidence(self, event: Vetted | Compared | Judged) -> None:
         one = self.now_is
@@ -367,6 +366,20 @@ class _Turn:
                 self._look_on()
 
     # --- parts
+
+    def _begin(self) -> None:
+        """Do what had to be durable first."""
+        one = self.now_is
+        self._change(begun=True, elapsed_s=0.0, judged=one.judged or one.state.is_judging)
+        if one.state is State.VETTING:
+            self._commands.append(Vet())
+        elif one.state.is_judging:
+            self._commands.append(SwitchTo(one.inspections if one.state is State.CANARY else None))
+        elif one.standby is Standby.READY:  # it died, and was faster than the disk
+            self.onward()
+        elif one.standby is Standby.NONE:
+            self._change(standby=Standby.LOADING)
+            self._commands.append(StandBy())
 
     def _vetted(self, event: Vetted) -> None:
         self._change(numbers=event.numbers)

@@ -3,7 +3,7 @@
     models activate -> slots/SLOT/wish.json -> the daemon: takes it, carries it out, slots/SLOT/answered.json -> models
 
 Whoever may write the directory may move its links as well, so a file needs no signature. A newer wish takes the place
-of one that was not taken yet.
+of one that was not taken yet, and one that nobody took in time is none any more: not after a restart, not after a boot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.core.jsonfields import Section, load_object
 from edge_runtime.system.files import make_directory, read_limited, write_atomic
 from edge_runtime.system.names import remove
@@ -26,6 +26,8 @@ ANSWERED: Final = "answered.json"
 SCHEMA: Final = "edge-wish/1"
 LIMIT_BYTES: Final = 64 << 10
 Verb = Literal["activate", "rollback"]
+LIFE_NS: Final = 30_000_000_000
+_MONO_MAX: Final = 2**63
 _VERBS: Final[tuple[Verb, ...]] = ("activate", "rollback")
 
 
@@ -38,12 +40,18 @@ class Wish:
         verb: what to do.
         release: digest of the manifest of the release to activate.
         by: who asks: the name of a user of the operating system.
+        until_mono_ns: CLOCK_MONOTONIC of this boot; until when it is worth taking, `LIFE_NS` from when it was left.
     """
 
     id: str
     verb: Verb
     release: str | None
     by: str
+    until_mono_ns: int
+
+    def is_alive(self, now_mono_ns: int) -> bool:
+        """Tell whether somebody still waits for it; one of another boot is seldom within its life."""
+        return 0 < self.until_mono_ns - now_mono_ns <= LIFE_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +96,10 @@ def take(directory: Path) -> Wish | None:
     problems = top.problems
     verb, release = top.choice("verb", _VERBS), top.text("release")
     wish_id, by = top.text("id", required=True), top.text("by", required=True)
+    until_mono_ns = top.integer("until_mono_ns", 0, _MONO_MAX) or 0
     if problems or verb is None or wish_id is None or by is None or (verb == "activate") != (release is not None):
         raise DataError("wish.unknown", f"{path}: no wish that can be understood: {'; '.join(problems)[:300]}")
-    return Wish(wish_id, "activate" if verb == "activate" else "rollback", release, by)
+    return Wish(wish_id, "activate" if verb == "activate" else "rollback", release, by, until_mono_ns)
 
 
 def answer(directory: Path, said: WishAnswer) -> None:
@@ -123,7 +132,7 @@ def _read(path: Path) -> Section | None:
         fields = load_object(read_limited(path, LIMIT_BYTES), str(path), limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
         return None
-    except DataError:
+    except EdgeError:  # it would be in the way for ever
         remove(path)
         raise
     return Section(fields, "", [], [])

@@ -6,20 +6,25 @@ import itertools
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_runtime.app.daemon import LOCK_FILE, Control, Daemon, Environment, Wish
+from edge_runtime.app.plan import plan_line
+from edge_runtime.app.reload_vet import loaded
+from edge_runtime.core.errors import DataError
+from edge_runtime.pipeline.vet_link import VetReport
 from edge_runtime.system.files import LockFile
+from edge_runtime.system.service import Stop
 from tests.fakes.settings import make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from edge_runtime.app.delivery import Delivery
     from edge_runtime.config.schema import Settings
+    from edge_runtime.core.errors import EdgeError
     from edge_runtime.core.result import Event
 
 
@@ -39,10 +44,46 @@ def _reload(before: Path, after: Path, depth: int = 0) -> tuple[Path, list[str]]
     delivery = _Delivery(depth)
     old, new = make_settings(state_dir=str(before)), make_settings(state_dir=str(after))
     daemon = Daemon(old, Control(), reload=lambda: new, environment=Environment(None, None))
-    taken = daemon._reloaded(cast("Delivery", delivery))
+    daemon._loaded = loaded(plan_line(old, cpus=1).slots)
+    taken = daemon._reloaded(*_running(delivery))
     assert taken is (delivery.events == ["config.reloaded"])
     assert delivery.noted == delivery.events, "the audit trail has it too"
     return daemon._settings.state_dir, delivery.events
+
+
+def _running(delivery: _Delivery, error: EdgeError | None = None) -> Any:
+    """What runs while it is reloaded; a model that is tried ends with ``error``."""
+    line = SimpleNamespace(vet=lambda _spec, name, on_end: (delivery.noted.append(name), on_end(VetReport(error))))
+    return SimpleNamespace(delivery=delivery, failed=False), line, SimpleNamespace(stop=Stop())
+
+
+@pytest.mark.parametrize("error", [None, DataError("model.hangs", "it hangs")])
+def test_a_model_that_a_reload_names_is_tried_before_the_line_is_ended(tmp_path: Path, error: EdgeError | None) -> None:
+    delivery = _Delivery()
+    (tmp_path / "new.onnx").write_bytes(b"model")
+    old = make_settings(state_dir=str(tmp_path))
+    name = next(iter(old.models))
+    new = make_settings(state_dir=str(tmp_path), models={name: {"path": str(tmp_path / "new.onnx")}})
+    daemon = Daemon(old, Control(), reload=lambda: new, environment=Environment(None, None))
+    daemon._loaded = loaded(plan_line(old, cpus=1).slots)
+    assert daemon._reloaded(*_running(delivery, error)) is (error is None)
+    assert daemon._settings is (old if error else new)
+    assert delivery.noted[0] == f"reload/{name}"
+    daemon._loaded = loaded(plan_line(new, cpus=1).slots)
+    daemon._reloaded(*_running(delivery, DataError("model.hangs", "it hangs")))
+    assert delivery.noted.count(f"reload/{name}") == 1, "what runs is not tried again"
+    (tmp_path / "new.onnx").write_bytes(b"another model")
+    assert not daemon._reloaded(*_running(delivery, DataError("model.hangs", "it hangs")))
+
+
+def test_a_trial_that_nobody_waits_for_any_more_ends_a_reload(tmp_path: Path) -> None:
+    delivery = _Delivery()
+    new = make_settings(state_dir=str(tmp_path))
+    daemon = Daemon(new, Control(), reload=lambda: new, environment=Environment(None, None))
+    parts, line, group = _running(delivery)
+    line.vet = lambda *_: daemon._control.stop()
+    assert not daemon._reloaded(parts, line, group)
+    assert delivery.events == ["config.refused"]
 
 
 @pytest.mark.timeout(20)
@@ -122,5 +163,5 @@ def test_a_reload_during_which_the_kernel_refuses_something_is_refused_too() -> 
 
     delivery, old = _Delivery(), make_settings()
     daemon = Daemon(old, Control(), reload=refused, environment=Environment(None, None))
-    assert daemon._reloaded(cast("Delivery", delivery)) is False
+    assert daemon._reloaded(*_running(delivery)) is False
     assert (daemon._settings, delivery.events) == (old, ["config.refused"])

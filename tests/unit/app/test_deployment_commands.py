@@ -245,7 +245,12 @@ def test_a_command_that_waited_too_long_does_nothing(box: Box) -> None:
 def test_a_wish_at_the_box_is_carried_out_and_answered(box: Box) -> None:
     box.pull(2)
     directory = box.root / "slots" / "defects"
-    wishes.leave(directory, wishes.Wish("w1", "activate", box.registry.manifests["weld", 2].digest, "otto"))
+    now_ns, digest = SystemClock().mono_ns(), box.registry.manifests["weld", 2].digest
+    for until_ns in (now_ns, now_ns + 3600 * 10**9):  # too late, and of another boot
+        wishes.leave(directory, wishes.Wish("w0", "activate", digest, "otto", until_ns))
+        wait_until(lambda: not (directory / wishes.WISH).exists(), 10, "the removal")
+    assert box.slot.deployment is None
+    wishes.leave(directory, wishes.Wish("w1", "activate", digest, "otto", now_ns + wishes.LIFE_NS))
     wait_until(lambda: wishes.answer_to(directory, "w1") is not None, 10, "the answer")
     answer = wishes.answer_to(directory, "w1")
     assert answer is not None

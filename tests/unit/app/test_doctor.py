@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.app.doctor import _configuration, _state_dir
+from edge_runtime.app.doctor import _configuration, _references, _state_dir
 from edge_runtime.app.finding import Finding
+from edge_runtime.app.picture_references import ReferenceFiles
+from edge_runtime.core.picture import PictureReference
+from edge_runtime.core.picture_reference import PNG
+from tests.fakes.settings import make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +54,21 @@ def test_a_model_that_wants_what_the_box_lacks_is_a_failure(tmp_path: Path, monk
     failures = [one for one in _configuration(tmp_path / "edge.yaml", {}) if "models." in one.what]
     assert [one.level for one in failures] == ["fail"]
     assert failures[0].what.startswith("models.n wants device GPU.7, which cannot be used here")
+
+
+def test_cameras_without_a_reference_picture_are_named(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    cameras = {name: {"source": f"rtsp://10.0.0.5/{name}"} for name in ("a", "b", "c")}
+    cameras |= {"off": {"source": "rtsp://10.0.0.5/d", "picture": False}, "clip": {"source": "sim:bars"}}
+    settings = make_settings(cameras=cameras, inspections={}, state_dir=str(state))
+    files = ReferenceFiles(state)
+    files.save("b", PictureReference(1, 640, 480, 40, 90.0, 0.05, 0.5, 0.2, None, PNG, PNG))
+    files.save("c", PictureReference(1, 640, 480, 40, 90.0, 0.05, 0.5, 0.2, None, PNG, PNG))
+    (state / "pictures" / "c" / "reference.json").write_text("{")
+    findings = list(_references(settings))
+    assert [(one.level, one.mend) for one in findings] == [
+        ("warn", "edge-runtime cameras reference a"),
+        ("ok", ""),
+        ("fail", "edge-runtime cameras reference c"),
+    ]
+    assert findings[1].what == "camera b has a reference picture, which cannot tell moved"

@@ -4,10 +4,13 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from edge_runtime.app.plan import HANG_MIN_MS, LATEST_SLOTS, every_slots, plan_line, recipe_ref
+import pytest
+
+from edge_runtime.app.plan import HANG_MIN_MS, LATEST_SLOTS, CameraPlan, every_slots, plan_line, recipe_ref
 from edge_runtime.config.schema import Settings
 from edge_runtime.core.pattern import Pattern
 from edge_runtime.pipeline.inspection import Capture
+from edge_runtime.pipeline.picture_health import Fault, PictureRules
 from edge_runtime.pipeline.recipe import Recipe, Rule
 
 
@@ -118,3 +121,37 @@ def test_texts_of_a_rule_reach_the_recipe() -> None:
         Rule("text", text_is="VOID", count_above=0),
         Rule("text", text_matches=Pattern(r"LOT \d{6}"), count_below=1),
     )
+
+
+def _camera_plan(camera: dict[str, Any]) -> CameraPlan:
+    inspections = {"one": {"camera": "top", "model": "a"}}
+    return plan_line(settings(cameras={"top": camera}, inspections=inspections), cpus=2).cameras[0]
+
+
+def test_pictures_are_looked_at_after_their_frame_and_before_it_where_it_depends_on_them() -> None:
+    source = {"source": "rtsp://10.0.0.5/x"}
+    assert _camera_plan(source).arguments()["pictures"] == "after"
+    assert _camera_plan(source | {"picture": {"not_decidable": True}}).arguments()["pictures"] == "before"
+    assert _camera_plan(source | {"picture": False}).arguments()["pictures"] == "never"
+    assert _camera_plan(source | {"picture": False}).pictures is None
+
+
+def test_what_is_looked_for_in_pictures_is_what_the_configuration_says() -> None:
+    picture = {"dark": 5, "bright": 0.9, "covered": 0.01, "blurred": 0.2, "moved": 0.1, "after_s": 9, "off": ("dark",)}
+    rules = _camera_plan({"source": "v4l2:/dev/video0", "picture": picture}).pictures
+    limits = {"dark": 5.0, "bright": 0.9, "covered": 0.01, "blurred": 0.2, "moved": 0.1, "after_s": 9.0}
+    assert rules == PictureRules(off=frozenset({Fault.DARK}), **limits)
+
+
+def test_only_cameras_can_be_frozen() -> None:
+    for source in ("file:clip.mp4?loop=1", "images:parts?loop=1", "sim:conveyor"):
+        rules = _camera_plan({"source": source}).pictures
+        assert rules is not None
+        assert rules.off == {Fault.FROZEN}
+    for source in ("rtsps://cam/x", "http://cam/x", "v4l2:/dev/video0"):
+        assert _camera_plan({"source": source, "picture": True}).pictures == PictureRules()
+
+
+def test_a_picture_setting_that_is_no_map_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be true, false or a map"):
+        settings(defaults={"picture": "off"})

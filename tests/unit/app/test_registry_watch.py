@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -11,6 +13,7 @@ from edge_runtime.control.commands.refusal import RefusedError
 from edge_runtime.control.commands.verbs import check_arguments
 from edge_runtime.core.command import Status
 from edge_runtime.core.errors import BusyError, EdgeError, UnavailableError
+from edge_runtime.registry.box.nudge import nudge
 from edge_runtime.registry.box.report import Contact, Report, SlotReport, Standing
 from tests.fakes.clock import ManualClock
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.system.service import Stop
 
 GOOD = Report(Contact.OK, slots=(SlotReport("defects", "weld", "stable", Standing.CURRENT),))
+NOWHERE = Path("/nowhere")
 AWAY = Report(Contact.UNREACHABLE, "registry.timeout", "it does not answer")
 
 
@@ -44,7 +48,9 @@ class _Stop:
 class Bench:
     """Runs a watch and notes when it looked, in seconds."""
 
-    def __init__(self, poll_s: float = 60, answers: list[Report | EdgeError] | None = None) -> None:
+    def __init__(
+        self, poll_s: float = 60, answers: list[Report | EdgeError] | None = None, root: Path = NOWHERE
+    ) -> None:
         self.clock = ManualClock()
         self.began_ns = self.clock.mono_ns()
         self.answers = answers or []
@@ -52,7 +58,7 @@ class Bench:
         self.fresh: list[bool] = []
         self.reports: list[Report] = []
         self.watch = RegistryWatch(
-            cast("Order", None),
+            cast("Order", SimpleNamespace(root=root)),
             poll_s,
             self.clock,
             look=self._look,
@@ -85,7 +91,11 @@ def test_boxes_do_not_look_at_the_same_moment() -> None:
     looks = []
     for _ in range(20):
         watch = RegistryWatch(
-            cast("Order", None), 60, ManualClock(), look=lambda *_, **__: GOOD, on_report=lambda _: None
+            cast("Order", SimpleNamespace(root=NOWHERE)),
+            60,
+            ManualClock(),
+            look=lambda *_, **__: GOOD,
+            on_report=lambda _: None,
         )
         looks.append(watch._pause(GOOD))
     assert len(set(looks)) > 15
@@ -114,6 +124,26 @@ def test_a_release_that_could_not_be_had_counts_as_a_failure_and_a_refused_one_d
     retry.run(400)
     refused.run(400)
     assert (len(retry.looked), len(refused.looked)) == (3, 7)
+
+
+def test_it_looks_at_once_when_a_verb_at_the_box_has_looked(tmp_path: Path) -> None:
+    nudge(tmp_path)  # before the start: the first look comes anyway
+    bench = Bench(3600, [AWAY, GOOD, GOOD], tmp_path)
+    moments = iter([20.0, 21.0])
+    due = [next(moments)]
+
+    def pull() -> None:
+        if due and (bench.clock.mono_ns() - bench.began_ns) / 1e9 >= due[0]:
+            nudge(tmp_path)
+            due[0] = next(moments, 1e9)
+
+    bench.run(60, pull)
+    assert bench.looked == pytest.approx([0.5, 20.2, 21.2], abs=0.5)
+
+
+def test_a_nudge_on_a_disk_that_refuses_is_only_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nudge(tmp_path / "missing")
+    assert "does not know yet" in caplog.text
 
 
 def test_attack_34_a_flood_of_nudges_is_one_look_in_ten_seconds() -> None:

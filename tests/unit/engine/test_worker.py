@@ -768,3 +768,43 @@ def test_whoever_waits_for_main_is_let_go_at_the_end() -> None:
     send.close()
     send({"op": "loaded"})
     assert socket.sent == 0
+
+
+class _Priority:
+    """A priority of nobody; ``free``: it can be given back."""
+
+    def __init__(self, *, free: bool, works: bool = True) -> None:
+        self.can_come_back = free
+        self.works = works
+        self.set_to: list[bool] = []
+
+    def set(self, *, low: bool) -> bool:
+        self.set_to.append(low)
+        return self.works
+
+
+@pytest.mark.parametrize(("free", "expected"), [(True, [True, False]), (False, [False])])
+def test_low_priority_is_taken_only_if_it_can_be_given_back(
+    monkeypatch: pytest.MonkeyPatch, *, free: bool, expected: list[bool]
+) -> None:
+    priority = _Priority(free=free)
+    monkeypatch.setattr(worker, "Priority", lambda: priority)
+    host = EngineHost(lambda _: None)
+    try:
+        for low in (True, False):
+            host.handle({"op": "priority", "low": low})
+        host.handle({"op": "priority", "low": "very"})
+        assert priority.set_to == expected
+        assert host.ignored == 1
+    finally:
+        host.close()
+
+
+def test_a_priority_that_cannot_be_set_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "Priority", lambda: _Priority(free=True, works=False))
+    host = EngineHost(lambda _: None)
+    host.handle({"op": "priority", "low": True})
+    host.close()
+    assert "the priority could not be set" in caplog.text

@@ -552,6 +552,6 @@ def test_a_fault_of_the_picture_and_its_end_are_told_and_that_all_is_well_from_t
 
 def test_the_picture_of_the_line_shows_the_cameras_that_are_looked_at(plant: Plant) -> None:
     assert plant.line.picture.cameras == {}
-    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=WIDTH * HEIGHT)
+    plant.links["top"].pictures = Pictures("top", PictureHealth(PictureRules()), max_pixels=1 << 20)
     plant.pass_ms(round(CHECK_S * 2000))
     assert plant.line.picture.cameras["top"].state == "unknown"

@@ -119,6 +119,15 @@ def test_one_fault_becomes_another() -> None:
     assert camera.changes[-1].before == "dark"
 
 
+@pytest.mark.parametrize("after_s", [0.5, 1.0, 30.0])
+def test_the_end_of_a_fault_does_not_depend_on_how_long_it_had_to_last(after_s: float) -> None:
+    camera = Camera(PictureRules(after_s=after_s))
+    camera.show(SEEN[Fault.DARK], after_s + 1)
+    assert camera.states == ["dark"]
+    camera.show(GOOD, 3)
+    assert camera.states == ["dark", "ok"]
+
+
 def test_pictures_that_come_rarely_are_judged_by_their_number() -> None:
     camera = Camera()
     camera.show(GOOD, 300, every_s=30)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.control.deployment.deployment import Outcome, Verdict
-from edge_runtime.control.deployment.gates import growth_mb, of_judging, of_shadow, stability_index
+from edge_runtime.control.deployment.gates import growth_mb, of_judging, of_shadow
 from edge_runtime.core.result import Evaluation
-from edge_runtime.pipeline.judged import Compared, Tallied, Tally
+from edge_runtime.pipeline.judged import Compared, Tallied, Tally, stability_index
 from edge_runtime.registry.conditions import Gates
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def test_one_that_does_as_the_one_before_passes_with_all_frames_and_not_earlier(
         ("gate.scores", tallied(300, scores=(0.5, 0.05))),
         ("gate.failures", tallied(500, refused={"invalid_output": 6})),
         ("gate.failures", tallied(0, refused={"engine_lost": 5})),
+        ("gate.failures", tallied(300, refused={"deadline": 30})),
     ],
 )
 def test_what_is_bad_is_stopped_early_and_named(reason: str, new: Tallied) -> None:
@@ -71,7 +72,8 @@ def test_what_is_bad_is_stopped_early_and_named(reason: str, new: Tallied) -> No
 @pytest.mark.parametrize(
     "new",
     [
-        tallied(1000, refused={"deadline": 4}),  # fewer than mean anything
+        tallied(300, refused={"invalid_output": 4}),  # fewer than mean anything
+        tallied(300, refused={"deadline": 29}),  # the box was busy for a moment
         tallied(1000, tail_ms=40.0),  # the box was busy: only the tail is slower
         tallied(60, not_ok=0.4),  # too few to say
         tallied(1000, not_ok=0.3),  # within the limit

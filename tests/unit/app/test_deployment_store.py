@@ -1,0 +1,83 @@
+"""The disk of deployments: whatever is cut off in between, what is found afterwards is old or new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_runtime.app import deployment_store
+from edge_runtime.app.deployment_store import DeploymentStore
+from edge_runtime.control.deployment.deployment import State
+from edge_runtime.control.deployment.machine import resume
+from edge_runtime.control.deployment.record import SlotRecord
+from edge_runtime.core.errors import StorageError
+from tests.deployments import NEW, OLD, at, moment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.control.deployment.deployment import Deployment
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DeploymentStore:
+    found = DeploymentStore(tmp_path)
+    found.store.slots.prepare()
+    found.store.slots.activate("weld", OLD.manifest)
+    return found
+
+
+def _save(store: DeploymentStore, one: Deployment) -> None:
+    store.save("weld", SlotRecord(one), one)
+
+
+def _links(store: DeploymentStore) -> tuple[str | None, str | None]:
+    links = store.links("weld")
+    return links.current, links.trial
+
+
+def test_links_are_as_the_state_says(store: DeploymentStore) -> None:
+    probation = at(State.PROBATION)
+    _save(store, probation)
+    assert _links(store) == (OLD.manifest, NEW.manifest)
+    _save(store, replace(probation, passed=True))
+    assert _links(store) == (NEW.manifest, None)
+    _save(store, at(State.LOADING))
+    assert _links(store) == (OLD.manifest, NEW.manifest)
+    _save(store, replace(probation, state=State.ROLLED_BACK, quarantined=True))
+    assert _links(store) == (OLD.manifest, None)
+    found = store.load("weld").deployment
+    assert found is not None
+    assert found.state is State.ROLLED_BACK
+
+
+def test_an_end_without_its_record_is_an_end_all_the_same(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probation = at(State.PROBATION)
+    _save(store, probation)
+
+    def refuse(path: Path, data: bytes) -> None:
+        raise StorageError("storage.full", f"{path}: no room for {len(data)} bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment_store, "write_atomic", refuse)
+        with pytest.raises(StorageError):
+            _save(store, replace(probation, state=State.ROLLED_BACK, quarantined=True))
+    found = store.load("weld").deployment
+    assert found is not None
+    assert found.state is State.PROBATION
+    after, _ = resume(found, store.links("weld"), moment(1))
+    assert after is not None
+    assert (after.state, after.reason) == (State.ROLLED_BACK, "deployment.ended")
+    assert store.is_refused(found)
+
+
+def test_a_trial_that_is_nobodys_goes(store: DeploymentStore) -> None:
+    store.store.slots.try_out("weld", NEW.manifest)
+    store.tidy("weld")
+    store.tidy("weld")
+    assert _links(store) == (OLD.manifest, None)
+    assert not store.is_refused(at(State.LOADING))
