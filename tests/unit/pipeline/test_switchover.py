@@ -309,6 +309,36 @@ def test_a_settled_candidate_is_the_engine_of_the_slot(update: _Update) -> None:
     assert (first.link.name, update.new.link.name) == ("engine/defects", "engine/defects/2")
 
 
+def test_a_candidate_that_dies_while_it_is_settled_becomes_the_engine_when_it_is_back(update: _Update) -> None:
+    plant = update.plant
+    update.switched()
+    update.new.dies()
+    plant.switchover.settle("defects")
+    plant.frame()
+    plant.engine_answers()
+    update.new.starts()
+    assert plant.engines.ended == []
+    update.ready()
+    plant.frame()
+    update.new.answers()
+    assert update.judged_by() == [OLD, NEW]
+    plant.pass_ms(100)
+    assert plant.engines.ended == ["engine"]
+
+
+def test_a_settled_candidate_keeps_the_frames_that_it_has(update: _Update) -> None:
+    """Nobody else could judge them."""
+    plant = update.plant
+    update.switched()
+    plant.frame()
+    plant.switchover.settle("defects")
+    plant.pass_ms(DEADLINE_MS // 2 + 10)
+    assert len(update.new.asked) == 1
+    update.new.answers()
+    assert update.judged_by() == [NEW]
+    assert plant.rings["top"].held == 0
+
+
 def test_what_was_unloaded_answers_what_it_has(update: _Update) -> None:
     plant = update.plant
     update.ready()
