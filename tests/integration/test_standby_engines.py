@@ -49,6 +49,7 @@ class Rig:
     def __init__(self, folder: Path, line: RunningLine) -> None:
         self.folder, self.line = folder, line
         self.numbers = itertools.count(2)
+        self.begin = len(line.results)  # before that, the first model was loaded
 
     def beside(self, kind: str, **more: Any) -> tuple[Heard, str]:
         """Load a model of a kind beside the first; return what it says and its version."""
@@ -60,7 +61,7 @@ class Rig:
         return heard, f"{number}.0.0"
 
     def results(self, inspection: str) -> list[Result]:
-        return [one for one in list(self.line.results) if one.inspection == inspection]
+        return [one for one in list(self.line.results)[self.begin :] if one.inspection == inspection]
 
     def wait_round(self) -> None:
         """Wait until live pictures and others were judged."""
