@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_runtime.app.picture_references import PictureReferences
     from edge_runtime.app.releases import Releases
     from edge_runtime.pipeline.inspection import Figures
-    from edge_runtime.pipeline.line import Picture
+    from edge_runtime.pipeline.moment import Picture
     from edge_runtime.pipeline.picture_health import PictureView
     from edge_runtime.pipeline.slot import Standing
 

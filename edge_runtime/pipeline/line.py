@@ -9,12 +9,13 @@ Threads: everything runs in the loop's thread; commands are posted into it by ca
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
 from edge_runtime.pipeline import news
 from edge_runtime.pipeline.counting import count_comparison, count_result, judging
+from edge_runtime.pipeline.moment import Picture
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.engine_link import EngineLink
     from edge_runtime.pipeline.facts import ModelFacts
     from edge_runtime.pipeline.flight import FlightRecorder
-    from edge_runtime.pipeline.inspection import Figures, Inspection
-    from edge_runtime.pipeline.judged import Judging
+    from edge_runtime.pipeline.inspection import Inspection
     from edge_runtime.pipeline.news import News
-    from edge_runtime.pipeline.picture_health import Change, PictureView
+    from edge_runtime.pipeline.picture_health import Change
     from edge_runtime.pipeline.results import ResultFactory
     from edge_runtime.pipeline.setup import Setup
-    from edge_runtime.pipeline.slot import ModelSlot, Standing
-    from edge_runtime.pipeline.standby import Comparison, Standby, StandbyStanding
+    from edge_runtime.pipeline.slot import ModelSlot
+    from edge_runtime.pipeline.standby import Comparison, Standby
     from edge_runtime.system.loop import Loop, Timer
 
 logger = logging.getLogger(__name__)
@@ -56,26 +56,6 @@ class Station:
     inspection: Inspection
     factory: ResultFactory
     timer: Timer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """The line at one moment. It was taken in the line's thread, so what it shows belongs together.
-
-    Attributes:
-        inspections: what became of their frames.
-        slots: the engine of each, not its standby.
-        standbys: by slot, where there is one.
-        pids: process of the engine of each slot, ``None`` between two of them.
-        cameras: how the pictures of each are that is looked at; ``judging``: counts of slots with a standby.
-    """
-
-    inspections: Mapping[str, Figures]
-    slots: Mapping[str, Standing]
-    standbys: Mapping[str, StandbyStanding] = field(default_factory=dict)
-    pids: Mapping[str, int | None] = field(default_factory=dict)
-    cameras: Mapping[str, PictureView] = field(default_factory=dict)
-    judging: Mapping[str, Judging] = field(default_factory=dict)
 
 
 class Line:

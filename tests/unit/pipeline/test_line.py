@@ -24,7 +24,7 @@ from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.system.loop import Loop
 from edge_runtime.system.process import ExitKind
 from tests.fakes.clock import ManualClock
-from tests.fakes.plant import DEADLINE_MS, HEIGHT, SCRATCH, WIDTH, Plant, Sink, make_spec
+from tests.fakes.plant import DEADLINE_MS, SCRATCH, Plant, Sink, make_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
