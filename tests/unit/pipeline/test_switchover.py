@@ -239,6 +239,28 @@ def test_a_candidate_that_hangs_costs_no_verdict(update: _Update) -> None:
     assert update.new.process.killed == ["model defects did not answer for 100 ms"]
 
 
+def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_before_one_is_lost() -> None:
+    plant = Plant(make_spec("top", "top", Capture.EVERY))  # two may wait, two are in an engine
+    update = _Update(plant)
+    update.switched()
+    for _ in range(3):
+        plant.frame()  # the candidate answers none of them
+    assert _ops(update.new)[-1] is True  # a low priority, until it has answered
+    for _ in range(3):
+        plant.engine_answers()
+    assert update.judged_by() == [OLD] * 3
+    plant.frame()
+    plant.engine_answers()
+    assert plant.sink.fates()[-1] == (4, "OK")
+    update.new.answers()
+    update.new.answers()
+    assert _ops(update.new)[-1] is False
+    plant.frame()
+    update.new.answers()
+    assert update.judged_by() == [OLD] * 4 + [NEW]
+    plant.close()
+
+
 def test_a_late_answer_of_the_candidate_counts_for_nothing(update: _Update) -> None:
     plant = update.plant
     update.switched()
