@@ -284,7 +284,7 @@ class LineService:
                 if state.state not in ("streaming", "ended")
             )
             + tuple(
-                f"camera {name} is not judged by: {view.finding.text}"
+                f"camera {name} is not judged, its picture is {view.finding.text}"
                 for name, view in self.line.picture.cameras.items()
                 if view.finding is not None and view.decides
             )

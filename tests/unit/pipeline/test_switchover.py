@@ -256,29 +256,6 @@ def test_each_frame_is_given_back_by_the_deadline_of_its_own_inspection() -> Non
         plant.close()
 
 
-def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_in_time() -> None:
-    """Also those that the candidate was relieved of before."""
-    plant = Plant(make_spec(), workers=2)
-    try:
-        update = _Update(plant)
-        update.switched()
-        plant.frame()
-        plant.pass_ms(DEADLINE_MS // 2)  # the first one is given up
-        update.new.answers()
-        for _ in range(3):
-            plant.frame()  # two in it, one waits: half of what may
-        assert len(plant.asked) == 3
-        while plant.asked:
-            plant.engine_answers()
-        assert plant.sink.fates() == [(number, "OK") for number in range(1, 5)]
-        assert _ops(update.new)[-1] is True, "what may hang takes no core from the other"
-        update.new.answers()
-        update.new.answers()
-        assert _ops(update.new)[-1] is False
-    finally:
-        plant.close()
-
-
 def test_a_frame_is_given_back_once(update: _Update) -> None:
     plant = update.plant
     update.switched()
@@ -309,6 +286,28 @@ def test_a_process_that_takes_no_frame_costs_no_verdict(update: _Update) -> None
     plant.frame()
     plant.engine_answers()
     assert update.judged_by() == [OLD]
+
+
+def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_before_one_is_lost() -> None:
+    plant = Plant(make_spec("top", "top", Capture.EVERY))  # two may wait, two are in an engine
+    update = _Update(plant)
+    update.switched()
+    for _ in range(3):
+        plant.frame()  # the candidate answers none of them
+    assert _ops(update.new)[-1] is True  # a low priority, until it has answered
+    for _ in range(3):
+        plant.engine_answers()
+    assert update.judged_by() == [OLD] * 3
+    plant.frame()
+    plant.engine_answers()
+    assert plant.sink.fates()[-1] == (4, "OK")
+    update.new.answers()
+    update.new.answers()
+    assert _ops(update.new)[-1] is False
+    plant.frame()
+    update.new.answers()
+    assert update.judged_by() == [OLD] * 4 + [NEW]
+    plant.close()
 
 
 def test_a_late_answer_of_the_candidate_counts_for_nothing(update: _Update) -> None:
