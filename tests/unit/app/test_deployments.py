@@ -221,9 +221,14 @@ def test_a_line_that_ends_just_before_the_daemon_costs_no_try(box: Box) -> None:
     box.probation()
     service = box.deployments._service
     assert service is not None
-    service.later(
-        lambda: threading.Event().wait(0.2) and None
-    )  # it is at something when the line and then the daemon end
+    begun = threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        threading.Event().wait(0.2)
+
+    service.later(busy)  # it is at something when the line and then the daemon end
+    assert begun.wait(5)
     box.deployments.detach()
     box.again()
     said = box.state("loading")
