@@ -370,7 +370,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_costs_the_trial_only(box:
     assert box.links()[0] == 1
 
 
-def test_what_is_revoked_in_probation_goes_back_at_once(box: Box) -> None:
+def test_attack_43_what_is_revoked_in_probation_goes_back_at_once(box: Box) -> None:
     box.probation()
     ban = Ban(box.held[2].manifest, "release.revoked", "release 2 was revoked")
     box.report(Standing.REFUSED, reason="release.revoked", banned=(ban,))
@@ -384,7 +384,7 @@ def test_a_rollout_that_names_the_old_release_again_takes_the_new_one_back(box: 
     assert box.store.quarantine.entries() == {}
 
 
-def test_attack_43_a_release_that_runs_and_is_revoked_gives_way_to_the_one_before(box: Box) -> None:
+def test_attack_43_a_current_release_that_is_revoked_gives_way_to_the_one_before(box: Box) -> None:
     box.runs(1)
     box.runs(2)
     box.start()
