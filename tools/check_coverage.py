@@ -37,6 +37,7 @@ COMPLETE = (
     "edge_runtime/control/commands/signature.py",
     "edge_runtime/control/commands/tally.py",
     "edge_runtime/control/commands/verbs.py",
+    "edge_runtime/app/deployment_terms.py",
     "edge_runtime/control/deployment/*.py",
     "edge_runtime/core/*.py",
     "edge_runtime/engine/layouts/*.py",
