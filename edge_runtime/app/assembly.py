@@ -57,6 +57,7 @@ PRELOAD = (
     "edge_runtime.engine.worker",
     "edge_runtime.engine.ov",
     "edge_runtime.engine.ort",
+    "edge_runtime.engine.vet",  # or each vet would import it, before it has taken a low priority
 )
 VET_ENTRY = "edge_runtime.engine.vet:main"
 BYTES_PER_PIXEL = 3
@@ -283,7 +284,7 @@ class LineService:
                 if state.state not in ("streaming", "ended")
             )
             + tuple(
-                f"camera {name} is not judged by: {view.finding.text}"
+                f"camera {name} is not judged, its picture is {view.finding.text}"
                 for name, view in self.line.picture.cameras.items()
                 if view.finding is not None and view.decides
             )

@@ -283,6 +283,20 @@ def test_attack_40_bytes_that_were_changed_between_vet_and_load_are_not_loaded(b
     assert not any(one.startswith("stand_by") for one in box.line.calls)
 
 
+def test_attack_41_a_previous_release_that_was_tampered_with_is_not_gone_back_to(box: Box) -> None:
+    box.runs(1)
+    box.runs(2)
+    box.start()
+    box.report(Standing.CURRENT, current=2, seq=7, wanted=2)
+    wait_until(lambda: bool(box.delivery.documents), 10, "a document")
+    path = box.store.releases.path(box.held[1].manifest) / "model.onnx"
+    path.chmod(0o640)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    box.command("model.rollback")
+    assert box.state("superseded")["reason"] == "store.damaged"
+    assert (box.links()[0], box.line.calls) == (2, ["dismiss defects"])
+
+
 def test_a_reload_in_probation_loads_it_beside_again_without_another_vet(box: Box) -> None:
     box.probation()
     box.deployments.detach()
