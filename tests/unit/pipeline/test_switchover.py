@@ -179,7 +179,7 @@ def test_one_inspection_can_be_switched_alone() -> None:
         plant.pass_ms(100)
         standing = plant.line.picture.standbys["defects"]
         assert (standing.inspections, standing.pid) == (frozenset({"b"}), update.new.process.pid)
-        assert plant.line.picture.pids == {"defects": 7}
+        assert plant.line.picture.pids == {"defects": update.new.process.pid}
     finally:
         plant.close()
 
