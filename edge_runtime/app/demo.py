@@ -73,7 +73,7 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
                 "source": f"file:{model_package() / 'conveyor.mp4'}?loop=1&realtime=0",
                 "capture": "every",
                 "fps": 30,
-                "queue": 2,
+                "queue": 16,
             }
         },
         "registry": {"url": registry.url, "root": registry.root},
@@ -82,7 +82,7 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
             INSPECTION: {
                 "camera": INSPECTION,
                 "model": "defects",
-                "deadline_ms": 1000,
+                "deadline_ms": 5000,
                 "recipe": {"id": "demo", "not_ok": ({"label": "*", "score_min": 0.4},)},
             }
         },

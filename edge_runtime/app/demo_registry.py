@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 PROFILE: Final = PROFILES["dev"]
 GATES: Final = {
-    "shadow_frames": 30,
-    "shadow_s": 30,
-    "probation_frames": 45,
+    "shadow_frames": 20,
+    "shadow_s": 120,
+    "probation_frames": 40,
     # few frames of a clip in which sound parts come in a row: shares differ by chance
     "not_ok_shift_max": 0.6,
     "score_shift_max": 20,
@@ -43,7 +43,7 @@ GATES: Final = {
     "latency_ratio_max": 20,
 }
 _BYTES_MAX: Final = 64 << 20
-BAKE_S: Final = 1.5
+BAKE_S: Final = 1.0
 MODES: Final = {Kind.FIRST: "active", Kind.GOOD: "shadow", Kind.BLIND: "active"}
 """The bad one is let past shadow, which would stop it before it judges, to show the way back."""
 

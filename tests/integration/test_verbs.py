@@ -361,10 +361,30 @@ def test_the_demo_prints_one_summary(free_port: int) -> None:
     with Witness(free_port) as witness:
         done = edge("demo", "--headless", "--seconds", "6", "--json", "--port", str(free_port))
     assert done.returncode == 0, done.stderr
+    assert "too short to show updates" in done.stderr
     summary = json.loads(done.stdout)
+    assert (summary["update"], summary["bad_update"]) == (None, None)
     assert summary["captured"] == summary["inferred"] + summary["dropped"] + summary["failed"]
     assert summary["missing"] == 0
     assert {"result", "metrics", "status"} <= witness.judge.judged.keys()
+
+
+def test_the_demo_shows_a_good_update_and_a_bad_one_under_the_running_line() -> None:
+    """What counts is what an independent subscriber saw: no picture without a verdict, and each switch once."""
+    done = edge("demo", "--headless", "--seconds", "12", "--json")
+    summary = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert (summary["missing"], summary["duplicates"], summary["dropped"]) == (0, 0, 0)
+    good, bad = summary["update"], summary["bad_update"]
+    assert (good["outcome"], good["frames_lost"], good["switches"]) == ("committed", 0, 1)
+    assert (good["from"]["release"], good["to"]["release"]) == (1, 2)
+    assert good["from"]["digest"] != good["to"]["digest"]
+    assert next(iter(good["stages"])) == "vetting"
+    assert (bad["outcome"], bad["stage"], bad["frames_lost"], bad["switches"]) == ("rolled_back", "probation", 0, 2)
+    assert bad["reason"].startswith("gate.")
+    assert bad["frames_by_release"] > 0
+    assert bad["from"] == good["to"]
+    assert summary["model"]["digest"] == good["to"]["digest"]  # what was left in the end
 
 
 def test_bench_states_both_sides_of_the_ratio() -> None:
