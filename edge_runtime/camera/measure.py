@@ -1,6 +1,6 @@
 """Measures pictures: how bright, sharp and detailed they are, whether they change at all, where their edges lie.
 
-A few pictures a second are measured, each in less than a millisecond whatever its size (``tools/bench/look.py``):
+A few pictures a second are measured, each in about a millisecond of CPU whatever its size (``tools/bench/pictures.py``):
 brightness, contrast and edges on a small copy (``camera.copies``), sharpness on a few small tiles of the
 picture itself, and whether anything changed on some of its lines, byte by byte.
 
