@@ -93,6 +93,7 @@ ATTACKS = (
     Attack(32, "gzip as Content-Encoding of a blob", "registry.carriers"),
     Attack(33, "Content-Range that lies about the offset, a part of another object", "registry.carriers"),
     Attack(34, "a flood of nudges, a nudge with a payload", "registry.box"),
+    Attack(35, "a model that is right on its golden frames and crashes live", "pipeline.standby"),
     Attack(36, "a model that hangs while it loads", "pipeline.vet_link"),
     Attack(37, "a model that takes all memory", "engine.vet"),
     Attack(38, "filling the disk", "registry.download"),
@@ -100,6 +101,7 @@ ATTACKS = (
     Attack(40, "a file modified on disk after its verification", "registry.store.releases"),
     Attack(41, "a previous slot that was tampered with, and a rollback that is forced", "registry.store.releases"),
     Attack(42, "a line taken out of the audit trail", "control.commands.chain"),
+    Attack(43, "a revoked release that runs already", "app.deployments"),
 )
 
 

@@ -213,7 +213,7 @@ class Plant:
 
     def config(self) -> dict[str, Any]:
         """The configuration of the box."""
-        camera = {"source": self._source, "capture": "every", "stall_s": 2.0}
+        camera = {"source": self._source, "capture": "every", "queue": 60, "stall_s": 10.0}
         slot_of = dict(zip(("left", "right"), self.slots * 2, strict=False))
         fixed: dict[str, Any] = {
             "version": 1,
@@ -225,7 +225,7 @@ class Plant:
             "models": {slot: {"release": MODEL} for slot in self.slots},
             "recipes": {"parts": {"version": "1", "not_ok": [{"label": "bad", "score_min": 0.5}]}},
             "inspections": {
-                name: {"camera": name, "model": slot, "recipe": "parts", "deadline_ms": 2000}
+                name: {"camera": name, "model": slot, "recipe": "parts", "deadline_ms": 5000}
                 for name, slot in slot_of.items()
             },
             "registry": {"url": self.desk.url, "root": str(self.desk.root), "poll_s": 1},

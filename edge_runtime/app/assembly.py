@@ -57,6 +57,7 @@ PRELOAD = (
     "edge_runtime.engine.worker",
     "edge_runtime.engine.ov",
     "edge_runtime.engine.ort",
+    "edge_runtime.engine.vet",  # or each vet would import it, before it has taken a low priority
 )
 VET_ENTRY = "edge_runtime.engine.vet:main"
 BYTES_PER_PIXEL = 3
@@ -259,17 +260,23 @@ class LineService:
         setup = self.line.picture.inspections[inspection].setup
         return self.line.stations[inspection].factory.ref(setup.recipe)
 
+    def engines(self) -> dict[str, object]:
+        """Whether the processes that hold the models of the slots live, and how many ended before them."""
+        links = set(self.line.engines.values())
+        return {"restarts": sum(one.restarts for one in links), "alive": all(one.alive for one in links)}
+
     def models(self) -> dict[str, ModelFacts | None]:
         """What is loaded, by slot; ``None`` for a slot whose model was refused."""
         return {name: slot.facts for name, slot in self.line.picture.slots.items()}
 
     def reasons(self) -> tuple[str, ...]:
         """Why the line is not ready; empty when it is."""
+        judged = [name for name, one in self.line.picture.standbys.items() if one.inspections]
         return (
             tuple(
                 f"model {name} is {slot.state.value}" + (f" ({slot.message})" if slot.message else "")
                 for name, slot in self.line.picture.slots.items()
-                if slot.state is not SlotState.READY
+                if slot.state is not SlotState.READY and name not in judged
             )
             + tuple(
                 f"camera {name} is {state.state}" + (f" ({state.detail})" if state.detail else "")
@@ -277,7 +284,7 @@ class LineService:
                 if state.state not in ("streaming", "ended")
             )
             + tuple(
-                f"camera {name} is not judged by: {view.finding.text}"
+                f"camera {name} is not judged, its picture is {view.finding.text}"
                 for name, view in self.line.picture.cameras.items()
                 if view.finding is not None and view.decides
             )

@@ -70,7 +70,7 @@ class Slot(Protocol):
         ...
 
     def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
-        """Begin a deployment that somebody asked for; return what is under way then."""
+        """Begin a deployment that somebody asked for; ``None``: it cannot be begun now."""
         ...
 
     def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
@@ -305,7 +305,7 @@ class DeploymentCommands:
         for reason in self._reasons_against(slot, candidate, held=held):
             raise _Refused(Status.CONFLICT, reason)
         begun = slot.ask(candidate, origin)
-        if begun is None or begun.candidate.manifest != candidate.manifest:
+        if begun is None:
             raise _Refused(Status.CONFLICT, f"release {candidate.release} cannot be begun now; ask again in a moment")
         return _begun(begun, f"release {candidate.release} ({candidate.version}) is on its way")
 

@@ -17,6 +17,7 @@ from edge_runtime.app.deployment_store import DeploymentStore
 from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.app.release_news import deployment_info, document
 from edge_runtime.app.slot_deployment import SlotDeployment
+from edge_runtime.control.deployment.deployment import State
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
 from edge_runtime.publish.mqtt.link import Outgoing
@@ -44,6 +45,7 @@ BATCH: Final = 32
 SLICE_S: Final = 0.2
 TICK_NS: Final = 1_000_000_000
 UNKNOWN: Final[RegistryState] = {"state": "unknown", "reason": None, "message": None, "checkedAt": None}
+_ENDS: Final = frozenset(one.value for one in State if one.is_over)
 
 
 class DeploymentService:
@@ -67,6 +69,7 @@ class DeploymentService:
         self._is_restarting = False
         self._wants: tuple[Want, ...] = ()
         self.shown: Mapping[str, DeploymentInfo | None] = {}  # replaced as a whole; anybody reads it
+        self.ends: Mapping[str, int] = {}  # likewise
         self._delivery = delivery
         self._work: Channel[Callable[[], None]] = Channel(WORK_MAX, Policy.REJECT)
         self.slots: Mapping[str, SlotDeployment] = {}  # replaced as a whole
@@ -174,6 +177,9 @@ class DeploymentService:
 
     def tell(self, kind: str, message: str, fields: Mapping[str, object]) -> None:
         """See `deployment_host.Host`."""
+        end = kind.removeprefix("deployment.")
+        if end in _ENDS:
+            self.ends = {**self.ends, end: self.ends.get(end, 0) + 1}
         logger.info("%s", message)
         self._delivery.desk.note(kind, {"message": message, **fields})
         self._delivery.put(Event("system", kind, message, self.clock.utc_ns(), dict(fields)))

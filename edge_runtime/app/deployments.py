@@ -106,6 +106,11 @@ class Deployments:
         service = self._service
         return {} if service is None else dict(service.shown)
 
+    def ends(self) -> dict[str, int]:
+        """How many deployments ended since the daemon started, by how."""
+        service = self._service
+        return {} if service is None else dict(service.ends)
+
     def _end(self) -> None:
         self._service = None
         self._stack.close()

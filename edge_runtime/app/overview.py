@@ -109,7 +109,7 @@ class Overview:
                 }
                 for name, state, restarts in ((name, link.state, link.restarts) for name, link in line.cameras.items())
             },
-            "engine": {"restarts": line.engine.restarts, "alive": line.engine.alive},
+            "engine": line.engines(),
             "models": {name: _slot(slot) for name, slot in picture.slots.items()},
             "inspections": {name: self._inspection(name, figures) for name, figures in picture.inspections.items()},
             "spool": asdict(self._delivery.spool.stats()),

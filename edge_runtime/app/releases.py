@@ -99,9 +99,11 @@ class Releases:
         if watch is None:
             return None
         slots = () if report is None else report.slots
+        deployments = self._deployments.figures()
         return {
             **self._state(report),
             "looks": watch.looks,
+            "deployments": self._deployments.ends(),
             "slots": {
                 one.slot: {
                     "state": one.standing.value,
@@ -110,6 +112,7 @@ class Releases:
                     "current": None if one.current is None else one.current.release,
                     "staged": None if one.staged is None else one.staged.release,
                     "revoked": one.revoked,
+                    "deployment": deployments.get(one.slot),
                 }
                 for one in slots
             },

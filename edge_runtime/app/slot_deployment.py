@@ -171,13 +171,17 @@ class SlotDeployment:
         return self.record.hold
 
     def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
-        """Deploy what somebody asked for, before whatever a rollout wants; return what is under way then."""
+        """Deploy what somebody asked for, before whatever a rollout wants; ``None``: it cannot be begun now."""
         report = self.report
         terms = None if report is None or report.staged != candidate else report.terms
         policy = by_hand(0 if report is None else report.seq or 0, origin, terms)
         self.by_hand = Wanted(candidate, policy)
         self.offer()
-        return self.deployment
+        one = self.deployment
+        if one is not None and not one.state.is_over and one.policy == policy:
+            return one
+        self.by_hand = None  # who asked is told so, and it must not begin behind his back
+        return None
 
     def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
         """End the deployment that is under way."""
@@ -263,6 +267,7 @@ class SlotDeployment:
 
     def _tell(self, command: do.Tell) -> None:
         one = command.deployment
+        self.record = self.record.with_deployment(one)  # of one that is superseded nothing else is heard
         fields = {
             "slot": one.slot,
             "model": one.model,

@@ -74,7 +74,7 @@ def vet(
     with ExitStack() as stack:
         loop = Loop(name="vet")
         stack.callback(loop.close)
-        supervisor = Supervisor(loop, preload=(*PRELOAD, VET_ENTRY.partition(":")[0]))
+        supervisor = Supervisor(loop, preload=PRELOAD)
         stack.callback(supervisor.stop)
         supervisor.start()
         VetLink(spec, VET_ENTRY, Stage(loop, supervisor), reports.append).start()

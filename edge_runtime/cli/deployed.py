@@ -52,11 +52,11 @@ class Deployed:
             "damage": self.damage,
         }
 
-    def lines(self) -> list[str]:
-        """Return lines for people, none for a slot that never had a deployment."""
+    def lines(self, progress: float | None = None) -> list[str]:
+        """Return lines for people, none where there never was a deployment; ``progress`` is newer than the disk's."""
         hold, lot = self.known.hold, self.lot
         found = [] if self.damage is None else [f"its record is damaged: {self.damage}"]
-        found += [] if self.known.deployment is None else [_line(self.known.deployment)]
+        found += [] if self.known.deployment is None else [_line(self.known.deployment, progress)]
         if hold is not None:
             found.append(f"HELD by {hold.by} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.message}")
         if lot is not None:
@@ -94,6 +94,7 @@ def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
     )
 
 
-def _line(one: Deployment) -> str:
-    percent = f" ({one.progress:.0%})" if one.progress and not one.state.is_over else ""
+def _line(one: Deployment, progress: float | None) -> str:
+    share = one.progress if progress is None else progress
+    percent = f" ({share:.0%})" if share and not one.state.is_over else ""
     return f"{one.state.value}{percent} since {one.since:%Y-%m-%d %H:%M:%S} UTC: {sentence(one)}"

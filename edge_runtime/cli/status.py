@@ -20,6 +20,7 @@ STATUS_FILE = "status.json"
 LOCK_FILE = "lock"
 LIMIT_BYTES = 1 << 20
 FRESH_S = 5.0
+_APART = ("slots", "picture", "deployment", "deployments")  # said in words of their own
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(document)
         for name, one in deployments.items():
-            for line in one.lines():
+            for line in one.lines(_progress(document, name)):
                 print(f"{'deployment':11} {name:24} {line}")
     return 0 if document["ready"] else 1
 
@@ -88,6 +89,16 @@ def _deployments(state_dir: Path) -> dict[str, Deployed]:
     from edge_runtime.registry.store.slots import Slots  # noqa: PLC0415
 
     return {name: deployed(state_dir, root, name) for name in Slots(root).names()}
+
+
+def _progress(document: dict[str, object], slot: str) -> float | None:
+    """Return how far the daemon says that the deployment of a slot is; the disk is told with each state only."""
+    registry = document.get("registry")
+    slots = registry.get("slots") if isinstance(registry, dict) else None
+    facts = slots.get(slot) if isinstance(slots, dict) else None
+    deployment = facts.get("deployment") if isinstance(facts, dict) else None
+    progress = deployment.get("progress") if isinstance(deployment, dict) else None
+    return progress if isinstance(progress, float) else None
 
 
 def _print(document: dict[str, object]) -> None:
@@ -118,7 +129,5 @@ def _picture(facts: object) -> str:
 def _line(facts: object) -> str:
     if not isinstance(facts, dict):
         return str(facts)
-    shown = {
-        key: value for key, value in facts.items() if key not in ("slots", "picture") and value not in (None, "", {})
-    }
+    shown = {key: value for key, value in facts.items() if key not in _APART and value not in (None, "", {})}
     return "  ".join(f"{key}={value}" for key, value in shown.items())

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENGINE_NAME: Final = "engine"
-LOW_PATIENCE: Final = 5
-"""Times the usual limit until an engine hangs that works at low priority: others go first."""
 _DEATHS = (ExitKind.SIGNALED, ExitKind.HEARTBEAT)
 """Ends that a load may be to blame for: one that we made has a reason of its own, and an exit is our own code's."""
 _FAILURES = {
@@ -160,7 +158,7 @@ class EngineLink:
     def check(self, now_ns: int) -> None:
         """Kill the process when a frame has been in it for too long; ``on_exited`` settles its frames."""
         for slot in self.slots.values():
-            age_ms = slot.hung_ms(now_ns, LOW_PATIENCE if self._low else 1)
+            age_ms = slot.hung_ms(now_ns)
             if age_ms is not None and self._child is not None:
                 self._child.kill(f"model {slot.spec.id} did not answer for {age_ms:.0f} ms")
                 return

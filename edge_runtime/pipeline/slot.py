@@ -88,6 +88,7 @@ class Request:
         facts: the model that judges it, once it was sent.
         counts: the answer decides the fate of the frame, whose pixels are held for it until then. It does not for a
             comparison, nor once the frame was given to another engine.
+        patience: times the usual limit until it says that the engine hangs.
     """
 
     inspection: str
@@ -95,6 +96,7 @@ class Request:
     sent_mono_ns: int
     facts: ModelFacts | None = None
     counts: bool = True
+    patience: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +213,12 @@ class ModelSlot:
         """
         self._preparing.add(number)
 
-    def hung_ms(self, now_ns: int, patience: int = 1) -> float | None:
-        """Return the age of the oldest request that says that the engine hangs; it has ``patience`` times as long."""
-        limit_ms = self.spec.hang_ms * patience
+    def hung_ms(self, now_ns: int) -> float | None:
+        """Return the age of the oldest request that says that the engine hangs."""
+        hang_ms = self.spec.hang_ms
         ages = [
-            (age_ms, max(limit_ms, PREPARE_LIMIT_MS) if number in self._preparing else limit_ms)
+            (age_ms, max(hang_ms, PREPARE_LIMIT_MS) if number in self._preparing else hang_ms * request.patience)
             for number, request in self._requests.items()
             if (age_ms := (now_ns - request.sent_mono_ns) / NS_PER_MS) > 0
         ]
-        return max((age_ms for age_ms, its_limit_ms in ages if age_ms > its_limit_ms), default=None)
+        return max((age_ms for age_ms, limit_ms in ages if age_ms > limit_ms), default=None)

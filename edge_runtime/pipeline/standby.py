@@ -22,7 +22,7 @@ from edge_runtime.pipeline.judged import Comparisons
 from edge_runtime.pipeline.slot import Request, SlotState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_runtime.pipeline.attempt import Verdict
     from edge_runtime.pipeline.facts import ModelFacts
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 PATIENCE_SHARE: Final = 0.5
 """Of what is left until its deadline, how long a frame stays in a standby engine alone: the rest is the other's."""
+
+
+COMPARISON_PATIENCE: Final = 5
+"""Times the usual limit until an engine hangs that compares: it works at low priority, others go first."""
 
 
 class StandbyListener(Protocol):
@@ -133,6 +137,7 @@ class Standby:
         self._shadows = False
         self._comparison: Comparison | None = None
         self._timer: Timer | None = None  # while it has frames
+        self.when_ready: Callable[[], None] | None = None  # called once, after the listener
 
     def standing(self) -> StandbyStanding:
         """Return what may be shown to other threads."""
@@ -171,7 +176,7 @@ class Standby:
 
     def compare(self, request: Request, setup: Setup, verdict: Verdict, judgement: Judgement) -> None:
         """Judge a frame that was judged; nobody waits for it, and its pixels may go at any time."""
-        request.counts = False
+        request.counts, request.patience = False, COMPARISON_PATIENCE
         if self.link.infer(self.slot, request.inspection, request):
             self._comparison = Comparison(request, setup, verdict, judgement)
 
@@ -215,6 +220,11 @@ class Standby:
             if due_ns is not None:
                 yield request, request.sent_mono_ns + round(PATIENCE_SHARE * max(0, due_ns - request.sent_mono_ns))
 
+    def judge_no_more(self) -> None:
+        """Watch nothing any more: its link belongs to somebody else now, with what is in it."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def give_up_all(self, failure: Failure, message: str) -> None:
         """Give all of its frames to the engine of the slot."""
         self.inspections = frozenset()
@@ -227,6 +237,9 @@ class Standby:
         """Judge nothing any more, unless it became ready; tell."""
         if slot.state is SlotState.READY and slot.facts is not None:
             self.listener.on_ready(slot.facts)
+            when_ready, self.when_ready = self.when_ready, None
+            if when_ready is not None:
+                when_ready()
             return
         self.inspections = frozenset()
         self.link.set_low(True)

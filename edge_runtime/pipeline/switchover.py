@@ -94,10 +94,18 @@ class Switchover:
         self._line.feed(slot)
 
     def settle(self, slot: str) -> None:
-        """Make what stands by the engine of the slot, and unload what was."""
-        line, standby = self._line, self._line.standbys.pop(slot, None)
+        """Make what stands by the engine of the slot, and unload what was.
+
+        One whose process has just died becomes that when it is loaded again: until then the old model judges.
+        """
+        line, standby = self._line, self._line.standbys.get(slot)
         if standby is None:
             return
+        if standby.slot.state is not SlotState.READY:
+            standby.when_ready = lambda: self.settle(slot)
+            return
+        del line.standbys[slot]
+        standby.judge_no_more()
         old, line.engines[slot] = line.engines[slot], standby.link
         standby.link.listener = line
         standby.link.set_low(False)

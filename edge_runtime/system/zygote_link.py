@@ -210,7 +210,9 @@ def _spawn(control_fd: int, heartbeat_fd: int) -> tuple[subprocess.Popen[bytes],
         stdout=2,  # stdout is for data (`--json`); whatever a child prints is a log
         pass_fds=(control_fd, heartbeat_fd),
         env=child_environment(),
-        start_new_session=True,  # Ctrl-C is for main, which then asks the children to end
+        # Ctrl-C is for main, which then asks the children to end. No session of their own: Linux weighs sessions
+        # against each other first (autogroups), so that a low priority of a child would mean nothing to main
+        process_group=0,
     )
     try:
         return process, os.pidfd_open(process.pid)

@@ -16,7 +16,8 @@ from tests.fault.trials import Outcome, Trials
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEADLINE_S = 4.0
+DEADLINE_S = 3.0
+PATIENCE_S = 50.0  # for what ends by itself
 MEMORY_BYTES = 2 << 30
 LIVE = (*GOLDEN, 1 << LIVE_BIT, 1 << LIVE_BIT | 8)
 STOPPED = {
@@ -36,12 +37,15 @@ LIVE_ENDS = {
 def tried(folder: Path, kinds: dict[str, tuple[int, ...]]) -> dict[str, Outcome]:
     """Try a package of each kind, with these golden frames."""
     found: dict[str, Outcome] = {}
-    with Trials(deadline_s=DEADLINE_S, memory_bytes=MEMORY_BYTES, parallel=4, load_only=False) as trials:
-        packages = []
+    with Trials(deadline_s=PATIENCE_S, memory_bytes=MEMORY_BYTES, parallel=4, load_only=False) as trials:
+        packages: dict[bool, list[tuple[str, Path]]] = {False: [], True: []}  # by whether it hangs
         for kind, golden in kinds.items():
             network = nan_later(1, after=1) if kind == "nan_later" else None
-            packages.append((kind, write(folder / kind, kind, release=1, golden=golden, network=network)))
-        trials.run(iter(packages), lambda outcome: found.update({outcome.label: outcome}))
+            path = write(folder / kind, kind, release=1, golden=golden, network=network)
+            packages[kind == "hang_load" or (kind == "hang_live" and golden is LIVE)].append((kind, path))
+        for hangs, models in packages.items():
+            trials.deadline_s = DEADLINE_S if hangs else PATIENCE_S
+            trials.run(iter(models), lambda outcome: found.update({outcome.label: outcome}))
         assert trials.zygote_lives
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -185,3 +186,23 @@ def test_without_a_daemon_the_links_are_moved(tmp_path: Path, capsys: pytest.Cap
     box = Box(tmp_path, capsys)
     code, out, _ = box.say("activate", "defects")
     assert (code, "the next one begins with it" in out) == (0, True)
+
+
+def test_status_says_how_a_deployment_goes_on_and_a_damaged_record_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert box.say("activate", "defects", "--no-wait")[0] == 0
+    live = {"slots": {"defects": {"state": "staged", "deployment": {"progress": 0.4}}}, "deployments": {"committed": 3}}
+    status = {"ready": True, "mono_ns": time.monotonic_ns(), "registry": {"state": "ok", **live}}
+    (box.state_dir / "status.json").write_text(json.dumps(status))
+    assert dispatch(["status", "--state-dir", str(box.state_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "deployment  defects                  waiting (40%) since" in lines[-1]
+    assert [line.split()[0] for line in lines] == ["ready", "registry", "release", "deployment"]
+    assert not any("{" in line for line in lines)
+    record = box.state_dir / "models" / "slots" / "defects" / "deployment.json"
+    record.write_text("{}")
+    assert "its record is damaged" in box.say("list")[1]
+    assert record.exists()
+    assert dispatch(["status", "--state-dir", str(box.state_dir), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["deployments"]["defects"]["damage"]

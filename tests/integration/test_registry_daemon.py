@@ -63,8 +63,9 @@ def test_the_first_release_starts_by_itself_and_a_newer_one_waits(tmp_path: Path
         listener.wait_for_verdicts(5, 60)
         assert listener.verdicts[-1]["model"]["version"] == "1.0.0"
         manifest = registry.release("surface-defects", 2, package(2))
-        registry.roll_out(Assignment("surface-defects", 2))
-        wait_until(lambda: daemon.status()["registry"]["slots"]["defects"]["state"] == "staged", 30, "staged")
+        registry.roll_out(Assignment("surface-defects", 2, approve="operator"))
+        wait_until(lambda: daemon.status()["registry"]["slots"]["defects"]["staged"] == 2, 30, "staged")
+        wait_until(lambda: (slot(daemon)["deployment"] or {}).get("reason") == "wait.approval", 60, "a tried release")
         slot = daemon.status()["registry"]["slots"]["defects"]
         assert (slot["current"], slot["staged"], slot["wanted"]) == (1, 2, 2)
         assert (tmp_path / "state" / "models" / "releases" / manifest.hex).is_dir()
@@ -75,11 +76,12 @@ def test_the_first_release_starts_by_itself_and_a_newer_one_waits(tmp_path: Path
         assert seconds < 5
         kinds = [one["kind"] for one in listener.events]
         assert kinds.count("model.current") == 1
-        assert kinds.count("model.staged") == 1
+        assert kinds.count("model.staged") == 2
+        assert kinds.count("deployment.vetting") == 2
 
 
 @pytest.mark.soak
-def test_a_release_that_was_activated_runs_after_a_reload_and_a_revoked_one_is_told(
+def test_a_release_that_was_activated_is_switched_to_and_a_revoked_one_is_told(
     tmp_path: Path, registry: Published
 ) -> None:
     manifest = registry.release("surface-defects", 1, package(1))
@@ -91,17 +93,18 @@ def test_a_release_that_was_activated_runs_after_a_reload_and_a_revoked_one_is_t
     ):
         listener.wait_for_verdicts(1, 60)
         registry.release("surface-defects", 2, package(2))
-        registry.roll_out(Assignment("surface-defects", 2))
-        wait_until(lambda: slot(daemon).get("state") == "staged", 30, "staged")
+        terms: dict[str, Any] = {"bake_s": 1.0, "gates": {"probation_frames": 10}}
+        registry.roll_out(Assignment("surface-defects", 2, approve="operator", **terms))
+        wait_until(lambda: (slot(daemon)["deployment"] or {}).get("reason") == "wait.approval", 60, "a tried release")
         assert dispatch(["models", "activate", "defects", "--config", str(daemon.config)]) == 0
-        os.kill(daemon.pid, signal.SIGHUP)
         wait_until(lambda: listener.verdicts[-1]["model"]["version"] == "2.0.0", 30, "the newer release")
         wait_until(lambda: slot(daemon).get("state") == "current", 30, "current")
         registry.tuf.set_floors(**{"surface-defects": ModelFloor(3, frozenset({manifest.digest}))})
         registry.publish()
         wait_until(lambda: any(one["kind"] == "model.revoked" for one in listener.events), 30, "the alarm")
         wait_until(lambda: slot(daemon)["revoked"], 10, "revoked")
-        listener.wait_for_verdicts(3)  # what to do about it is not decided here
+        wait_until(lambda: any(one["kind"] == "deployment.alarm" for one in listener.events), 30, "run-and-alarm")
+        listener.wait_for_verdicts(3)
 
 
 @pytest.mark.soak

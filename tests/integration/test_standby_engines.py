@@ -49,6 +49,7 @@ class Rig:
     def __init__(self, folder: Path, line: RunningLine) -> None:
         self.folder, self.line = folder, line
         self.numbers = itertools.count(2)
+        self.begin = len(line.results)  # before that, the first model was loaded
 
     def beside(self, kind: str, **more: Any) -> tuple[Heard, str]:
         """Load a model of a kind beside the first; return what it says and its version."""
@@ -60,7 +61,7 @@ class Rig:
         return heard, f"{number}.0.0"
 
     def results(self, inspection: str) -> list[Result]:
-        return [one for one in list(self.line.results) if one.inspection == inspection]
+        return [one for one in list(self.line.results)[self.begin :] if one.inspection == inspection]
 
     def wait_round(self) -> None:
         """Wait until live pictures and others were judged."""
@@ -88,14 +89,14 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     first = write(tmp_path / "1", "good", release=1)
-    camera = {"source": SOURCE, "capture": "every", "stall_s": 2.0}
+    camera = {"source": SOURCE, "capture": "every", "queue": 60, "stall_s": 10.0}
     settings = line_settings(
         tmp_path / "state",
         cameras={"left": camera, "right": camera},
         models={"parts": {"path": str(first)}},
         recipes={"parts": {"version": "1", "not_ok": ({"label": "bad", "score_min": 0.5},)}},
         inspections={
-            name: {"camera": name, "model": "parts", "recipe": "parts", "deadline_ms": 2000}
+            name: {"camera": name, "model": "parts", "recipe": "parts", "deadline_ms": 5000}
             for name in ("left", "right")
         },
     )

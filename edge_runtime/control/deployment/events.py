@@ -118,7 +118,7 @@ class StandbyRefused:
 
 @dataclass(frozen=True, slots=True)
 class StandbyLost:
-    """The process of the standby died or hung; the line starts it again by itself, and judges with the old model."""
+    """The process of the standby died or hung, and the line judges with the old model."""
 
     message: str
 

@@ -251,13 +251,11 @@ class _Turn:
             self.fail(reason, f"{message}; no try is left", regression=True)
             return
         self._tell("deployment.strike", f"{message}; {left} more before it is given up")
-        if self.now_is.standby is Standby.NONE:
+        self._leave()  # what the line would start again by itself may do so only when the disk knows
+        if self.now_is.line:
+            self._enter(State.LOADING, reason, None)
+        else:
             self._wait("wait.line")
-            return
-        if self.now_is.state.is_judging:
-            self._commands.append(SwitchBack())
-        self._change(standby=Standby.LOADING)
-        self._enter(State.LOADING, reason, None)
 
     def fail(self, reason: str, message: str, *, quarantine: bool = True, regression: bool = False) -> None:
         """End it: back to the old model at once, on the disk as soon as that can be written."""
@@ -321,7 +319,7 @@ class _Turn:
         match event:
             case StandbyReady():
                 self._change(standby=Standby.READY)
-                if one.state is State.LOADING and one.begun:
+                if one.state is State.LOADING:
                     self.onward()
             case StandbyRefused():
                 self.fail(event.reason, event.message)
@@ -375,9 +373,7 @@ class _Turn:
             self._commands.append(Vet())
         elif one.state.is_judging:
             self._commands.append(SwitchTo(one.inspections if one.state is State.CANARY else None))
-        elif one.standby is Standby.READY:  # it died, and was faster than the disk
-            self.onward()
-        elif one.standby is Standby.NONE:
+        else:
             self._change(standby=Standby.LOADING)
             self._commands.append(StandBy())
 

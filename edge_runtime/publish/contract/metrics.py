@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from edge_runtime.publish.contract.info import ModelInfo
-from edge_runtime.publish.contract.model import RegistryState
+from edge_runtime.publish.contract.model import DeploymentInfo, RegistryState
 from edge_runtime.publish.contract.result import Counters
 from edge_runtime.publish.contract.terms import Box, Count, Term, Timestamp
 
@@ -150,6 +150,7 @@ class SlotRelease(TypedDict):
     current: Annotated[int | None, Term("release", minimum=0)]
     staged: Annotated[int | None, Term("release that waits to be activated", minimum=0)]
     revoked: bool
+    deployment: NotRequired[Annotated[DeploymentInfo | None, Term("the last one; null: there was none")]]
 
 
 class RegistryFigures(RegistryState):
@@ -157,6 +158,7 @@ class RegistryFigures(RegistryState):
 
     looks: Count
     slots: Annotated[dict[str, SlotRelease], Term("empty until the first look ended")]
+    deployments: NotRequired[Annotated[dict[str, Count], Term("that ended since the daemon started, by their end")]]
 
 
 class MetricsFields(TypedDict):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from edge_runtime.app import deployment_service
+from edge_runtime.app import deployment_service, lots_file
 from edge_runtime.app.deployment_service import DeploymentService
 from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.cli.deployed import deployed
 from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment.deployment import State
 from edge_runtime.core.command import Answer, Command, Status
+from edge_runtime.core.errors import StorageError
 from edge_runtime.publish.payload import Identity
 from edge_runtime.registry.box import wish as wishes
 from edge_runtime.registry.box.pull import Pull
@@ -261,3 +262,50 @@ def test_a_wish_at_the_box_is_carried_out_and_answered(box: Box) -> None:
     (directory / wishes.WISH).write_text('{"verb": "activate"}')
     wait_until(lambda: not (directory / wishes.WISH).exists(), 10, "the removal")
     assert "deployment.wish" in box.notes
+
+
+def test_what_cannot_be_begun_at_the_moment_is_refused_and_does_not_begin_later(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.pull(2)
+    monkeypatch.setattr(type(box.slot.fallback), "is_under_way", property(lambda _: True))
+    answer = box.ask("model.update", release="2")
+    assert (answer.status, "ask again" in answer.message) == (Status.CONFLICT, True)
+    monkeypatch.undo()
+    assert box.ask("model.approve").status is Status.CONFLICT
+    assert (box.slot.by_hand, box.slot.deployment) == (None, None)
+
+
+def test_a_disk_that_refuses_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("disk.full", "no space left")
+
+    monkeypatch.setattr(lots_file, "write_atomic", refuse)
+    answer = box.ask("lot", state="between")
+    assert (answer.status, answer.fields["durable"]) == (Status.DONE, False)
+    assert box.service.lots.running("defects") is False
+    monkeypatch.setattr(box.service.store, "write", refuse)
+    answer = box.ask("model.hold", hold=True)
+    assert (answer.status, "no space left" in answer.message, box.slot.hold) == (Status.FAILED, True, None)
+
+
+def test_a_full_queue_and_a_wrong_argument_are_answered(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert box.ask("model.hold", hold="yes").status is Status.MALFORMED
+    monkeypatch.setattr(box.service, "later", lambda _: False)
+    assert box.ask("model.hold", hold=True).status is Status.TOO_MANY
+
+
+def test_a_release_before_that_is_gone_is_not_gone_back_to(box: Box) -> None:
+    box.pull(2)
+    slots, store = box.service.models.slots, box.service.models
+    slots.activate("defects", box.registry.manifests["weld", 2].digest)
+    store.releases.drop(box.registry.manifests["weld", 1].digest)
+    answer = box.ask("model.rollback")
+    assert (answer.status, "not on this box" in answer.message) == (Status.CONFLICT, True)
+
+
+def test_of_several_slots_one_has_to_be_named(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = box.slot
+    monkeypatch.setattr(box.service, "slots", {"defects": slot, "other": slot})
+    answer = box.ask("model.update", None)
+    assert (answer.status, "one of defects, other" in answer.message) == (Status.MALFORMED, True)

@@ -270,7 +270,7 @@ def test_attack_40_bytes_that_were_changed_since_they_were_verified_are_not_load
     assert box.store.quarantine.entries() == {}
 
 
-def test_attack_41_bytes_that_were_changed_between_vet_and_load_are_not_loaded(box: Box) -> None:
+def test_attack_40_bytes_that_were_changed_between_vet_and_load_are_not_loaded(box: Box) -> None:
     box.runs(1)
     box.start()
     box.report()
@@ -281,6 +281,20 @@ def test_attack_41_bytes_that_were_changed_between_vet_and_load_are_not_loaded(b
     box.line.end_vet()
     assert box.state("superseded")["reason"] == "store.damaged"
     assert not any(one.startswith("stand_by") for one in box.line.calls)
+
+
+def test_attack_41_a_previous_release_that_was_tampered_with_is_not_gone_back_to(box: Box) -> None:
+    box.runs(1)
+    box.runs(2)
+    box.start()
+    box.report(Standing.CURRENT, current=2, seq=7, wanted=2)
+    wait_until(lambda: bool(box.delivery.documents), 10, "a document")
+    path = box.store.releases.path(box.held[1].manifest) / "model.onnx"
+    path.chmod(0o640)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    box.command("model.rollback")
+    assert box.state("superseded")["reason"] == "store.damaged"
+    assert (box.links()[0], box.line.calls) == (2, ["dismiss defects"])
 
 
 def test_a_reload_in_probation_loads_it_beside_again_without_another_vet(box: Box) -> None:
@@ -318,7 +332,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_costs_the_trial_only(box:
     assert box.links()[0] == 1
 
 
-def test_what_is_revoked_in_probation_goes_back_at_once(box: Box) -> None:
+def test_attack_43_what_is_revoked_in_probation_goes_back_at_once(box: Box) -> None:
     box.probation()
     ban = Ban(box.held[2].manifest, "release.revoked", "release 2 was revoked")
     box.report(Standing.REFUSED, reason="release.revoked", banned=(ban,))
@@ -332,7 +346,7 @@ def test_a_rollout_that_names_the_old_release_again_takes_the_new_one_back(box: 
     assert box.store.quarantine.entries() == {}
 
 
-def test_a_current_release_that_is_revoked_gives_way_to_the_one_before(box: Box) -> None:
+def test_attack_43_a_current_release_that_is_revoked_gives_way_to_the_one_before(box: Box) -> None:
     box.runs(1)
     box.runs(2)
     box.start()

@@ -10,6 +10,7 @@ from edge_runtime.app.assembly import LineService
 from edge_runtime.app.overview import Overview
 from edge_runtime.app.plan import plan_line
 from edge_runtime.core.frame import Frame
+from edge_runtime.core.picture import PictureNumbers
 from edge_runtime.core.result import Drop
 from edge_runtime.pipeline.flight import FlightRecorder
 from edge_runtime.pipeline.inspection import Inspection
@@ -88,3 +89,39 @@ def test_a_clock_that_was_set_is_an_event() -> None:
     (event,) = (one for one in delivery.told if one.kind == "clock.stepped")
     assert (event.scope, event.fields) == ("system", {"step_ms": -1500.0})
     assert event.message == "the clock of this box was set by -1.500 s"
+
+
+def test_how_the_pictures_are_is_shown_with_what_was_measured_and_makes_not_ready_where_frames_are_refused() -> None:
+    delivery = _Delivery()
+    picture = {"not_decidable": True, "off": ("frozen",)}
+    settings = make_settings(
+        cameras={"top": {"source": "sim:conveyor", "picture": picture}, "off": {"source": "sim:bars", "picture": False}}
+    )
+    numbers = PictureNumbers(1, 640, 480, 3.25, 20.0, 0.0, 0.01, None, 0.1, shift=(0.01, -0.2), likeness=0.7)
+    with closing(LineService(plan_line(settings, cpus=1), delivery, FlightRecorder(), cache_dir=None)) as line:
+        overview = Overview(line, cast("Delivery", delivery))
+        before = overview.snapshot().document["cameras"]
+        pictures = line.cameras["top"].pictures
+        assert pictures is not None
+        for number in range(20):
+            pictures.health.add(numbers, number * 250_000_000)
+        line.line.drain()
+        snapshot = overview.snapshot()
+    assert before["off"]["picture"] is None  # type: ignore[index]
+    assert before["top"]["picture"]["brightness"] is None  # type: ignore[index]
+    shown = snapshot.document["cameras"]["top"]["picture"]  # type: ignore[index]
+    assert shown["seconds"] > 0
+    assert shown | {"seconds": 0} == {
+        "state": "dark",
+        "seconds": 0,
+        "why": "dark: brightness is 3.25, the limit is 16",
+        "reference": "none",
+        "brightness": 3.25,
+        "contrast": 20.0,
+        "white": 0.01,
+        "sharpness": None,
+        "detail": 0.1,
+        "shift": 0.2,
+        "likeness": 0.7,
+    }
+    assert "camera top is not judged, its picture is dark: brightness is 3.25, the limit is 16" in snapshot.reasons

@@ -239,6 +239,28 @@ def test_a_candidate_that_hangs_costs_no_verdict(update: _Update) -> None:
     assert update.new.process.killed == ["model defects did not answer for 100 ms"]
 
 
+def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_before_one_is_lost() -> None:
+    plant = Plant(make_spec("top", "top", Capture.EVERY))  # two may wait, two are in an engine
+    update = _Update(plant)
+    update.switched()
+    for _ in range(3):
+        plant.frame()  # the candidate answers none of them
+    assert _ops(update.new)[-1] is True  # a low priority, until it has answered
+    for _ in range(3):
+        plant.engine_answers()
+    assert update.judged_by() == [OLD] * 3
+    plant.frame()
+    plant.engine_answers()
+    assert plant.sink.fates()[-1] == (4, "OK")
+    update.new.answers()
+    update.new.answers()
+    assert _ops(update.new)[-1] is False
+    plant.frame()
+    update.new.answers()
+    assert update.judged_by() == [OLD] * 4 + [NEW]
+    plant.close()
+
+
 def test_a_late_answer_of_the_candidate_counts_for_nothing(update: _Update) -> None:
     plant = update.plant
     update.switched()
@@ -307,6 +329,36 @@ def test_a_settled_candidate_is_the_engine_of_the_slot(update: _Update) -> None:
     first = update.new
     update.stand_by()
     assert (first.link.name, update.new.link.name) == ("engine/defects", "engine/defects/2")
+
+
+def test_a_candidate_that_dies_while_it_is_settled_becomes_the_engine_when_it_is_back(update: _Update) -> None:
+    plant = update.plant
+    update.switched()
+    update.new.dies()
+    plant.switchover.settle("defects")
+    plant.frame()
+    plant.engine_answers()
+    update.new.starts()
+    assert plant.engines.ended == []
+    update.ready()
+    plant.frame()
+    update.new.answers()
+    assert update.judged_by() == [OLD, NEW]
+    plant.pass_ms(100)
+    assert plant.engines.ended == ["engine"]
+
+
+def test_a_settled_candidate_keeps_the_frames_that_it_has(update: _Update) -> None:
+    """Nobody else could judge them."""
+    plant = update.plant
+    update.switched()
+    plant.frame()
+    plant.switchover.settle("defects")
+    plant.pass_ms(DEADLINE_MS // 2 + 10)
+    assert len(update.new.asked) == 1
+    update.new.answers()
+    assert update.judged_by() == [NEW]
+    assert plant.rings["top"].held == 0
 
 
 def test_what_was_unloaded_answers_what_it_has(update: _Update) -> None:

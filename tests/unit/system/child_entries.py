@@ -122,6 +122,7 @@ def _inspect(context: ChildContext) -> None:
         "core": list(resource.getrlimit(resource.RLIMIT_CORE)),
         "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
         "session": os.getsid(0),
+        "group": os.getpgid(0),
         "parent": os.getppid(),
         "imported_by": IMPORTED_BY,
         "telemetry": os.environ.get("ORT_DISABLE_TELEMETRY"),

@@ -187,7 +187,8 @@ def test_a_child_is_a_clean_process(started: Bench) -> None:
         "sigterm_default": True,
         "core": [0, 0],
         "oom_score_adj": 500,
-        "session": zygote,
+        "session": os.getsid(0),  # or a low priority would mean nothing to main
+        "group": zygote,
         "parent": zygote,
         "imported_by": owner.child.pid,
         "telemetry": "1",

@@ -35,6 +35,16 @@ def test_every_field_of_a_command_is_of_a_kind_that_is_checked() -> None:
             check_arguments("snapshot", {"publish": wrong})
 
 
+def test_a_field_with_few_words_takes_no_other() -> None:
+    assert check_arguments("lot", {"state": "between", "lotId": 17}) == {"state": "between", "lotId": "17"}
+    for wrong in ("", "Between", "running "):
+        with pytest.raises(RefusedError, match="state must be one of: running, between"):
+            check_arguments("lot", {"state": wrong})
+    for wrong in (True, None, 1):
+        with pytest.raises(RefusedError):
+            check_arguments("lot", {"state": wrong})
+
+
 def test_what_is_always_text_is_known_by_verb_and_field() -> None:
     asked = [("recipe.select", "version"), ("trigger", "partId"), ("trigger", "nothing"), ("explode", "version")]
     assert [takes_only_text(*one) for one in asked] == [True, False, False, False]

@@ -88,6 +88,17 @@ def test_labels_and_all_other_parts_count_as_naming_more(publisher: Publisher) -
     )
 
 
+def test_windows_and_gates_that_no_box_obeys_are_not_signed(publisher: Publisher) -> None:
+    before = publisher.state().rollout(SITE)
+    with pytest.raises(DataError, match="'Mo-Fr' is no weekday") as caught:
+        _assign(publisher, 2, window="Mo-Fr,22:00-04:00")
+    assert caught.value.code == "rollout.window"
+    with pytest.raises(DataError, match="did you mean crashes_max") as caught:
+        _assign(publisher, 2, gates={"crash_max": 1})
+    assert caught.value.code == "rollout.gates"
+    assert publisher.state().rollout(SITE) == before
+
+
 def test_the_same_assignment_again_is_no_change(publisher: Publisher) -> None:
     _assign(publisher, 1, percent=10.0)
     assert publisher.do(lambda draft: rollouts.assign(draft, SITE, Assignment(MODEL, 1, percent=10.0))).versions == {}

@@ -78,6 +78,13 @@ def test_the_first_assignment_that_matches_counts() -> None:
     assert decision.seq == 5
 
 
+def test_a_window_or_gates_that_the_box_does_not_understand_are_not_ignored() -> None:
+    assert _refusal(Assignment("weld", 7, window="at night")) == "rollout.window"
+    assert _refusal(Assignment("weld", 7, gates={"p99_ms": 40})) == "rollout.gates"
+    others = Assignment("weld", 8, Match(line=("lab",)), window="at night")
+    assert isinstance(_decision(others, Assignment("weld", 7)), Take)
+
+
 def test_a_box_outside_the_percentage_looks_at_the_next() -> None:
     decision = _decision(Assignment("weld", 8, percent=0), Assignment("weld", 7))
 
