@@ -73,7 +73,7 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
                 "source": f"file:{model_package() / 'conveyor.mp4'}?loop=1&realtime=0",
                 "capture": "every",
                 "fps": 20,
-                "queue": 8,
+                "queue": 2,
             }
         },
         "registry": {"url": registry.url, "root": registry.root},
