@@ -10,6 +10,7 @@ from edge_runtime.core.errors import DataError, UnavailableError
 from edge_runtime.core.result import Failure
 from edge_runtime.pipeline import wire
 from edge_runtime.pipeline.slot import NEVER_LOADED, ModelSlot, Request, SlotState
+from edge_runtime.system.priority import lift
 from edge_runtime.system.process import ExitKind
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class EngineLink:
         return self._deliver(child, load)
 
     def _prioritise(self, child: Child) -> bool:
+        if not self._low:
+            lift(child.pid)
         return self._deliver(child, {"op": "priority", "low": self._low})
 
     def _loading(self) -> ModelSlot | None:

@@ -188,13 +188,9 @@ class Standby:
             self._line.take_over(request, failure, message)
 
     def make_way(self) -> None:
-        """Give what it has to the engine of the slot, which judges what waits until this one has answered all of it.
-
-        Until then it has a low priority, so that a model that hangs takes no core from the other.
-        """
+        """Give what it has to the engine of the slot, which judges what waits until this one has answered all of it."""
         for request in self.slot.requests:
             self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
-        self.link.set_low(True)
 
     def watch(self) -> None:
         """Make sure that what it does not answer goes to the engine of the slot in time."""

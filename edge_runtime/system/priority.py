@@ -8,6 +8,7 @@ Linux keeps the priority by thread; a new thread begins with that of its maker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -63,6 +64,17 @@ class Priority:
         except OSError:
             return False
         return True
+
+
+def lift(pid: int) -> None:
+    """Give every thread of a child the priority of this process, as far as the kernel lets us.
+
+    It does so itself when it is told, but at a low priority, on a box that is busy, it may be long before it is heard.
+    """
+    with contextlib.suppress(OSError):
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        for one in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(one.name), nice)
 
 
 def can_come_back() -> bool:

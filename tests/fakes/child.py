@@ -13,7 +13,7 @@ class FakeChild:
 
     def __init__(self, *, name: str = "camera/top", started_mono_ns: int = 0, restarts: int = 0) -> None:
         self.name = name
-        self.pid = 7
+        self.pid = (1 << 22) + 7  # of no process: the kernel has none above
         self.restarts = restarts
         self.started_mono_ns = started_mono_ns
         self.sent: list[dict[str, object]] = []
