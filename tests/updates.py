@@ -278,7 +278,7 @@ class Plant:
             self.daemon.__enter__()
         else:
             self.daemon.start()
-        self.wait_verdicts(3)
+        self.wait_verdicts(3, timeout_s=180)
 
     def kill(self, pid: int | None = None) -> None:
         """End main, or another process, by SIGKILL."""

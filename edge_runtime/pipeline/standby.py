@@ -38,6 +38,9 @@ PATIENCE_SHARE: Final = 0.5
 COMPARISON_PATIENCE: Final = 5
 """Times the usual limit until an engine hangs that compares: it works at low priority, others go first."""
 
+SLOW_NS: Final = 100_000_000
+"""While frames pile up, an answer that takes longer is not waited for: three frames of a camera with 30 a second."""
+
 
 class StandbyListener(Protocol):
     """Who wants to know what a standby engine does; called in the line's thread, must not block."""
@@ -188,9 +191,14 @@ class Standby:
             self._line.take_over(request, failure, message)
 
     def make_way(self) -> None:
-        """Give what it has to the engine of the slot, which judges what waits until this one has answered all of it."""
+        """Give what it is slow with to the engine of the slot, which judges what waits until this one has answered it.
+
+        If it is not slow, frames wait because the box has too much to do, and the other engine would be no faster.
+        """
+        now_ns = self._line.loop.clock.mono_ns()
         for request in self.slot.requests:
-            self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
+            if now_ns - request.sent_mono_ns >= SLOW_NS:
+                self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
 
     def watch(self) -> None:
         """Make sure that what it does not answer goes to the engine of the slot in time."""
