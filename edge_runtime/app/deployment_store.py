@@ -166,6 +166,14 @@ class DeploymentStore:
         """
         return self.store.slots.links(slot)
 
+    def current(self, slot: str) -> str | None:
+        """Return the manifest of what a slot runs; ``None`` = nothing, or it cannot be told."""
+        try:
+            return self.links(slot).current
+        except EdgeError as error:  # what a line runs is worth less than to know that there is one
+            logger.warning("slot %s: it cannot be told what it runs: %s", slot, error)
+            return None
+
     def _restore(self, slot: str, deployment: Deployment) -> None:
         """Undo a commit of which only the links are known."""
         slots, links = self.store.slots, self.store.slots.links(slot)

@@ -238,7 +238,8 @@ def _integer(section: Section, key: str, high: int) -> int:
 def _number(section: Section, key: str, high: float, low: float = 0) -> float:
     if section.get(key) is None:
         section.wrong(key, "a number", None)
-    return section.number(key, low, high) or 0.0
+    found = section.number(key, low, high)
+    return 0.0 if found is None else found
 
 
 def _boolean(section: Section, key: str) -> bool:

@@ -53,7 +53,8 @@ from edge_runtime.control.deployment.going import (
     WAITING_S,
     sentence,
 )
-from edge_runtime.control.deployment.machine import ANSWER_S, RETRY_MAX_S, SAVE_EVERY_S, resume, step
+from edge_runtime.control.deployment.machine import resume, step
+from edge_runtime.control.deployment.turn import ANSWER_S, RETRY_MAX_S, SAVE_EVERY_S
 from edge_runtime.registry.conditions import Gates
 from edge_runtime.registry.store.slots import SlotLinks
 from tests.deployments import GO, NEW, NEWER, OLD, TWO, at, held, moment, offer

@@ -68,6 +68,11 @@ def test_what_is_written_is_read(record: SlotRecord) -> None:
     assert dump(parse(raw, "record")) == raw
 
 
+def test_a_zero_keeps_its_sign() -> None:
+    raw = dump(SlotRecord(at(State.PROBATION, numbers={"shift": -0.0})))
+    assert dump(parse(raw, "record")) == raw
+
+
 def test_what_is_not_finite_is_no_evidence() -> None:
     numbers = {"p99": float("nan"), "psi": float("inf"), "frames": 9.0}
     found = parse(dump(SlotRecord(at(State.PROBATION, numbers=numbers))), "record").deployment
