@@ -69,11 +69,11 @@ def settings_for(port: int, state_dir: Path, registry: DemoRegistry) -> Settings
         "mqtt": {"host": "127.0.0.1", "port": port, "client_id": f"{EDGE}-{os.getpid()}"},
         "cameras": {
             INSPECTION: {
-                # 30 a second at most, and each of them is judged: a machine that is slower shows fewer
+                # 20 a second at most, and each of them is judged: a machine that is slower shows fewer
                 "source": f"file:{model_package() / 'conveyor.mp4'}?loop=1&realtime=0",
                 "capture": "every",
-                "fps": 30,
-                "queue": 16,
+                "fps": 20,
+                "queue": 2,
             }
         },
         "registry": {"url": registry.url, "root": registry.root},

@@ -41,6 +41,7 @@ GATES: Final = {
     "score_shift_max": 20,
     # what else runs on a machine where somebody tries the demo is not the model's fault
     "latency_ratio_max": 20,
+    "undecided_max": 1,
 }
 _BYTES_MAX: Final = 64 << 20
 BAKE_S: Final = 1.0

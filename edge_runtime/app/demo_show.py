@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHORTEST_S: Final = 12.0
 """In less, both updates cannot be shown, so none is begun."""
-OVERTIME_S: Final = 30.0
+OVERTIME_S: Final = 60.0
 """How long an update that is under way when time is up may take to its end."""
 SETTLED: Final = 15  # verdicts before the first update, so that there is something to compare with
 SLICE_S: Final = 0.1
@@ -144,9 +144,9 @@ class UpdateShow:
 
 
 def _ended(trial: Trial) -> str:
-    apart = " and ".join(f"{one.apart_ms:.0f}" for one in trial.switches) or "no"
+    apart = f"{max(one.apart_ms for one in trial.switches):.0f} ms" if trial.switches else "no time"
     return (
         f">> release {trial.release} is {trial.outcome.replace('_', ' ')} after "
         f"{(trial.ended_s or 0.0) - trial.began_s:.1f} s: {trial.lost} of {trial.results} pictures without a verdict, "
-        f"{trial.judged} judged by it, {apart} ms between the pictures at the switch"
+        f"{trial.judged} judged by it, {apart} at most between two pictures at a switch"
     )

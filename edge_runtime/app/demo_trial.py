@@ -144,14 +144,16 @@ class Trial:
             self.ended_s = now_s
 
     @property
+    def handed_back(self) -> int:
+        """How often the model from before judged for the release meanwhile, because that was late: no picture waits."""
+        needed = 2 if self.outcome in STOPPED else 1
+        return max(0, (len(self.switches) - needed + 1) // 2)
+
+    @property
     def worked(self) -> bool:
         """Whether it went as it should: a good release stays, a bad one does not, and no picture is without verdict."""
-        times = len(self.switches)
-        if self.ended_s is None or self.lost:
-            return False
-        if self.kind is Kind.GOOD:
-            return self.outcome == "committed" and times == 1
-        return self.outcome in STOPPED and times == (2 if self.judged else 0)
+        wanted = {"committed"} if self.kind is Kind.GOOD else STOPPED
+        return self.ended_s is not None and not self.lost and self.outcome in wanted
 
     def fields(self) -> dict[str, object]:
         """As the summary says it; times in seconds, milliseconds where the name says so."""
@@ -167,6 +169,7 @@ class Trial:
             "frames_lost": self.lost,
             "frames_by_release": self.judged,
             "switches": len(self.switches),
+            "handed_back": self.handed_back,
             "switch_ms": [round(one.apart_ms, 1) for one in self.switches],
             "seconds": None if self.ended_s is None else round(self.ended_s - self.began_s, 1),
             "stages": {state: round(at_s - self.began_s, 1) for state, at_s in self.states},

@@ -91,6 +91,8 @@ class DeploymentService:
                 for slot in list(self.slots.values()):
                     self._do(slot.tick)
             self._show()
+        for work in self._work.get_batch(WORK_MAX, 0):  # the end of a line that ended in order is no crash
+            self._do(work)
         self._work.close()
 
     # --- from any thread

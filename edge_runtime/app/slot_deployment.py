@@ -85,7 +85,12 @@ class SlotDeployment:
         if line is None:
             self.step(on.LineEnded())
         else:
-            self.step(on.LineStarted(self.inspections(line), self.host.store.links(self.want.slot).current))
+            try:
+                current = self.host.store.links(self.want.slot).current
+            except EdgeError as error:  # what a line runs is worth less than to know that there is one
+                logger.warning("slot %s: it cannot be told what it runs: %s", self.want.slot, error)
+                current = None
+            self.step(on.LineStarted(self.inspections(line), current))
 
     def on_report(self, report: SlotReport) -> None:
         """Somebody has looked at the registry."""

@@ -1,8 +1,8 @@
 """Measures pictures: how bright, sharp and detailed they are, whether they change at all, where their edges lie.
 
-A few pictures a second are measured, each in less than a millisecond whatever its size (``tools/bench/look.py``):
-brightness, contrast and edges on a small copy (``camera.copies``), sharpness on a few small tiles of the
-picture itself, and whether anything changed on some of its lines, byte by byte.
+A few pictures a second are measured, each in about a millisecond of CPU whatever its size
+(``tools/bench/pictures.py``): brightness, contrast and edges on a small copy (``camera.copies``), sharpness on a few
+small tiles of the picture itself, and whether anything changed on some of its lines, byte by byte.
 
 Sharpness is the width of edges, because variance of the Laplacian and Tenengrad change with what is seen more than with
 the lens, and parts on a belt are different ones in each picture. In each of the tiles with the steepest edges, the

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--headless",
         action="store_true",
         help="print only the summary; shows both updates by itself, if there are 12 s or more; ends after --seconds "
-        "(20), or when an update that has begun is over, 30 s later at most",
+        "(20), or when an update that has begun is over, 60 s later at most",
     )
     parser.add_argument("--seconds", type=seconds, metavar="N", help="end by itself after N seconds")
     parser.add_argument("--port", type=port, metavar="P", help="port of the broker on 127.0.0.1 (default: a free one)")

@@ -369,6 +369,7 @@ def test_the_demo_prints_one_summary(free_port: int) -> None:
     assert {"result", "metrics", "status"} <= witness.judge.judged.keys()
 
 
+@pytest.mark.timeout(150)
 def test_the_demo_shows_a_good_update_and_a_bad_one_under_the_running_line() -> None:
     """What counts is what an independent subscriber saw: no picture without a verdict, and each switch once."""
     done = edge("demo", "--headless", "--seconds", "12", "--json")
@@ -376,11 +377,13 @@ def test_the_demo_shows_a_good_update_and_a_bad_one_under_the_running_line() -> 
     assert done.returncode == 0, done.stderr + done.stdout
     assert (summary["missing"], summary["duplicates"], summary["dropped"]) == (0, 0, 0)
     good, bad = summary["update"], summary["bad_update"]
-    assert (good["outcome"], good["frames_lost"], good["switches"]) == ("committed", 0, 1)
+    assert (good["outcome"], good["frames_lost"]) == ("committed", 0)
+    assert good["switches"] == 1 + 2 * good["handed_back"]
     assert (good["from"]["release"], good["to"]["release"]) == (1, 2)
     assert good["from"]["digest"] != good["to"]["digest"]
     assert next(iter(good["stages"])) == "vetting"
-    assert (bad["outcome"], bad["stage"], bad["frames_lost"], bad["switches"]) == ("rolled_back", "probation", 0, 2)
+    assert (bad["outcome"], bad["stage"], bad["frames_lost"]) == ("rolled_back", "probation", 0)
+    assert bad["switches"] == 2 + 2 * bad["handed_back"]
     assert bad["reason"].startswith("gate.")
     assert bad["frames_by_release"] > 0
     assert bad["from"] == good["to"]

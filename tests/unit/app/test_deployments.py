@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,13 +16,14 @@ from edge_runtime.app.deployments import Deployments
 from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment import record
 from edge_runtime.core.command import Answer, Command, Status
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.publish.payload import Identity
 from edge_runtime.registry.box.order import Order, Want
 from edge_runtime.registry.box.report import Ban, Contact, Held, Report, SlotReport, Standing, Terms
 from edge_runtime.registry.box.shelf import held_as
 from edge_runtime.registry.carriers.access import Access
+from edge_runtime.registry.conditions import Gates
 from edge_runtime.registry.store.store import ModelStore
 from edge_runtime.system.clock import SystemClock
 from tests.daemons import wait_until
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.core.result import Event
     from edge_runtime.publish.mqtt.link import Outgoing
+    from edge_runtime.registry.store.slots import SlotLinks
 
 REGISTRY = {"state": "ok", "reason": None, "message": None, "checkedAt": None}
 SLOT = "defects"
@@ -212,6 +215,41 @@ def test_a_release_is_tried_loaded_beside_switched_to_watched_and_committed(box:
     kinds = [one for one in box.delivery.kinds() if one.startswith("deployment.")]
     assert kinds == box.delivery.notes
     assert kinds == [f"deployment.{one}" for one in ("vetting", "loading", "activating", "probation", "committed")]
+
+
+def test_a_line_that_ends_just_before_the_daemon_costs_no_try(box: Box) -> None:
+    box.probation()
+    service = box.deployments._service
+    assert service is not None
+    begun = threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        threading.Event().wait(0.2)
+
+    service.later(busy)  # it is at something when the line and then the daemon end
+    assert begun.wait(5)
+    box.deployments.detach()
+    box.again()
+    said = box.state("loading")
+    assert said["triesLeft"] == Gates().crashes_max + 1
+
+
+def test_a_line_is_known_even_if_the_disk_does_not_tell_what_it_runs(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.probation()
+    service = box.deployments._service
+    assert service is not None
+    real, refusals = service.store.links, [StorageError("storage.io", "input/output error")]
+
+    def links(slot: str) -> SlotLinks:
+        if refusals:
+            raise refusals.pop()
+        return real(slot)
+
+    box.deployments.detach()
+    monkeypatch.setattr(service.store, "links", links)
+    box.deployments.attach(cast("Any", box.line), box.settings)
+    wait_until(lambda: box.line.calls.count("stand_by defects") > 1, 10, "the standby of the next line")
 
 
 def test_what_fails_its_vet_never_reaches_the_line_and_is_not_tried_again(box: Box) -> None:

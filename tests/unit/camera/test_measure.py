@@ -38,7 +38,7 @@ def test_pictures_of_every_shape_can_be_measured(shape: tuple[int, int, int]) ->
     assert 0 <= numbers.detail <= 1
 
 
-@pytest.mark.parametrize("index", range(0, 48, 6))
+@pytest.mark.parametrize("index", [0, 18, 36])
 def test_sharpness_tells_the_lens_and_not_what_is_seen(index: int) -> None:
     image = scenes.clip()[index]
     clear = sharpness_of(image)

@@ -45,12 +45,12 @@ with Keys(0, on_key) as keys, ServiceGroup() as group:
 
 
 class Shell:
-    """A child whose terminal we hold the other end of."""
+    """A child, Python with these words, whose terminal we hold the other end of."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, *words: str) -> None:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.execv(sys.executable, [sys.executable, "-c", code])
+            os.execv(sys.executable, [sys.executable, *words])
         self.said = b""
         self._ended = False
 
@@ -63,14 +63,14 @@ class Shell:
             self.end()
         os.close(self.terminal)
 
-    def wait_for(self, words: bytes) -> None:
-        self._until(lambda: words in self.said, f"{words!r} in {self.said!r}")
+    def wait_for(self, words: bytes, timeout_s: float = 20) -> None:
+        self._until(lambda: words in self.said, f"{words!r} in {self.said[-2000:]!r}", timeout_s)
 
     def wait_raw(self) -> None:
         self._until(lambda: not self.modes() & COOKED, "the terminal hands over keys")
 
-    def _until(self, done: Callable[[], bool], what: str) -> None:
-        deadline_s = time.monotonic() + 20
+    def _until(self, done: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+        deadline_s = time.monotonic() + timeout_s
         while not done():
             assert time.monotonic() < deadline_s, what
             if select.select([self.terminal], [], [], 0.05)[0]:
@@ -90,7 +90,7 @@ class Shell:
 
 @pytest.mark.parametrize(("way", "code"), [("q", 0), ("x", 1), ("signal", 0)])
 def test_keys_come_without_enter_and_the_terminal_is_put_back_whatever_ends_it(way: str, code: int) -> None:
-    with Shell(CHILD) as shell:
+    with Shell("-c", CHILD) as shell:
         before = shell.modes()
         assert before & COOKED == COOKED
         shell.wait_for(b"listens")
@@ -129,7 +129,7 @@ finally:
 
 
 def test_in_the_background_the_terminal_is_left_alone() -> None:
-    with Shell(BACKGROUND) as shell:
+    with Shell("-c", BACKGROUND) as shell:
         shell.wait_for(b"listens")
         before = shell.modes()
         time.sleep(0.3)
@@ -138,6 +138,23 @@ def test_in_the_background_the_terminal_is_left_alone() -> None:
         os.kill(shell.pid, signal.SIGUSR1)
         shell.wait_raw()
         shell.type(b"q")
+        assert shell.end() == 0
+        assert shell.modes() == before
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_the_demo_obeys_its_keys() -> None:
+    with Shell("-m", "edge_runtime", "demo") as shell:
+        before = shell.modes()
+        shell.wait_for(b"roll out a good release", 60)
+        shell.wait_for(b"release 1", 60)
+        shell.wait_raw()
+        for key, end in ((b"u", b"release 2 is committed"), (b"b", b"release 3 is rolled back")):
+            shell.type(key)
+            shell.wait_for(end, 110)
+        shell.type(b"q")
+        shell.wait_for(b"ready_s", 20)
         assert shell.end() == 0
         assert shell.modes() == before
 

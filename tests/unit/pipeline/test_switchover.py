@@ -240,6 +240,54 @@ def test_a_candidate_that_hangs_costs_no_verdict(update: _Update) -> None:
     assert update.new.process.killed == ["model defects did not answer for 100 ms"]
 
 
+def test_each_frame_is_given_back_by_the_deadline_of_its_own_inspection() -> None:
+    plant = Plant(make_spec("slow"), replace(make_spec("fast"), deadline_ms=DEADLINE_MS // 5))
+    try:
+        update = _Update(plant)
+        update.switched()
+        plant.frame()
+        plant.pass_ms(DEADLINE_MS // 10)
+        assert [one["inspection"] for one in plant.asked] == ["fast"]
+        plant.engine_answers()
+        plant.pass_ms(DEADLINE_MS // 2)
+        plant.engine_answers()
+        assert (update.judged_by("slow"), update.judged_by("fast")) == ([OLD], [OLD])
+    finally:
+        plant.close()
+
+
+def test_a_frame_is_given_back_once(update: _Update) -> None:
+    plant = update.plant
+    update.switched()
+    plant.frame()
+    plant.pass_ms(DEADLINE_MS // 2)
+    plant.switchover.dismiss("defects")
+    assert len(plant.asked) == 1
+    plant.engine_answers()
+    assert update.judged_by() == [OLD]
+    assert plant.rings["top"].held == 0
+
+
+def test_a_process_that_takes_no_comparison_is_ended(update: _Update) -> None:
+    plant = update.plant
+    update.ready()
+    plant.switchover.shadow("defects", on=True)
+    update.new.process.gone = True
+    plant.frame()
+    plant.engine_answers()
+    assert update.judged_by() == [OLD]
+    assert update.new.process.killed == ["it does not take messages"]
+
+
+def test_a_process_that_takes_no_frame_costs_no_verdict(update: _Update) -> None:
+    plant = update.plant
+    update.switched()
+    update.new.process.gone = True
+    plant.frame()
+    plant.engine_answers()
+    assert update.judged_by() == [OLD]
+
+
 def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_before_one_is_lost() -> None:
     spec = replace(make_spec("top", "top", Capture.EVERY), deadline_ms=2000)  # two may wait, two are in an engine
     plant = Plant(spec)

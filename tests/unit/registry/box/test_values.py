@@ -12,7 +12,7 @@ import pytest
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.box.memory import NAME, Look, recall, remember
 from edge_runtime.registry.box.order import Order, Want, order_of
-from edge_runtime.registry.box.report import Contact, Held, Report, SlotReport, Standing, report_of
+from edge_runtime.registry.box.report import Ban, Contact, Held, Report, SlotReport, Standing, Terms, report_of
 from edge_runtime.registry.carriers.access import Access
 from tests.fakes.tuf_repository import START
 
@@ -23,7 +23,10 @@ HELD = Held(3, "3.0.0", "sha256:" + "a" * 64, "sha256:" + "b" * 64)
 SLOT = SlotReport(
     "defects", "weld", "line-3", Standing.STAGED, "x.y", "because", 4, 5, HELD, HELD, HELD, revoked=True, mended=True
 )
-REPORT = Report(Contact.FROZEN, "trust.frozen", "too old", (SLOT, SlotReport("a", "b", "c", Standing.EMPTY)), 77)
+TERMS = Terms(7, "shadow", "Sat-Sun,00:00-24:00", 3600.0, {"shadow_frames": 50}, "operator", "hold")
+STAGED = SlotReport("s", "m", "c", Standing.STAGED, terms=TERMS, banned=(Ban("sha256:1", "release.killed", "dead"),))
+PLAIN = SlotReport("a", "b", "c", Standing.EMPTY)
+REPORT = Report(Contact.FROZEN, "trust.frozen", "too old", (SLOT, PLAIN, STAGED), 77)
 ORDER = Order(
     root=Path("/state/models"),
     anchor=Path("/etc/root.json"),
@@ -40,6 +43,7 @@ ORDER = Order(
     versions={"openvino": "2026.1"},
     publisher_keys=(Path("/key.pub"),),
     quota_bytes=5 << 30,
+    first=False,
 )
 
 
@@ -94,7 +98,7 @@ def test_what_is_no_report_is_refused(spoil: Callable[[Any], object]) -> None:
 def test_what_happened_once_has_not_happened_again() -> None:
     again = REPORT.repeated()
     assert again.fetched_bytes == 0
-    assert [one.mended for one in again.slots] == [False, False]
+    assert [one.mended for one in again.slots] == [False] * 3
     assert again.slots[0].revoked
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import BusyError, DataError, StorageError
+from edge_runtime.registry.store import slots as slots_module
 from edge_runtime.registry.store.slots import SlotLinks, Slots
 from tests.unit.system.test_files import Faults
 
@@ -122,3 +123,23 @@ def test_a_link_that_cannot_be_read_now_is_not_a_slot_without_a_release(
         slots.links("top") if name == "readlink" else slots.prepare()
     monkeypatch.undo()
     assert slots.links("top") == SlotLinks(A)
+
+
+def test_who_changes_links_waits_for_whoever_does_and_not_for_ever(slots: Slots, tmp_path: Path) -> None:
+    other = Slots(tmp_path)
+    with slots.changing(), slots.changing():
+        slots.activate("top", A)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(slots_module, "ATTEMPTS", 1)
+            with pytest.raises(BusyError):
+                other.activate("top", B)
+        assert other.links("top") == SlotLinks(A), "reading waits for nobody"
+    assert other.activate("top", B) == SlotLinks(B, A)
+
+
+def test_a_slot_that_is_vacated_has_nothing_to_run_and_nothing_to_go_back_to(slots: Slots) -> None:
+    slots.activate("top", A)
+    slots.activate("top", B)
+    slots.try_out("top", C)
+    assert slots.vacate("top") == SlotLinks(trial=C)
+    assert slots.vacate("top") == SlotLinks(trial=C)
