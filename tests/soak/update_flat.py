@@ -59,7 +59,7 @@ def usage(plant: Plant) -> dict[str, float]:
 
 def quiet(plant: Plant) -> None:
     """Wait until one engine is left and nothing else is under way."""
-    wait_until(lambda: len(plant.engines()) <= 1 + plant.engines_kept, 30, "the process of the old model to end")
+    wait_until(lambda: len(plant.engines()) <= len(plant.slots), 30, "the process of the old model to end")
     threading.Event().wait(0.3)
 
 
