@@ -370,7 +370,7 @@ class Plant:
         found = 0
         for inspection in ("left", "right"):
             rows = self.record.of(inspection)
-            found += sum(row.evaluation not in ("OK", "NotOK") for row in rows)
+            found += sum(row.evaluation not in ("OK", "NotOK") and not _at_the_end(row) for row in rows)
             found += sum(max(0, other.frame - one.frame - 1) for one, other in itertools.pairwise(rows))
         return found
 
@@ -415,6 +415,11 @@ class Plant:
                 else:
                     store.releases.verify(release)
         return found
+
+
+def _at_the_end(row: Row) -> bool:
+    """Whether a frame was in the line when it was told to stop."""
+    return (row.reason or "").startswith("shutdown")
 
 
 def _digest(raw: bytes) -> str:
