@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SCORE_BINS: Final = 20  # of equal width, over 0..1
 PICTURES_MIN: Final = 20
 LABELS_MAX: Final = 256
+LABEL_BYTES_MAX: Final = 256
 _COUNT_MAX: Final = 2**31
 _LEVEL_MAX: Final = 255.0
 
@@ -59,6 +60,8 @@ def read_reference(top: Section) -> ModelReference | None:
     shares = section.section("labels", open_ended=True)
     if len(shares.data) > LABELS_MAX:
         section.wrong("labels", f"at most {LABELS_MAX}", f"{len(shares.data)} of them")
+    if any(len(label.encode()) > LABEL_BYTES_MAX for label in shares.data):
+        section.wrong("labels", f"names of at most {LABEL_BYTES_MAX} bytes", "a longer one")
     labels = {label: shares.number(label, 0, 1) or 0.0 for label in list(shares.data)[:LABELS_MAX]}
     levels = [_level(section, name) for name in ("brightness", "sharpness")]
     section.close()

@@ -35,6 +35,7 @@ def test_a_package_without_one_has_none() -> None:
         ({"scores": None}, "scores"),
         ({"labels": {"a": 1.5}}, "labels"),
         ({"labels": {str(number): 0.1 for number in range(LABELS_MAX + 1)}}, "labels"),
+        ({"labels": {"x" * 257: 0.1}}, "a longer one"),
         ({"brightness": {"mean": 300, "deviation": 1}}, "brightness"),
         ({"sharpness": "high"}, "sharpness"),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from edge_runtime.core.description import BY_LABEL_LIMIT, wrong_values
 from edge_runtime.core.errors import DataError
+from edge_runtime.core.reference import LABELS_MAX, ModelReference
 from edge_runtime.core.result import PREDICTIONS_LIMIT, SHAPES_BYTES_LIMIT, ModelRef, Prediction
 from edge_runtime.engine.base import EngineInfo
 from edge_runtime.engine.lane import Answer
@@ -55,6 +56,7 @@ def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
         spec=spec,
         info=info,
         reads_text=True,
+        reference=ModelReference(2**31, (2**31,) * 20, dict.fromkeys(LABELS[:LABELS_MAX], 0.1234)),
         load_ms=1.0,
         notes=(LONG,) * 5,
     )
@@ -62,6 +64,7 @@ def test_the_largest_description_of_a_model_is_sent_and_read() -> None:
     assert list(facts.labels) == LABELS
     assert facts.by_label == by_label
     assert facts.reads_text
+    assert facts.reference == model.reference
 
 
 def test_the_largest_answer_is_sent_and_read() -> None:

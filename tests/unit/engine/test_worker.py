@@ -137,6 +137,7 @@ def test_a_loaded_model_says_what_really_runs(main: Main, colours: Path, backend
         "threads": 1,
         "task": "classification",
         "reads_text": False,
+        "reference": None,
         "labels": ["red", "green", "blue"],
         "thresholds": {"score": 0.0, "by_label": {}},
         "input": [32, 32],
