@@ -11,9 +11,10 @@ from edge_runtime.core.result import SHAPES_BYTES_LIMIT
 from edge_runtime.engine.bench import REQUESTS_LIMIT, SECONDS_LIMIT, SIDE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_runtime.core.errors import EdgeError
+    from edge_runtime.core.reference import ModelReference
     from edge_runtime.core.result import Prediction
     from edge_runtime.engine.bench import BenchFigures
     from edge_runtime.engine.lane import Answer
@@ -148,7 +149,7 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "threads": model.info.threads,
         "task": model.spec.task,
         "reads_text": model.reads_text,
-        "reference": None if model.reference is None else reference_fields(model.reference),
+        "reference": None if model.reference is None else _reference(model.reference, labels),
         "labels": list(labels),
         "thresholds": {
             "score": thresholds.score,
@@ -158,6 +159,13 @@ def loaded(slot: str, model: LoadedModel) -> Reply:
         "load_ms": round(model.load_ms, 1),
         "notes": [_short(note) for note in model.notes],
     }
+
+
+def _reference(reference: ModelReference, labels: Sequence[str]) -> Reply:
+    """Return its fields with places in ``labels`` for names, which stand in the message once already."""
+    places = {label: str(place) for place, label in enumerate(labels)}
+    shares = {places[label]: share for label, share in reference.labels.items() if label in places}
+    return {**reference_fields(reference), "labels": shares}
 
 
 def load_failed(slot: str, error: EdgeError) -> Reply:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.core.errors import DataError
@@ -20,7 +21,7 @@ from edge_runtime.pipeline.attempt import NS_PER_MS, Verdict
 from edge_runtime.pipeline.facts import ModelFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_runtime.core.reference import ModelReference
 
@@ -173,16 +174,21 @@ def model_facts(message: Mapping[str, object]) -> ModelFacts:
         labels=tuple(labels),
         score_min=_score(thresholds, "score"),
         by_label={label: _score(by_label, label) for label in by_label},
-        reference=_reference(message),
+        reference=_reference(message, labels),
     )
 
 
-def _reference(message: Mapping[str, object]) -> ModelReference | None:
+def _reference(message: Mapping[str, object], labels: Sequence[str]) -> ModelReference | None:
     problems: list[str] = []
     found = read_reference(Section(dict(message), "", problems, []))
     if problems:
         raise DataError("child.message", f"reference: {problems[0]}")
-    return found
+    if found is None:
+        return None
+    names = {str(place): label for place, label in enumerate(labels)}
+    if not set(found.labels) <= set(names):
+        raise _misfit("reference", "places of labels", list(found.labels)[:3])
+    return replace(found, labels={names[place]: share for place, share in found.labels.items()})
 
 
 def verdict(message: Mapping[str, object], captured_mono_ns: int, facts: ModelFacts | None = None) -> Verdict:
