@@ -126,7 +126,8 @@ def _look_again(root: Path, wrong: list[str]) -> None:
     if _runs(store, wrong) != "B":
         wrong.append("after the next install B does not run")
     kept = store.slots.directory / LOCK  # of those who change links; it is never taken away
-    left = [path.name for path in root.rglob(".*") if path != kept] + [path.name for path in store.blobs.incoming.iterdir()]
+    left = [path.name for path in root.rglob(".*") if path != kept]
+    left += [path.name for path in store.blobs.incoming.iterdir()]
     if left:
         wrong.append(f"left behind: {left}")
     kept = {digest for digest, _ in store.blobs.stored()}
