@@ -25,11 +25,11 @@ def test_a_good_release_becomes_the_model_under_a_running_line_and_no_frame_is_l
         assert (end.state, end.reason) == ("committed", None), plant.deployment()
         plant.wait_verdicts(5)
         plant.check()
-        assert plant.twice() == 0
+        assert (plant.lost(), plant.twice()) == (0, 0)
         for inspection in ("left", "right"):
             rows = plant.record.of(inspection)
             assert {row.release for row in rows if row.release is not None} == {first, second}
-            assert switches(rows)
+            assert len(switches(rows)) % 2 == 1, "there, and back only for frames that were handed to the old one"
             assert (rows[-1].release, rows[-1].rollout) == (second, seq)
         links = plant.links()
         assert (links.current, links.previous) == (plant.releases.manifests[second], plant.releases.manifests[first])
