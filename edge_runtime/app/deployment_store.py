@@ -8,12 +8,13 @@ which.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.app.plan import Released
 from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.deployment import Links
-from edge_runtime.control.deployment.record import SlotRecord
+from edge_runtime.control.deployment.record import Hold, SlotRecord
 from edge_runtime.core.errors import DataError, EdgeError
 from edge_runtime.registry.box.shelf import held_as
 from edge_runtime.registry.store.store import ModelStore
@@ -42,7 +43,8 @@ class DeploymentStore:
     def load(self, slot: str) -> SlotRecord:
         """Return what is known about the deployments of a slot; one that cannot be read is set aside.
 
-        What it costs then is the knowledge of a trial: the slot runs its current release, as its link says.
+        What it costs then is the knowledge of a trial: the slot runs its current release, as its link says. Somebody
+        may have held it, so it is held until an operator lifts that.
 
         Raises:
             PermissionDeniedError, StorageError: the disk refuses to tell.
@@ -55,7 +57,11 @@ class DeploymentStore:
         except DataError as error:
             logger.error("slot %s: %s; it runs its current release", slot, error)  # noqa: TRY400 - no bug of ours
             move_aside(path, DAMAGED)
-            return SlotRecord()
+            message = f"what was known about it could not be read ({error.code}): somebody may have held it"
+            now = datetime.now(UTC).replace(microsecond=0)
+            held = SlotRecord(hold=Hold("deployment.record", message, "box", now))
+            self._write(slot, held)
+            return held
 
     def running(self, slot: str, model: str) -> Released | None:
         """Return the current release of a slot, and the rollout by which it came; ``None`` = it has none.

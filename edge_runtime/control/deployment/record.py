@@ -1,7 +1,7 @@
 """What main keeps about the deployments of a slot: ``slots/SLOT/deployment.json``, ``edge-deployment/1``. Pure.
 
-Who cannot read the file has no deployment and no hold: the slot runs what its link ``current`` says, its trial is taken
-away, and somebody is told. So nothing in it is ever guessed, and a key of a later version is an error.
+Who cannot read the file has no deployment: the slot runs what its link ``current`` says, its trial is taken away, and
+it is held until an operator lifts that. So nothing is ever guessed, and a key of a later version is an error.
 """
 
 from __future__ import annotations

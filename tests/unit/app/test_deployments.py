@@ -361,13 +361,16 @@ def test_a_daemon_that_dies_in_probation_comes_back_on_the_old_release_with_one_
     assert box.state("rolled_back")["id"] == said["id"]
 
 
-def test_a_record_that_cannot_be_read_is_set_aside_and_costs_the_trial_only(box: Box) -> None:
+def test_a_record_that_cannot_be_read_costs_the_trial_and_holds_the_slot(box: Box) -> None:
     box.probation()
     path = box.store.slots.directory / SLOT / record.FILE
     path.write_bytes(b"{")
     box.again()
     wait_until(lambda: path.with_name(f"{record.FILE}.damaged").exists(), 10, "the file that is set aside")
     assert box.links()[0] == 1
+    hold = record.parse(path.read_bytes(), "").hold
+    assert hold is not None
+    assert hold.reason == "deployment.record"
 
 
 def test_attack_43_what_is_revoked_in_probation_goes_back_at_once(box: Box) -> None:
