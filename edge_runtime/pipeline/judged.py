@@ -25,6 +25,7 @@ TIME_BUCKETS: Final = 300  # up to 110 s; what took longer counts as that
 LABELS_MAX: Final = 256  # further ones count together
 SCORES_MIN: Final = 100  # predictions on either side, before two distributions are compared
 RECENT: Final = 1000  # frames, at least, that `Tally.recent` tells of; twice as many at most
+BELIEVED: Final = 0.5
 OTHER_LABELS: Final = "*"
 EVIDENCE_MAX: Final = 20
 
@@ -39,7 +40,7 @@ class Tallied:
         refused: frames that another engine judged in its place, by code of the failure.
         times: frames by time from dispatch to answer, `TIME_BUCKETS` buckets.
         scores: predictions by score, `SCORE_BINS` bins; the best one of each label of a frame.
-        labels: frames in which a label was predicted.
+        labels: frames in which a label was the best one, or had `BELIEVED`: a classifier lists all that it knows.
     """
 
     ok: int = 0
@@ -151,10 +152,12 @@ class Tally:
             self._evaluations[evaluation.value] += 1
         bucket = int(math.log(max(ms, _LEAST_MS) / _LEAST_MS) / _BASE)
         self._times[min(bucket, TIME_BUCKETS - 1)] += 1
+        top = max(best.values(), default=0.0)
         for label, score in best.items():
             self._scores[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
-            known = label in self._labels or len(self._labels) < LABELS_MAX
-            self._labels[label if known else OTHER_LABELS] += 1
+            if score >= BELIEVED or score == top:
+                known = label in self._labels or len(self._labels) < LABELS_MAX
+                self._labels[label if known else OTHER_LABELS] += 1
         self._count()
 
     def undecided(self, code: str) -> None:

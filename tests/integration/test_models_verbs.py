@@ -139,6 +139,25 @@ def test_a_package_gets_its_hashes_and_answers(tmp_path: Path) -> None:
     assert edge("models", "pack", root).returncode == 65
 
 
+def test_a_package_says_what_its_model_sees_on_a_normal_day(tmp_path: Path) -> None:
+    root = write_package(tmp_path, "colours")
+    normal = tmp_path / "normal"
+    normal.mkdir()
+    for number in range(20):
+        picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+        picture[:, :, 1 if number < 15 else 2] = 255
+        cv2.imwrite(str(normal / f"{number:02}.png"), picture)
+    done = edge("models", "pack", root, "--backend", "onnxruntime", "--reference", normal)
+    assert done.returncode == 0, done.stderr
+    reference = parse_manifest((root / "edge-model.json").read_bytes()).reference
+    assert reference is not None
+    assert reference.pictures == 20
+    assert reference.labels == {"green": 0.75, "red": 0.25}
+    (normal / "00.png").unlink()
+    few = edge("models", "pack", root, "--reference", normal)
+    assert (few.returncode, "expected 20 pictures" in few.stderr) == (65, True)
+
+
 def test_a_package_without_pictures_gets_its_hashes(tmp_path: Path) -> None:
     root = write_package(tmp_path, "colours")
     manifest = json.loads((root / "edge-model.json").read_text())
