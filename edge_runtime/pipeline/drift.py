@@ -56,7 +56,7 @@ def drifts(reference: ModelReference, recent: Tallied, window: PictureWindow | N
     """
     frames = sum(recent.times)
     if frames >= FRAMES_MIN:
-        index = stability_index(reference.scores, recent.scores)
+        index = stability_index(reference.scores, recent.scores, new_repeats=recent.score_repeats)
         if index is not None and index > INDEX_MAX:
             yield Drift("scores", f"scores are distributed otherwise: index {index:.2f}", index, INDEX_MAX)
         yield from _labels(reference, recent, frames)

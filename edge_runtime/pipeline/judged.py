@@ -24,10 +24,14 @@ _LEAST_MS: Final = 0.05
 TIME_BUCKETS: Final = 300  # up to 110 s; what took longer counts as that
 LABELS_MAX: Final = 256  # further ones count together
 SCORES_MIN: Final = 100  # predictions on either side, before two distributions are compared
+PER_BIN: Final = 4  # entries on average, at least
+_WIDTHS: Final = (1, 2, 4, 5, 10)  # bins taken together
 RECENT: Final = 1000  # frames, at least, that `Tally.recent` tells of; twice as many at most
 BELIEVED: Final = 0.5
 OTHER_LABELS: Final = "*"
 EVIDENCE_MAX: Final = 20
+REPEATS_MAX: Final = 100.0  # three seconds of one part before a camera with 30 frames a second
+_FINE: Final = 1000  # steps of a score are summed in whole thousandths, so that differences of moments are exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class Tallied:
         times: frames by time from dispatch to answer, `TIME_BUCKETS` buckets.
         scores: predictions by score, `SCORE_BINS` bins; the best one of each label of a frame.
         labels: frames in which a label was the best one, or had `BELIEVED`: a classifier lists all that it knows.
+        turns: frames whose evaluation is NotOK when that of the decided one before was not, or the reverse.
+        pairs: predictions whose label had been predicted before.
+        steps: sum of the squares of the differences of their scores, in thousandths.
     """
 
     ok: int = 0
@@ -51,6 +58,9 @@ class Tallied:
     times: tuple[int, ...] = (0,) * TIME_BUCKETS
     scores: tuple[int, ...] = (0,) * SCORE_BINS
     labels: Mapping[str, int] = field(default_factory=dict)
+    turns: int = 0
+    pairs: int = 0
+    steps: int = 0
 
     @property
     def decided(self) -> int:
@@ -66,6 +76,30 @@ class Tallied:
     def frames(self) -> int:
         """All frames that it got."""
         return self.decided + self.failed
+
+    @property
+    def verdict_repeats(self) -> float:
+        """How many frames say as much as one about the share of NotOK, 1 to `REPEATS_MAX`.
+
+        A camera sees one part in many frames, so neighbours are alike. Their correlation r follows from how seldom the
+        evaluation turns, compared with frames that are independent; (1 + r) / (1 - r) of them count as one.
+        """
+        share = (self.not_ok + 2) / (self.decided + 4)
+        return _repeats((self.turns + 1) / (2 * share * (1 - share) * self.decided + 1))
+
+    @property
+    def score_repeats(self) -> float:
+        """How many predictions say as much as one about the distribution of scores, 1 to `REPEATS_MAX`.
+
+        As for `verdict_repeats`, r by the mean square of successive differences (von Neumann 1941).
+        """
+        count = sum(self.scores)
+        if not count:
+            return 1.0
+        mean = sum(number * one for number, one in enumerate(self.scores)) / count
+        spread = sum(one * (number - mean) ** 2 for number, one in enumerate(self.scores)) / count + 1 / 12
+        steps = self.steps * (SCORE_BINS / _FINE) ** 2
+        return _repeats((steps + 2 * spread) / (2 * spread * (self.pairs + 1)))
 
     def percentile_ms(self, quantile: float) -> float | None:
         """Return a percentile of the times in milliseconds, at most 5 % too large; ``None`` without any."""
@@ -87,6 +121,9 @@ class Tallied:
             tuple(now - then for now, then in zip(self.times, before.times, strict=True)),
             tuple(now - then for now, then in zip(self.scores, before.scores, strict=True)),
             _less(self.labels, before.labels),
+            self.turns - before.turns,
+            self.pairs - before.pairs,
+            self.steps - before.steps,
         )
 
 
@@ -104,19 +141,28 @@ def together(parts: Sequence[Tallied]) -> Tallied:
         tuple(map(sum, zip(*(one.times for one in parts), strict=True))) or NOTHING.times,
         tuple(map(sum, zip(*(one.scores for one in parts), strict=True))) or NOTHING.scores,
         sum((Counter(one.labels) for one in parts), Counter()),
+        sum(one.turns for one in parts),
+        sum(one.pairs for one in parts),
+        sum(one.steps for one in parts),
     )
 
 
-def stability_index(old: Sequence[int], new: Sequence[int]) -> float | None:
+def stability_index(
+    old: Sequence[int], new: Sequence[int], *, old_repeats: float = 1.0, new_repeats: float = 1.0
+) -> float | None:
     """Return how far two histograms are apart (population stability index), ``None`` when one has too few entries.
+
+    So many of their entries say as much as one (`Tallied.score_repeats`); the fewer are left, the wider are the bins.
 
     The index is the sum of (q - p) ln(q / p) over the bins, with half an entry added to each; of two samples of one
     distribution it is about (bins - 1) (1/n + 1/m), which is taken off, twice.
     """
-    before, now = sum(old), sum(new)
-    if min(before, now) < SCORES_MIN:
+    if min(sum(old), sum(new)) < SCORES_MIN:
         return None
-    used = [(one, other) for one, other in zip(old, new, strict=True) if one or other]
+    before, now = sum(old) / old_repeats, sum(new) / new_repeats
+    width = next((one for one in _WIDTHS if min(before, now) * one >= PER_BIN * len(old)), _WIDTHS[-1])
+    wide = [(sum(old[at : at + width]), sum(new[at : at + width])) for at in range(0, len(old), width)]
+    used = [(one / old_repeats, other / new_repeats) for one, other in wide if one or other]
     shares = [
         ((one + 0.5) / (before + 0.5 * len(used)), (other + 0.5) / (now + 0.5 * len(used))) for one, other in used
     ]
@@ -135,6 +181,9 @@ class Tally:
         self._times = [0] * TIME_BUCKETS
         self._scores = [0] * SCORE_BINS
         self._labels: Counter[str] = Counter()
+        self._turns = self._pairs = self._steps = 0
+        self._was_not_ok: bool | None = None
+        self._fine: dict[str, int] = {}  # the last score of each label, in thousandths
         self._frames = 0
         self._marks = (NOTHING, NOTHING)  # moments, the older one first
 
@@ -150,11 +199,20 @@ class Tally:
             self._undecided["recipe"] += 1
         else:
             self._evaluations[evaluation.value] += 1
+            is_not_ok = evaluation is Evaluation.NOT_OK
+            self._turns += is_not_ok is not self._was_not_ok and self._was_not_ok is not None
+            self._was_not_ok = is_not_ok
         bucket = int(math.log(max(ms, _LEAST_MS) / _LEAST_MS) / _BASE)
         self._times[min(bucket, TIME_BUCKETS - 1)] += 1
         top = max(best.values(), default=0.0)
         for label, score in best.items():
             self._scores[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
+            if label in self._fine or len(self._fine) < LABELS_MAX:
+                fine = int(score * _FINE)
+                if label in self._fine:
+                    self._pairs += 1
+                    self._steps += (fine - self._fine[label]) ** 2
+                self._fine[label] = fine
             if score >= BELIEVED or score == top:
                 known = label in self._labels or len(self._labels) < LABELS_MAX
                 self._labels[label if known else OTHER_LABELS] += 1
@@ -186,6 +244,9 @@ class Tally:
             tuple(self._times),
             tuple(self._scores),
             dict(self._labels),
+            self._turns,
+            self._pairs,
+            self._steps,
         )
 
     def recent(self) -> Tallied:
@@ -287,6 +348,11 @@ class Judging:
     old: Mapping[str, Tallied]
     new: Mapping[str, Tallied]
     compared: Compared
+
+
+def _repeats(independence: float) -> float:
+    """Return (1 + r) / (1 - r) for 1 - r = ``independence``, within bounds."""
+    return min(REPEATS_MAX, max(1.0, 2 / independence - 1))
 
 
 def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

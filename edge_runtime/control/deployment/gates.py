@@ -5,11 +5,15 @@ of frames that were asked for. What keeps chance from stopping a good one:
 
 * Shares (disagreement, NotOK) breach early only when even the lower end of their confidence interval is above the
   limit, with ``Z`` = 5: a share at the limit is stopped by chance with a probability of 3e-7 at each look, 2e-4 over
-  the 600 looks of ten minutes. At the end, with all frames that were asked for, the share itself counts.
+  the 600 looks of ten minutes. At the end, with all frames that were asked for, the share of disagreement itself
+  counts, and that of NotOK with ``Z_END`` = 2.
+* Frames that follow one another show the same part, so they are not independent: for NotOK and scores only as many
+  count as `Tallied.verdict_repeats` and `Tallied.score_repeats` say, of the model whose neighbours are more alike.
 * Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none. Those that it was too late
   for breach from `LATE_MIN` on: a box that was busy for a moment has some.
-* Times need `TIMES_MIN` frames on both sides; the median has to be slower, too, and not by less than `SLOWER_MS`: a box
-  that is busy elsewhere for a moment moves the p99 alone.
+* Times are weighed while a candidate judges, not in shadow: there it works at low priority and a busy box makes it slow
+  (`engine.vet` has timed it beside the old one, in turns). They need `TIMES_MIN` frames on both sides; the median has
+  to be slower, too, and not by less than `SLOWER_MS`: a box that is busy elsewhere for a moment moves the p99 alone.
 * Scores need `pipeline.judged.SCORES_MIN` predictions on both sides; what the index has by chance is taken off first.
 * Memory is compared between the quarters of what was measured after the allocators have warmed up.
 """
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from edge_runtime.registry.conditions import Gates
 
 Z: Final = 5.0
+Z_END: Final = 2.0
 SHARES_MIN: Final = 20  # frames before a share means anything
 FAILURES_MIN: Final = 5
 LATE_MIN: Final = 30
@@ -93,7 +98,7 @@ def of_shadow(compared: Compared, gates: Gates) -> Verdict:
                 f"{compared.disagreements} of {frames} frames were judged differently ({share:.1%}), "
                 f"at most {gates.disagreement_max:.1%} may be",
             )
-    _weigh_times(seen, compared.old, compared.new, gates)
+    _note_times(seen, compared.old, compared.new)
     return seen.verdict(frames, wanted)
 
 
@@ -159,8 +164,9 @@ def _weigh_not_ok(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates, *, 
     seen.note("not_ok", now)
     seen.note("not_ok_before", before)
     shift = abs(now - before)
-    spread = Z * math.sqrt(_variance(old.not_ok, old.decided) + _variance(new.not_ok, new.decided))
-    if shift - (0.0 if is_end else spread) > gates.not_ok_shift_max:
+    repeats = max(old.verdict_repeats, new.verdict_repeats)
+    error = math.sqrt(repeats * (_variance(old.not_ok, old.decided) + _variance(new.not_ok, new.decided)))
+    if shift - (Z_END if is_end else Z) * error > gates.not_ok_shift_max:
         seen.breach(
             "not_ok",
             f"{now:.1%} of {new.decided} frames are NotOK, {before:.1%} were before: "
@@ -169,13 +175,10 @@ def _weigh_not_ok(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates, *, 
 
 
 def _weigh_times(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates) -> None:
-    if min(sum(old.times), sum(new.times)) < TIMES_MIN:
+    if not _note_times(seen, old, new):
         return
     (p50_old, p99_old), (p50, p99) = ((_ms(one, 0.5), _ms(one, 0.99)) for one in (old, new))
     ratio, limit = p99 / p99_old, gates.latency_ratio_max
-    seen.note("p99_ms", p99)
-    seen.note("p99_ms_before", p99_old)
-    seen.note("latency_ratio", ratio)
     is_slower = p50 / p50_old > 1 + (limit - 1) / 4 and p99 - p99_old > SLOWER_MS
     if ratio > limit and is_slower:
         seen.breach(
@@ -183,8 +186,20 @@ def _weigh_times(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates) -> N
         )
 
 
+def _note_times(seen: _Weighing, old: Tallied, new: Tallied) -> bool:
+    """Note how long both take; return whether there are enough frames to say so."""
+    if min(sum(old.times), sum(new.times)) < TIMES_MIN:
+        return False
+    p99_old, p99 = _ms(old, 0.99), _ms(new, 0.99)
+    seen.note("p99_ms", p99)
+    seen.note("p99_ms_before", p99_old)
+    seen.note("latency_ratio", p99 / p99_old)
+    return True
+
+
 def _weigh_scores(seen: _Weighing, old: Tallied, new: Tallied, gates: Gates) -> None:
-    index = stability_index(old.scores, new.scores)
+    repeats = max(old.score_repeats, new.score_repeats)
+    index = stability_index(old.scores, new.scores, old_repeats=repeats, new_repeats=repeats)
     if index is None:
         return
     seen.note("score_shift", index)

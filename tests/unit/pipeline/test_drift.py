@@ -65,6 +65,24 @@ def test_what_has_left_the_reference_is_named(
     assert [kind for kind in kinds(recent, pictures) if kind in found or not found] == found
 
 
+def parts(count: int, *, frames: int, seed: int, shift: float = 0.0) -> Tally:
+    """A camera sees each part in many frames, which are judged alike."""
+    rng, tally = random.Random(seed), Tally()
+    for _ in range(count):
+        label, score = rng.choice(("ok", "scratch")), rng.gauss(0.7, 0.15) + shift
+        for _ in range(frames):
+            tally.judged(Evaluation.OK, 1.0, {label: min(1.0, max(0.0, score + rng.gauss(0, 0.02)))})
+    return tally
+
+
+def test_many_frames_of_few_parts_are_no_drift() -> None:
+    usual = reference(parts(300, frames=1, seed=99).now())
+    alarms = [list(drifts(usual, parts(60, frames=30, seed=seed).recent(), None)) for seed in range(20)]
+    assert alarms == [[]] * 20
+    dim = parts(60, frames=30, seed=1, shift=-0.35).recent()
+    assert [one.kind for one in drifts(usual, dim, None)] == ["scores"]
+
+
 def test_a_label_that_nobody_had_heard_of_is_told() -> None:
     tally = Tally()
     for _ in range(300):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.core.result import Evaluation
-from edge_runtime.pipeline.judged import LABELS_MAX, NOTHING, OTHER_LABELS, Tally, together
+from edge_runtime.pipeline.judged import (
+    EVIDENCE_MAX,
+    LABELS_MAX,
+    NOTHING,
+    OTHER_LABELS,
+    REPEATS_MAX,
+    Comparisons,
+    Disagreement,
+    Tally,
+    together,
+)
 from edge_runtime.system.metrics import percentile
 
 EVALUATIONS = (Evaluation.UNDEFINED, Evaluation.OK, Evaluation.NOT_OK, Evaluation.NOT_DECIDABLE)
@@ -68,3 +80,37 @@ def test_each_evaluation_is_counted_on_its_own(evaluation: Evaluation) -> None:
     assert (now.undefined, now.ok, now.not_ok, sum(now.undecided.values())) == tuple(
         int(evaluation is one) for one in EVALUATIONS
     )
+
+
+@pytest.mark.parametrize(("alike", "least", "most"), [(1, 1.0, 1.5), (10, 8.0, 40.0), (40, 40.0, 160.0)])
+def test_frames_that_are_alike_count_as_few(alike: int, least: float, most: float) -> None:
+    rng, tally = random.Random(3), Tally()
+    for _ in range(2000 // alike):
+        evaluation, score = rng.choice((Evaluation.OK, Evaluation.NOT_OK)), rng.random()
+        for _ in range(alike):
+            tally.judged(evaluation, 1.0, {"a": score})
+    now = tally.now()
+    assert least <= now.verdict_repeats <= most
+    assert least <= now.score_repeats <= most
+
+
+def test_what_never_changes_says_little_and_nothing_says_what_it_says() -> None:
+    tally = Tally()
+    for _ in range(1000):
+        tally.judged(Evaluation.OK, 1.0, {"a": 0.5})
+    assert tally.now().score_repeats == REPEATS_MAX
+    assert (NOTHING.score_repeats, NOTHING.verdict_repeats) == (1.0, 1.0)
+
+
+def test_a_comparison_keeps_the_first_disagreements_and_the_largest_distance() -> None:
+    comparisons, ok, not_ok = Comparisons(), (Evaluation.OK, 1.0, {"a": 0.1}), (Evaluation.NOT_OK, 2.0, {"a": 0.9})
+    for number in range(EVIDENCE_MAX + 5):
+        comparisons.add(Disagreement("lid", number, "OK", "NOT_OK", 0.1, 0.9), ok, not_ok)
+    comparisons.add(Disagreement("lid", 99, "OK", "OK", 0.1, None), ok, ok)
+    comparisons.skipped()
+    comparisons.failed("invalid_output")
+    now = comparisons.now()
+    assert (now.compared, now.skipped, now.failed) == (EVIDENCE_MAX + 6, 1, {"invalid_output": 1})
+    assert (now.disagreements, now.score_distance) == (EVIDENCE_MAX + 5, pytest.approx(0.8))
+    assert [one.frame_id for one in now.evidence] == list(range(EVIDENCE_MAX))
+    assert (now.old.ok, now.new.not_ok, now.new.ok) == (EVIDENCE_MAX + 6, EVIDENCE_MAX + 5, 1)
