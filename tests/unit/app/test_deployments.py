@@ -366,7 +366,8 @@ def test_a_record_that_cannot_be_read_costs_the_trial_and_holds_the_slot(box: Bo
     path = box.store.slots.directory / SLOT / record.FILE
     path.write_bytes(b"{")
     box.again()
-    wait_until(lambda: path.with_name(f"{record.FILE}.damaged").exists(), 10, "the file that is set aside")
+    aside = path.with_name(f"{record.FILE}.damaged")
+    wait_until(lambda: aside.exists() and path.exists(), 10, "the file that is set aside, and the one in its place")
     assert box.links()[0] == 1
     hold = record.parse(path.read_bytes(), "").hold
     assert hold is not None
