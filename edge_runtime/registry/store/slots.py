@@ -13,7 +13,7 @@ import errno
 import os
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -84,13 +84,10 @@ class Slots:
                     self._lock.release()
 
     def _acquire(self) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(BusyError):
                 return self._lock.acquire()
-            except BusyError:
-                if attempt == ATTEMPTS:
-                    raise
-        return None
+        return self._lock.acquire()
 
     def prepare(self) -> None:
         """Make the directory; what a process before us did last is durable afterwards, and its leftovers are gone.

@@ -345,3 +345,18 @@ def test_the_numbers_of_a_picture_are_taken_as_they_are() -> None:
 def test_numbers_of_a_picture_out_of_range_are_refused(key: str, value: object) -> None:
     with pytest.raises(DataError, match="must be"):
         wire.picture(PICTURE | {key: value}, max_pixels=1 << 25)
+
+
+REFERENCE = {"pictures": 20, "scores": [0] * 20, "labels": {"0": 0.5}}
+
+
+def test_a_reference_names_labels_by_their_place() -> None:
+    facts = wire.model_facts(_with(LOADED, reference=REFERENCE))
+    assert facts.reference is not None
+    assert facts.reference.labels == {FACTS.labels[0]: 0.5}
+
+
+@pytest.mark.parametrize("wrong", [{"pictures": 1}, {"labels": {"999": 0.5}}, {"labels": {"scratch": 0.5}}])
+def test_a_reference_that_does_not_fit_is_a_fault_of_the_child(wrong: dict[str, object]) -> None:
+    with pytest.raises(DataError):
+        wire.model_facts(_with(LOADED, reference={**REFERENCE, **wrong}))

@@ -122,3 +122,10 @@ def test_the_last_look_is_remembered_and_a_damaged_memory_is_none(tmp_path: Path
 def test_a_look_that_cannot_be_remembered_costs_nothing_else(tmp_path: Path) -> None:
     remember(tmp_path / "nowhere", Look(None, "", START, START, REPORT))
     assert recall(tmp_path / "nowhere") is None
+
+
+def test_terms_without_the_number_of_a_rollout_are_none() -> None:
+    fields = json.loads(json.dumps(REPORT.as_fields()))
+    for slot in fields["slots"]:
+        slot["terms"] = {"mode": "active"}
+    assert all(one.terms is None for one in report_of(fields, "test").slots)
