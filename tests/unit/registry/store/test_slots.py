@@ -143,3 +143,14 @@ def test_a_slot_that_is_vacated_has_nothing_to_run_and_nothing_to_go_back_to(slo
     slots.try_out("top", C)
     assert slots.vacate("top") == SlotLinks(trial=C)
     assert slots.vacate("top") == SlotLinks(trial=C)
+
+
+def test_links_that_cannot_be_made_durable_are_told(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    slots.activate("top", A)
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(slots_module, "sync_directory", refuse)
+    with pytest.raises(StorageError):
+        slots.prepare()
