@@ -36,8 +36,6 @@ GATES: Final = {
     "shadow_frames": 20,
     "shadow_s": 120,
     "probation_frames": 40,
-    # few frames of a clip in which sound parts come in a row: shares differ by chance
-    "not_ok_shift_max": 0.6,
     "score_shift_max": 20,
     # what else runs on a machine where somebody tries the demo is not the model's fault
     "latency_ratio_max": 20,
