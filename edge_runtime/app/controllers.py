@@ -6,18 +6,15 @@ line, so that a controller keeps its place in the cycle through a reload.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from edge_runtime.app.service_block import ServiceBlock
 from edge_runtime.control.handshake.machine import Code, Timing, Trouble
 from edge_runtime.control.handshake.service import Handshakes, HandshakeSpec
 from edge_runtime.core.command import Command
 from edge_runtime.pipeline.slot import SlotState
-from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
     from edge_runtime.config.schema import Settings
@@ -48,37 +45,17 @@ def handshake_specs(settings: Settings) -> list[HandshakeSpec]:
     ]
 
 
-class Controllers:
+class Controllers(ServiceBlock):
     """See the module docstring. ``control.handshake.service.Surroundings``."""
 
     def __init__(self, delivery: Delivery, clock: Clock) -> None:
         """Serve nobody yet."""
+        super().__init__(STOP_S)
         self._delivery = delivery
         self._clock = clock
         self._line: LineService | None = None  # replaced as a whole; the hand-shakes' thread reads it
         self._specs: list[HandshakeSpec] = []
         self._handshakes: Handshakes | None = None
-        self._group: ServiceGroup | None = None
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Nothing runs before the first line."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Show that nothing is ready any more, and end.
-
-        Raises:
-            ExceptionGroup: the thread had failed.
-        """
-        self._end()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the thread failed; leaving the block raises why."""
-        return self._group is not None and self._group.stop.is_set()
 
     def attach(self, line: LineService, settings: Settings) -> None:
         """Serve the hand-shakes of ``settings`` with ``line``."""
@@ -97,8 +74,7 @@ class Controllers:
     def _begin(self, specs: list[HandshakeSpec]) -> None:
         delivery = self._delivery
         handshakes = Handshakes(specs, self, delivery.identity, delivery.boot_id, self._clock)
-        self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
-        self._group.start(handshakes)
+        self._start(handshakes)
         self._handshakes = handshakes
         delivery.on_signal(self._signal)
         delivery.committed.listen(handshakes.inspections, handshakes.on_result)
@@ -107,8 +83,7 @@ class Controllers:
         self._delivery.on_signal(None)
         self._delivery.committed.listen((), None)
         self._handshakes = None
-        self._stack.close()
-        self._group = None
+        super()._end()
 
     def _signal(self, message: Inbound, levels: list[str]) -> None:
         """Take a message on ``cmd/plc/{inspection}/{signal}``; ``levels`` is what follows ``cmd/plc``."""

@@ -116,3 +116,20 @@ def factory_spec(base: SlotSpec, path: Path) -> SlotSpec:
 def spec_of(base: SlotSpec, held: Held, directory: Path, seq: int | None) -> SlotSpec:
     """Return what the line is told to load for a release, in the place of what the slot was planned with."""
     return release_of(base, Released(str(directory), held.digest, held.release, seq))
+
+
+def fields_of(one: Deployment) -> dict[str, object]:
+    """Return what events and the audit say of a deployment."""
+    return {
+        "slot": one.slot,
+        "model": one.model,
+        "deployment": one.id,
+        "release": one.candidate.release,
+        "digest": one.candidate.digest,
+        "manifest": one.candidate.manifest,
+        "previous": None if one.previous is None else one.previous.digest,
+        "seq": one.policy.seq,
+        "origin": one.policy.origin,
+        "reason": one.reason,
+        "gates": dict(one.numbers),
+    }

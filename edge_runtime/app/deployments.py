@@ -8,15 +8,13 @@ Threads: ``prepare``, ``attach`` and ``detach`` belong to the daemon's; the rest
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from edge_runtime.system.service import ServiceGroup
+from edge_runtime.app.service_block import ServiceBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from edge_runtime.app.assembly import LineService
     from edge_runtime.app.delivery import Delivery
@@ -31,38 +29,18 @@ if TYPE_CHECKING:
 STOP_S: Final = 2.0
 
 
-class Deployments:
+class Deployments(ServiceBlock):
     """See the module docstring; a block."""
 
     def __init__(self, delivery: Delivery, clock: Clock, restart: Callable[[], None]) -> None:
         """Carry nothing out yet; ``restart`` has the line started anew."""
+        super().__init__(STOP_S)
         self._delivery = delivery
         self._clock = clock
         self._restart = restart
         self._root: Path | None = None
         self._service: DeploymentService | None = None  # replaced as a whole
-        self._group: ServiceGroup | None = None
-        self._stack = ExitStack()
         self._order: Order | None = None
-
-    def __enter__(self) -> Self:
-        """Nothing runs before there is something to deploy."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the thread; every deployment is on the disk as it is.
-
-        Raises:
-            ExceptionGroup: the thread had failed.
-        """
-        self._end()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the thread failed; leaving the block raises why."""
-        return self._group is not None and self._group.stop.is_set()
 
     def prepare(self, settings: Settings, order: Order | None) -> None:
         """Serve the slots of ``order`` from the next line on; ``None``: there are none."""
@@ -75,8 +53,7 @@ class Deployments:
             from edge_runtime.app.deployment_service import DeploymentService  # noqa: PLC0415 - not without a registry
 
             service = DeploymentService(root, self._delivery, self._clock, settings, self._restart)
-            self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
-            self._group.start(service)
+            self._start(service)
             self._service = service
 
     def attach(self, line: LineService, settings: Settings) -> None:
@@ -113,5 +90,4 @@ class Deployments:
 
     def _end(self) -> None:
         self._service = None
-        self._stack.close()
-        self._group = None
+        super()._end()

@@ -10,19 +10,16 @@ Threads: ``attach`` belongs to the daemon's; ``figures`` and the handlers may be
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.app.command_desk import BOX, NO_REGISTRY
+from edge_runtime.app.service_block import ServiceBlock
 from edge_runtime.core.command import Answer, Status
 from edge_runtime.core.errors import EdgeError
 from edge_runtime.core.result import Event
 from edge_runtime.publish.payload import timestamp
-from edge_runtime.system.service import ServiceGroup
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from edge_runtime.app.delivery import Delivery
     from edge_runtime.app.deployments import Deployments
     from edge_runtime.app.plan import Released
@@ -41,39 +38,19 @@ STOP_S: Final = 2.0
 UNKNOWN: Final = "unknown"  # state of a registry that was not looked at yet
 
 
-class Releases:
+class Releases(ServiceBlock):
     """See the module docstring; a block."""
 
     def __init__(self, delivery: Delivery, clock: Clock, deployments: Deployments) -> None:
         """Look at nothing yet; ``deployments`` is told what a look finds."""
+        super().__init__(STOP_S)
         self._delivery = delivery
         self._clock = clock
         self._deployments = deployments
         self._order: Order | None = None
         self._watch: RegistryWatch | None = None
-        self._group: ServiceGroup | None = None
-        self._stack = ExitStack()
         self._report: Report | None = None  # replaced as a whole by the service's thread
         self._checked_at: str | None = None
-
-    def __enter__(self) -> Self:
-        """Nothing runs before the first settings are attached."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End a look that is under way; what has arrived of a release is kept.
-
-        Raises:
-            ExceptionGroup: the thread had failed.
-        """
-        self._end()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the thread failed; leaving the block raises why."""
-        return self._group is not None and self._group.stop.is_set()
 
     def attach(self, settings: Settings) -> dict[str, Released]:
         """Serve ``settings`` from now on; return the release that each slot runs, if it has one.
@@ -123,16 +100,14 @@ class Releases:
         from edge_runtime.app.registry_watch import RegistryWatch  # noqa: PLC0415
 
         self._watch = RegistryWatch(order, poll_s, self._clock, look=look, on_report=self._on_report)
-        self._group = self._stack.enter_context(ServiceGroup(join_timeout_s=STOP_S))
-        self._group.start(self._watch)
+        self._start(self._watch)
         handlers = {**self._deployments.handlers(), "model.check": self._check}
         self._delivery.desk.serve(BOX, handlers)
 
     def _end(self) -> None:
         self._delivery.desk.serve(BOX, NO_REGISTRY)
         self._watch = None
-        self._stack.close()
-        self._group = None
+        super()._end()
 
     def _check(self, command: Command, reply: Reply) -> None:
         """A hint that there may be something new; whoever sends it decides nothing but when."""

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.app.deployment_terms import Wanted, by_hand, conditions_of, is_paused, spec_of, wanted_by, withdrawn
+from edge_runtime.app import deployment_terms as told
 from edge_runtime.app.slot_fallback import SlotFallback
 from edge_runtime.app.slot_sampler import SlotSampler
 from edge_runtime.app.standby_ears import Ears
@@ -24,7 +24,7 @@ from edge_runtime.control.deployment import commands as do
 from edge_runtime.control.deployment import events as on
 from edge_runtime.control.deployment import machine
 from edge_runtime.control.deployment.deployment import Now, State
-from edge_runtime.core.errors import EdgeError
+from edge_runtime.core.errors import EdgeError, UnavailableError
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.pipeline.attempt import NS_PER_MS
 from edge_runtime.registry.box.report import Standing
@@ -57,7 +57,7 @@ class SlotDeployment:
         self.record = known
         self.deployment: Deployment | None = None
         self.report: SlotReport | None = None
-        self.by_hand: Wanted | None = None  # what somebody asked for, until it has ended
+        self.by_hand: told.Wanted | None = None  # what somebody asked for, until it has ended
         self.approved: str | None = None  # id of the deployment that somebody agreed to
         self.is_changed = True  # what is said about the slot is to be said anew
         self._events: deque[on.Event] = deque()
@@ -94,7 +94,7 @@ class SlotDeployment:
         deployment = self.deployment
         if deployment is not None and not deployment.state.is_over:
             banned = next((one for one in report.banned if one.manifest == deployment.candidate.manifest), None)
-            gone = withdrawn(report, deployment) if deployment.policy.origin == "rollout" else None
+            gone = told.withdrawn(report, deployment) if deployment.policy.origin == "rollout" else None
             if banned is not None:
                 self.step(on.Banned(banned.reason, banned.message))
             elif gone is not None:
@@ -120,7 +120,7 @@ class SlotDeployment:
         """Tell the machine what is wanted in the slot, if anything is."""
         wanted = self.by_hand
         if wanted is None and self.report is not None:
-            wanted = wanted_by(self.report, self.host.updates)
+            wanted = told.wanted_by(self.report, self.host.updates)
         if wanted is None or self.fallback.is_under_way or not self._may_begin(wanted):
             return
         host = self.host
@@ -138,7 +138,7 @@ class SlotDeployment:
             )
         )
 
-    def _may_begin(self, wanted: Wanted) -> bool:
+    def _may_begin(self, wanted: told.Wanted) -> bool:
         """Tell whether nothing here stands against it: a ban, or what somebody chose since the rollout was made."""
         if any(one.manifest == wanted.candidate.manifest for one in self.bans):
             return False
@@ -174,8 +174,8 @@ class SlotDeployment:
         """Deploy what somebody asked for, before whatever a rollout wants; ``None``: it cannot be begun now."""
         report = self.report
         terms = None if report is None or report.staged != candidate else report.terms
-        policy = by_hand(0 if report is None else report.seq or 0, origin, terms)
-        self.by_hand = Wanted(candidate, policy)
+        policy = told.by_hand(0 if report is None else report.seq or 0, origin, terms)
+        self.by_hand = told.Wanted(candidate, policy)
         self.offer()
         one = self.deployment
         if one is not None and not one.state.is_over and one.policy == policy:
@@ -268,19 +268,7 @@ class SlotDeployment:
     def _tell(self, command: do.Tell) -> None:
         one = command.deployment
         self.record = self.record.with_deployment(one)  # of one that is superseded nothing else is heard
-        fields = {
-            "slot": one.slot,
-            "model": one.model,
-            "deployment": one.id,
-            "release": one.candidate.release,
-            "digest": one.candidate.digest,
-            "manifest": one.candidate.manifest,
-            "previous": None if one.previous is None else one.previous.digest,
-            "seq": one.policy.seq,
-            "origin": one.policy.origin,
-            "reason": one.reason,
-            "gates": dict(one.numbers),
-        }
+        fields = {**told.fields_of(one), "evidence": self._sampler.evidence(one.id)}
         self.host.tell(command.kind, command.message, fields)
         self.is_changed = True
         if one.state is State.COMMITTED:
@@ -315,10 +303,20 @@ class SlotDeployment:
         spec = spec_for(base, path, against=against, slower_max=deployment.policy.gates.latency_ratio_max)
 
         def ended(report: VetReport) -> None:
-            code, message = (None, None) if report.error is None else (report.error.code, report.error.message)
-            self.hear(trial, on.Vetted(code, message, numbers_of(report)))
+            self.host.later(lambda: self._vetted(trial, report))
 
         line.vet(spec, self.want.slot, ended)
+
+    def _vetted(self, trial: int, report: VetReport) -> None:
+        error = report.error
+        if trial != self._trial:
+            return
+        if isinstance(error, UnavailableError):  # no process, no device: it was not tried, which is not its fault
+            self._give_up(error)
+            self._work_off()
+        else:
+            code, message = (None, None) if error is None else (error.code, error.message)
+            self.step(on.Vetted(code, message, numbers_of(report)))
 
     def _stand_by(self, line: LineService) -> None:
         path, base, deployment = self._verified(), self.base(line), self.deployment
@@ -327,7 +325,7 @@ class SlotDeployment:
         if base.path is None:
             self._begin_with(deployment)
             return
-        spec = spec_of(base, deployment.candidate, path, deployment.policy.seq)
+        spec = told.spec_of(base, deployment.candidate, path, deployment.policy.seq)
         line.stand_by(self.want.slot, spec, Ears(partial(self.hear, self._next_trial())))
 
     def _begin_with(self, deployment: Deployment) -> None:
@@ -384,14 +382,14 @@ class SlotDeployment:
 
     def _conditions(self, policy: Policy, deployment: str | None) -> Conditions:
         host, report = self.host, self.report
-        return conditions_of(
+        return told.conditions_of(
             policy,
             host.updates,
             self.now().utc,
             lot=host.lots.running(self.want.slot),
             approved=deployment is not None and deployment == self.approved,
             held=self.record.hold is not None,
-            paused=report is not None and is_paused(report),
+            paused=report is not None and told.is_paused(report),
         )
 
     def now(self) -> Now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.control.deployment.deployment import State, Verdict
@@ -29,6 +30,12 @@ class SlotSampler:
         self._key: tuple[object, ...] = ()  # what is being weighed
         self._began_ns = 0
         self._memory_mb: list[tuple[float, float]] = []
+        self._evidence: tuple[str, list[dict[str, object]]] = ("", [])
+
+    def evidence(self, deployment: str) -> list[dict[str, object]]:
+        """Return frames that the candidate of a deployment judged otherwise in shadow, the first ones."""
+        found_of, found = self._evidence
+        return found if found_of == deployment else []
 
     def verdict(self, line: LineService, one: Deployment) -> Verdict | None:
         """Return what the gates say in the state of a deployment; ``None`` where nothing is weighed. Once a second."""
@@ -37,6 +44,7 @@ class SlotSampler:
             self._key = ()
             return None
         if one.state is State.SHADOW:
+            self._evidence = one.id, [asdict(found) for found in judging.compared.evidence]
             return of_shadow(judging.compared, one.policy.gates)
         self._measure(line, one)
         gates = one.policy.gates

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.cli.models_asked import order_of_arguments
+from edge_runtime.cli.models_follow import daemon_runs
 from edge_runtime.core.errors import BusyError, DataError, UnavailableError
 from edge_runtime.registry.box.nudge import nudge
 from edge_runtime.registry.box.pull import Pull
@@ -48,6 +50,8 @@ def run_pull(args: argparse.Namespace) -> int:
             f"no slot {unknown[0]} has its model from a registry; those that have: {known}",
             help="write  release: MODEL  in models.SLOT of the configuration",
         )
+    # what a daemon runs it tries first, also when it has nothing yet
+    order = replace(order, first=not daemon_runs(order))
     progress = _Progress()
     try:
         report = Pull(order, on_progress=progress).run(names or None, fresh=True)

@@ -93,7 +93,6 @@ class EngineOptions:
             less time of the processor for a frame, because a run on fewer cores waits less for the others.
         cache_dir: where compiled models may be kept; ``None`` = nowhere.
         precision: what to compute in, `fp32`, `bf16` or `fp16`; ``None`` = what is usual (see `ov`).
-        spare: compile in one thread, beside something that matters more.
     """
 
     device: str = "CPU"
@@ -101,7 +100,6 @@ class EngineOptions:
     streams: int = 1
     cache_dir: str | None = None
     precision: str | None = None
-    spare: bool = False
 
 
 class Request(Protocol):

@@ -80,7 +80,7 @@ class LoadedModel:
         self._model.close()
 
 
-def load_engine(  # noqa: PLR0913 - one wish, all but the first by name
+def load_engine(
     path: str | Path,
     *,
     device: str = "auto",
@@ -90,7 +90,6 @@ def load_engine(  # noqa: PLR0913 - one wish, all but the first by name
     workers: int = 1,
     cache_dir: str | None = None,
     digest: str | None = None,
-    spare: bool = False,
 ) -> LoadedModel:
     """Return the model at ``path``, compiled and proved to answer; takes up to minutes.
 
@@ -105,7 +104,6 @@ def load_engine(  # noqa: PLR0913 - one wish, all but the first by name
         workers: lanes, >= 1.
         cache_dir: where OpenVINO keeps compiled models; ``None`` = nowhere.
         digest: identity that the package must have; ``None`` = any. Compiled are the bytes that were hashed for it.
-        spare: compile in one thread, beside something that matters more.
 
     Raises:
         DataError: the model, or the wish, is wrong; code `UNFORESEEN` when a library failed in a way of its own.
@@ -113,7 +111,7 @@ def load_engine(  # noqa: PLR0913 - one wish, all but the first by name
     """
     with all_in_words(Path(path).name):
         choice = parse_device(device, backend)
-        options = EngineOptions(choice.device, threads, streams, cache_dir, spare=spare)
+        options = EngineOptions(choice.device, threads, streams, cache_dir)
         return _load(path, choice.backend, options, workers, digest)
 
 

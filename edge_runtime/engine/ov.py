@@ -273,8 +273,6 @@ def _properties(options: EngineOptions, precision: str | None) -> dict[str, obje
         properties["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
     if _kind(options.device) != "NPU":  # it has one, and no such property
         properties["NUM_STREAMS"] = options.streams
-    if options.spare and _kind(options.device) == "GPU":  # the others have no such property
-        properties["COMPILATION_NUM_THREADS"] = 1
     if options.precision is not None:
         properties["INFERENCE_PRECISION_HINT"] = _HINTS[options.precision]
     if options.cache_dir is not None:

@@ -39,7 +39,6 @@ class LoadOrder:
     streams: int
     cache_dir: str | None
     digest: str | None = None
-    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,6 @@ def parse_load(message: Mapping[str, object]) -> LoadOrder:
         streams=whole_field(message, "streams", 1),
         cache_dir=None if cache_dir is None else text_field(message, "cache_dir"),
         digest=None if digest is None else text_field(message, "digest"),
-        spare=flag_field(message, "spare", default=False),
     )
 
 

@@ -341,7 +341,6 @@ class _Loader:
                 workers=wish.workers,
                 cache_dir=wish.cache_dir,
                 digest=wish.digest,
-                spare=wish.spare,
             )
         except EdgeError as error:
             if error.code == UNFORESEEN:

@@ -215,8 +215,6 @@ class EngineLink:
             "streams": spec.streams,
             "cache_dir": self.cache_dir,
         }
-        if self._low:
-            load["spare"] = True
         return self._deliver(child, load)
 
     def _prioritise(self, child: Child) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,8 +16,10 @@ from edge_runtime.app import deployment_service
 from edge_runtime.app.deployments import Deployments
 from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment import record
+from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.core.command import Answer, Command, Status
-from edge_runtime.core.errors import DataError, StorageError
+from edge_runtime.core.errors import DataError, StorageError, UnavailableError
+from edge_runtime.pipeline.judged import Compared, Disagreement, Judging
 from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.publish.payload import Identity
 from edge_runtime.registry.box.order import Order, Want
@@ -539,3 +542,55 @@ def test_a_full_disk_delays_a_deployment_and_nothing_else(
     box.pass_probation()
     wait_until(lambda: box.links() == (2, 1, None), 10, "the links")
     assert left() == 0
+
+
+def test_a_vet_that_gave_no_answer_is_no_verdict_on_the_release(box: Box) -> None:
+    box.runs(1)
+    box.start()
+    box.report()
+    box.called("vet")
+    box.line.end_vet(UnavailableError("vet.lost", "the process that tried it was lost"))
+    assert box.state("superseded")["reason"] == "vet.lost"
+    assert box.store.quarantine.entries() == {}
+    box.report()  # the next look offers it again
+    wait_until(lambda: sum(one.startswith("vet") for one in box.line.calls) > 1, 10, "the next vet")
+
+
+def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release_again(box: Box) -> None:
+    box.probation()
+    box.pass_probation()
+    box.state("committed")
+    box.deployments._end()
+    path = box.store.slots.directory / SLOT / record.FILE
+    wait_until(path.exists, 5, "the record")
+    known = record.parse(path.read_bytes(), "").deployment
+    assert known is not None
+    back = replace(known, candidate=box.held[1], previous=box.held[2], policy=replace(known.policy, origin="command"))
+    path.write_bytes(record.dump(SlotRecord(back)))
+    box.runs(1)
+    box.again()
+    box.report()
+    ticks = threading.Event()
+    assert box.deployments._service is not None
+    box.deployments._service.later(ticks.set)
+    assert ticks.wait(5)
+    assert box.line.calls == []
+    box.report(seq=8, terms=Terms(8))
+    box.called("vet")
+
+
+def test_what_was_judged_otherwise_in_shadow_is_on_record(box: Box) -> None:
+    box.runs(1)
+    box.start()
+    box.report(terms=Terms(7, mode="shadow", bake_s=0.001, gates={"shadow_frames": 10}))
+    box.called("vet")
+    box.line.end_vet()
+    box.called("stand_by")
+    box.line.listener.on_ready(None)
+    box.called("shadow")
+    one = Disagreement("left", 7, "OK", "NOT_OK", 0.1, 0.9)
+    judging = box.line.judging
+    box.line.judging = Judging(judging.old, judging.new, Compared(compared=50, disagreements=50, evidence=(one,)))
+    assert box.state("rejected")["reason"] == "gate.disagreement"
+    (fields,) = [event.fields for event in box.delivery.events if event.kind == "deployment.rejected"]
+    assert fields["evidence"] == [asdict(one)]

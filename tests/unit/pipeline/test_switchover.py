@@ -99,7 +99,7 @@ def test_a_candidate_is_loaded_in_a_process_of_its_own_at_low_priority(update: _
     assert update.new.link.name == "engine/defects"
     assert _ops(update.new) == [True, "load"]
     load = update.new.process.sent[1]
-    assert (load["path"], load["spare"], load["cache_dir"]) == ("/new", True, None)
+    assert (load["path"], load["cache_dir"]) == ("/new", None)
     update.ready()
     assert update.listener.said == [("ready", 12, 40)]
     update.plant.frame()
