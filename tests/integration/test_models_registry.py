@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_runtime.app.daemon import LOCK_FILE
 from edge_runtime.app.doctor import ask_registry
 from edge_runtime.cli import dispatch
 from edge_runtime.cli.models_asked import WANTED
 from edge_runtime.config.loader import load_part
 from edge_runtime.registry.documents import Assignment, Match, ModelFloor
 from edge_runtime.registry.store.store import ModelStore
+from edge_runtime.system.files import LockFile
 from tests.fakes.published import Published, make_files
 from tests.release_desk import ReleaseDesk
 
@@ -64,6 +66,19 @@ def registry(tmp_path: Path) -> Published:
 @pytest.fixture
 def desk(tmp_path: Path, registry: Published, capsys: pytest.CaptureFixture[str]) -> Desk:
     return Desk(tmp_path, registry, capsys)
+
+
+def test_beside_a_daemon_a_pull_leaves_the_first_release_to_it_which_tries_it_before(
+    desk: Desk, registry: Published
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    state = desk.directory / "state"
+    state.mkdir()
+    with LockFile(state / LOCK_FILE):
+        code, out, _ = desk.say("pull")
+    assert (code, out.splitlines()[0]) == (0, "defects: staged")
+    assert ModelStore(state / "models").slots.links("defects").current is None
 
 
 def test_a_release_is_pulled_listed_taken_and_taken_back(desk: Desk, registry: Published) -> None:

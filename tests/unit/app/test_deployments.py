@@ -169,16 +169,20 @@ class Box:
         links = self.store.slots.links(SLOT)
         return tuple(numbers.get(one or "") for one in (links.current, links.previous, links.trial))  # type: ignore[return-value]
 
+    def passes_vet_and_loads(self) -> None:
+        """Let the candidate be good, and its engine be ready."""
+        self.called("vet")
+        self.line.end_vet()
+        self.called("stand_by")
+        self.line.listener.on_ready(None)
+
     def probation(self) -> None:
         """Bring release 2 to probation."""
         self.runs(1)
         self.judged(0)
         self.start()
         self.report()
-        self.called("vet")
-        self.line.end_vet()
-        self.called("stand_by")
-        self.line.listener.on_ready(None)
+        self.passes_vet_and_loads()
         self.called("switch defects None")
         self.line.listener.on_switched(to_standby=True, inspections=("left", "right"), first_frame={})
         self.state("probation")
@@ -490,10 +494,7 @@ def test_an_operator_goes_back_to_the_release_before_and_the_rollout_does_not_br
     wait_until(lambda: bool(box.delivery.documents), 10, "a document")
     answer = box.command("model.rollback")
     assert answer.status < 300, answer
-    box.called("vet")
-    box.line.end_vet()
-    box.called("stand_by")
-    box.line.listener.on_ready(None)
+    box.passes_vet_and_loads()
     box.called("switch")
     box.line.listener.on_switched(to_standby=True, inspections=("left", "right"), first_frame={})
     box.state("probation")
@@ -532,10 +533,7 @@ def test_a_full_disk_delays_a_deployment_and_nothing_else(
     box.judged(0)
     box.start()
     box.report()
-    box.called("vet")
-    box.line.end_vet()
-    box.called("stand_by")
-    box.line.listener.on_ready(None)
+    box.passes_vet_and_loads()
     box.called("switch")
     box.line.listener.on_switched(to_standby=True, inspections=("left", "right"), first_frame={})
     box.state("probation")
@@ -583,10 +581,7 @@ def test_what_was_judged_otherwise_in_shadow_is_on_record(box: Box) -> None:
     box.runs(1)
     box.start()
     box.report(terms=Terms(7, mode="shadow", bake_s=0.001, gates={"shadow_frames": 10}))
-    box.called("vet")
-    box.line.end_vet()
-    box.called("stand_by")
-    box.line.listener.on_ready(None)
+    box.passes_vet_and_loads()
     box.called("shadow")
     one = Disagreement("left", 7, "OK", "NOT_OK", 0.1, 0.9)
     judging = box.line.judging
