@@ -235,7 +235,7 @@ def _slot(name: str, model: Model, settings: Settings, released: Released | None
     spec = SlotSpec(
         id=name,
         path=None,
-        waits_for=f"no release of {model.release} is here yet",
+        waits_for=f"no release of {model.release} that may run is here",
         device=model.device_name,
         backend=model.backend_name,
         workers=_workers(settings, model),

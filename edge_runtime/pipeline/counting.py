@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from edge_runtime.pipeline.inspection import InspectionSpec
     from edge_runtime.pipeline.judged import Comparisons
     from edge_runtime.pipeline.results import ResultFactory
-    from edge_runtime.pipeline.slot import ModelSlot
+    from edge_runtime.pipeline.slot import ModelSlot, Request
     from edge_runtime.pipeline.standby import Comparison, Standby
 
 _OF_THE_ENGINE: Final = (Failure.DEADLINE, Failure.ENGINE_LOST, Failure.INVALID_OUTPUT)
+_LATE_RATIO: Final = 2
+"""A frame that was taken from a new model counts against it when the old one was so many times faster with it."""
+
 _PICTURE_GONE: Final = Failure.INVALID_FRAME  # the ring had overwritten it
 
 
@@ -50,6 +53,15 @@ def count_result(
             judge.tally(spec.id).judged(evaluation, _ms(verdict), _best(verdict))
     elif settled.failure in _OF_THE_ENGINE and slots:
         slots[0].tally(spec.id).undecided(settled.failure.value)
+
+
+def count_late(standby: Standby | None, request: Request, now_ns: int) -> None:
+    """Count a frame against the standby that was late with it, now that the engine of the slot has answered.
+
+    If that was slow with it, too, the box has too much to do, and says nothing about the new model.
+    """
+    if standby is not None and request.late_ns > _LATE_RATIO * (now_ns - request.sent_mono_ns):
+        standby.slot.tally(request.inspection).refused(Failure.DEADLINE.value)
 
 
 def count_comparison(

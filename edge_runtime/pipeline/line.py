@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Event, Failure
 from edge_runtime.pipeline import news
-from edge_runtime.pipeline.counting import count_comparison, count_result, judging
+from edge_runtime.pipeline.counting import count_comparison, count_late, count_result, judging
 from edge_runtime.pipeline.moment import Picture
 from edge_runtime.pipeline.slot import Request, SlotState
 
@@ -210,6 +210,7 @@ class Line:
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._expire(station)  # messages are read before timers fire: main may have been held up past the deadline
         attempt = station.inspection.in_flight(request.frame.frame_id)
+        count_late(self.standbys.get(slot.spec.id), request, self.loop.clock.mono_ns())
         self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
         self.feed(slot.spec.id)
         self._arm(station)
@@ -287,7 +288,9 @@ class Line:
         link = self.engines[station.inspection.spec.slot]
         slot = link.slots[station.inspection.spec.slot]
         if station.inspection.in_flight(frame.frame_id) is not None and slot.state is SlotState.READY:
-            again = Request(request.inspection, frame, self.loop.clock.mono_ns())
+            now_ns = self.loop.clock.mono_ns()
+            late_ns = now_ns - request.sent_mono_ns if failure is Failure.DEADLINE else 0
+            again = Request(request.inspection, frame, now_ns, late_ns=late_ns)
             if link.infer(slot, request.inspection, again):
                 return
         self.cameras[frame.camera].release(frame.slot)

@@ -89,6 +89,7 @@ class Request:
         counts: the answer decides the fate of the frame, whose pixels are held for it until then. It does not for a
             comparison, nor once the frame was given to another engine.
         patience: times the usual limit until it says that the engine hangs.
+        late_ns: how long a standby engine had had the frame before it was given to this one; 0 = none was late with it.
     """
 
     inspection: str
@@ -97,6 +98,7 @@ class Request:
     facts: ModelFacts | None = None
     counts: bool = True
     patience: int = 1
+    late_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,8 @@ class Standby:
         """Give one of its frames to the engine of the slot, and ignore what it will say of it."""
         if request.counts:
             request.counts = False
-            self.slot.tally(request.inspection).refused(failure.value)
+            if failure is not Failure.DEADLINE:  # for that see `counting.count_late`
+                self.slot.tally(request.inspection).refused(failure.value)
             self._line.take_over(request, failure, message)
 
     def make_way(self) -> None:

@@ -10,7 +10,8 @@ of frames that were asked for. What keeps chance from stopping a good one:
 * Frames that follow one another show the same part, so they are not independent: for NotOK and scores only as many
   count as `Tallied.verdict_repeats` and `Tallied.score_repeats` say, of the model whose neighbours are more alike.
 * Frames that it did not answer breach from `FAILURES_MIN` on: a model that works has none. Those that it was too late
-  for breach from `LATE_MIN` on: a box that was busy for a moment has some.
+  for breach from `LATE_MIN` on; they are counted only when the old model was faster with them (`pipeline.counting`):
+  a busy box makes both slow.
 * Times are weighed while a candidate judges, not in shadow: there it works at low priority and a busy box makes it slow
   (`engine.vet` has timed it beside the old one, in turns). They need `TIMES_MIN` frames on both sides; the median has
   to be slower, too, and not by less than `SLOWER_MS`: a box that is busy elsewhere for a moment moves the p99 alone.

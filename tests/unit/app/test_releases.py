@@ -134,7 +134,7 @@ def test_the_first_release_has_the_line_started_anew_once_and_the_next_plan_runs
     settings = bench.settings()
     assert bench.releases.attach(settings) == {}
     plan = plan_line(settings, cpus=1, released={})
-    assert (plan.slots[0].path, plan.slots[0].waits_for) == (None, "no release of weld is here yet")
+    assert (plan.slots[0].path, plan.slots[0].waits_for) == (None, "no release of weld that may run is here")
     line = bench.attach(settings, None)
     bench.say(Report(Contact.OK, slots=(slot(Standing.EMPTY, reason="rollout.none"),)))
     assert bench.restarts == []

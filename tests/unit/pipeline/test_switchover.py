@@ -329,6 +329,21 @@ def test_a_late_answer_of_the_candidate_counts_for_nothing(update: _Update) -> N
     assert update.judged_by() == [OLD, NEW], "it answers again, so it judges again"
 
 
+@pytest.mark.parametrize(("old_ms", "counted"), [(0, {"deadline": 1}), (DEADLINE_MS // 3, {})], ids=["quick", "slow"])
+def test_a_late_frame_counts_against_the_candidate_unless_the_old_model_is_slow_with_it_too(
+    update: _Update, old_ms: int, counted: dict[str, int]
+) -> None:
+    """A box that has too much to do for a while makes both slow; a good model was taken back for it."""
+    plant = update.plant
+    update.switched()
+    plant.frame()
+    plant.pass_ms(DEADLINE_MS // 2)
+    plant.pass_ms(old_ms)
+    plant.engine_answers()
+    assert update.judged_by() == [OLD]
+    assert plant.line.standbys["defects"].slot.tally("top").now().refused == counted
+
+
 def test_a_candidate_that_compiles_for_a_new_size_gives_the_frame_away_at_once(update: _Update) -> None:
     plant = update.plant
     update.switched()
