@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from tests.soak.churn import slope
 from tests.updates import Plant
 
 GATES = {"probation_frames": 10, "not_ok_shift_max": 1.0, "latency_ratio_max": 100.0}
+BAKE_S = 0.2
+COMMITTED_MIN = 0.98  # on a machine that has something else to do, a good one may be taken back
 SAMPLES = 60
 WARM_UP = 5  # one part in so many
 GROWTH_MAX: Final = {"uss_kb": 8.0, "rss_kb": 16.0, "descriptors": 0.02, "threads": 0.02, "disk_bytes": 200.0}
@@ -69,15 +72,15 @@ def run(count: int) -> dict[str, Any]:
     xs: list[float] = []
     samples: list[dict[str, float]] = []
     broken: list[str] = []
+    ends: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="update-flat-") as place, Plant(Path(place), judge=False) as plant:
         plant.first()
         releases, current = (1, plant.release("good", network=good(2))), 1
         for number in range(1, count + 1):
-            current = releases[current == releases[0]]
-            end = plant.wait_end(plant.roll_out(current, GATES), timeout_s=120)
-            if end.state != "committed":
-                broken.append(f"update {number}: {end.state}, {end.reason}")
-                break
+            wanted = releases[current == releases[0]]
+            end = plant.wait_end(plant.roll_out(wanted, GATES, bake_s=BAKE_S), timeout_s=120)
+            current = wanted if end.state == "committed" else current
+            ends[end.state if end.state == "committed" else f"{end.state}: {end.reason}"] += 1
             if number % max(1, count // SAMPLES) == 0:
                 quiet(plant)
                 xs.append(number)
@@ -85,6 +88,8 @@ def run(count: int) -> dict[str, Any]:
                 print(number, samples[-1], file=sys.stderr, flush=True)
             plant.forget()
         broken += plant.problems_found()
+    if ends["committed"] < COMMITTED_MIN * count:
+        broken.append(f"only {ends['committed']} of {count} were committed")
     kept = slice(len(xs) // WARM_UP, None)
     trend = {}
     for key in samples[0] if samples else ():
@@ -98,7 +103,14 @@ def run(count: int) -> dict[str, Any]:
         if most is not None and (trend[key]["slope"] or 0.0) > most:
             broken.append(f"{key} grows by {trend[key]['slope']} an update")
     seconds = round(time.monotonic() - begin, 1)
-    return {"updates": count, "samples": len(xs), **trend, "seconds": seconds, "broken": broken[:20]}
+    return {
+        "updates": count,
+        "ends": dict(ends),
+        "samples": len(xs),
+        **trend,
+        "seconds": seconds,
+        "broken": broken[:20],
+    }
 
 
 if __name__ == "__main__":
