@@ -57,7 +57,7 @@ def ask(order: Order, slot: str, verb: wishes.Verb, release: Held | None, args: 
     wish_id = uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
     manifest = None if release is None else release.manifest
     until_ns = time.monotonic_ns() + wishes.LIFE_NS
-    wishes.leave(directory, wishes.Wish(wish_id, verb, manifest, _name(), until_ns))
+    wishes.leave(directory, wishes.Wish(wish_id, verb, manifest, who(), until_ns))
     answer = _answered(directory, wish_id)
     if answer.status >= _OK:
         refusal = UnavailableError if answer.status == _UNAVAILABLE else DataError
@@ -145,7 +145,8 @@ def _shown(end: Deployment | None) -> dict[str, object]:
     }
 
 
-def _name() -> str:
+def who() -> str:
+    """Return the name of the user who asks, for records."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name: containers
