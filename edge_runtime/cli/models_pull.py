@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.cli.models_asked import order_of_arguments
-from edge_runtime.cli.models_follow import daemon_runs
+from edge_runtime.cli.models_follow import daemon_runs, refuse_root
 from edge_runtime.core.errors import BusyError, DataError, UnavailableError
 from edge_runtime.registry.box.nudge import nudge
 from edge_runtime.registry.box.pull import Pull
@@ -42,6 +42,7 @@ def run_pull(args: argparse.Namespace) -> int:
     """
     configure(style="text", level="error", journal=False)
     order, names = order_of_arguments(args)
+    refuse_root(order)
     unknown = sorted(set(names) - {one.slot for one in order.wants})
     if unknown:
         known = ", ".join(one.slot for one in order.wants)

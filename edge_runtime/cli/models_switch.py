@@ -42,6 +42,7 @@ def run_activate(args: argparse.Namespace) -> int:
 
     configure(style="text", level="error", journal=False)
     order = order_of_config(args.config)
+    models_follow.refuse_root(order)
     if models_follow.daemon_runs(order):
         return models_follow.ask(order, args.slot, "activate", choose(order, args.slot, args.release), args)
     return _told(activate(order, args.slot, args.release), as_json=args.json)
@@ -57,6 +58,7 @@ def run_rollback(args: argparse.Namespace) -> int:
 
     configure(style="text", level="error", journal=False)
     order = order_of_config(args.config)
+    models_follow.refuse_root(order)
     if models_follow.daemon_runs(order):
         want_of(order, args.slot)
         return models_follow.ask(order, args.slot, "rollback", None, args)

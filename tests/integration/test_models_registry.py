@@ -12,7 +12,7 @@ import pytest
 from edge_runtime.app.daemon import LOCK_FILE
 from edge_runtime.app.deployment_store import DeploymentStore
 from edge_runtime.app.doctor import ask_registry
-from edge_runtime.cli import dispatch
+from edge_runtime.cli import dispatch, models_follow
 from edge_runtime.cli.models_asked import WANTED
 from edge_runtime.config.loader import load_part
 from edge_runtime.control.deployment.deployment import Deployment, Policy, State
@@ -192,6 +192,19 @@ def test_the_list_says_what_to_do_and_never_to_pass_over_what_a_release_waits_fo
         code, out, _ = desk.say("list")
     assert (code, hint in out, "models activate" in out, "no daemon" in out) == (0, True, False, False), out
     assert "also here  release 3" not in out
+
+
+@pytest.mark.parametrize("words", [("pull",), ("activate", "defects"), ("rollback", "defects")])
+def test_root_leaves_nothing_that_the_daemon_of_another_user_cannot_read(
+    desk: Desk, registry: Published, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(models_follow, "_owner", lambda _: 4_000_000)
+    code, _, err = desk.say(*words)
+    assert (code, "sudo -u '#4000000' edge-runtime models" in err) == (77, True)
+    assert not (desk.directory / "state").exists()
 
 
 def test_the_box_asks_its_registry_when_it_is_examined(desk: Desk, registry: Published) -> None:
