@@ -304,6 +304,10 @@ class DeploymentCommands:
     def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, held: bool = True) -> Answer:
         for reason in self._reasons_against(slot, candidate, held=held):
             raise _Refused(Status.CONFLICT, reason)
+        if self._all.models.slots.links(slot.want.slot).current == candidate.manifest and slot.deployment is not None:
+            other = f"release {slot.deployment.candidate.release} is on its way; model.hold keeps it from going on"
+            message = f"slot {slot.want.slot} runs release {candidate.release} already; {other}"
+            raise _Refused(Status.CONFLICT, message)
         begun = slot.ask(candidate, origin)
         if begun is None:
             raise _Refused(Status.CONFLICT, f"release {candidate.release} cannot be begun now; ask again in a moment")
@@ -320,7 +324,7 @@ class DeploymentCommands:
         if held and slot.hold is not None:
             yield f"slot {want.slot} is held by {slot.hold.by}: {slot.hold.message}; model.hold lifts it (hold false)"
         if one is not None and one.state.is_judging:
-            what = f"release {one.candidate.release} is {one.state.value} in slot {want.slot}"
+            what = f"release {one.candidate.release} judges on trial in slot {want.slot} ({one.state.value})"
             yield f"{what}; model.rollback takes it back, else wait for its end"
 
     def _now(self) -> datetime:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.control.deployment.deployment import State, Verdict
 from edge_runtime.control.deployment.gates import of_judging, of_shadow
+from edge_runtime.core.result import Evaluation
 from edge_runtime.pipeline.judged import together
 from edge_runtime.system.footprint import own_mb
 
 if TYPE_CHECKING:
     from edge_runtime.app.assembly import LineService
     from edge_runtime.control.deployment.deployment import Deployment
+    from edge_runtime.pipeline.judged import Disagreement
     from edge_runtime.system.clock import Clock
 
 MEMORY_MAX: Final = 2000  # samples; beyond, every second one is forgotten
@@ -44,7 +45,7 @@ class SlotSampler:
             self._key = ()
             return None
         if one.state is State.SHADOW:
-            self._evidence = one.id, [asdict(found) for found in judging.compared.evidence]
+            self._evidence = one.id, [_as_in_results(found) for found in judging.compared.evidence]
             return of_shadow(judging.compared, one.policy.gates)
         self._measure(line, one)
         gates = one.policy.gates
@@ -69,3 +70,10 @@ class SlotSampler:
             self._memory_mb.append(((now_ns - self._began_ns) / _NS, found))
             if len(self._memory_mb) > MEMORY_MAX:
                 del self._memory_mb[1::2]
+
+
+def _as_in_results(one: Disagreement) -> dict[str, object]:
+    """Return a disagreement in the words of results, so that its frame is found among them."""
+    old, new = (Evaluation[name].text for name in (one.old, one.new))
+    scores = {"oldScore": one.old_score, "newScore": one.new_score}
+    return {"inspection": one.inspection, "frameId": one.frame_id, "old": old, "new": new, **scores}

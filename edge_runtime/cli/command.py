@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from edge_runtime.publish.mqtt.link import MqttSettings
 
 KEYGEN = "keygen"
+COMMANDS = (
+    "VERBs of inspections: trigger, pause, resume, recipe.select, snapshot, reset, replay; of the box: config.get, "
+    "spool.requeue; of model slots: model.check, lot (--arg state=between), and with --sign model.update, "
+    "model.rollback, model.approve, model.hold (--arg hold=true). docs/scada-integrator.md explains them, "
+    "docs/updates.md those of model slots."
+)
 _OK = 300
 _NO_LEVEL = re.compile(r"[/+#\0]")
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -33,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Sends one command and prints the answer. Exit 0 when it was carried out or accepted (status below "
         "300), 1 when it was refused or failed, 69 when nobody answered. 'command keygen FILE' makes FILE (private, "
         "keep it) and FILE.pub (for commands.keys of the box).",
+        epilog=COMMANDS,
     )
     parser.add_argument("command", metavar="VERB", help="for example trigger, pause, recipe.select; or keygen")
     parser.add_argument("target", metavar="TARGET", nargs="?", help="inspection, camera or model slot; of keygen: FILE")

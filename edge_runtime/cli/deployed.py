@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.app.release_news import deployment_info
 from edge_runtime.control.deployment import record
+from edge_runtime.control.deployment.deployment import State
 from edge_runtime.control.deployment.going import sentence
 from edge_runtime.core.errors import DataError
 from edge_runtime.registry.box.shelf import held_as
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from edge_runtime.app.lots_file import Lot
     from edge_runtime.control.deployment.deployment import Deployment
     from edge_runtime.registry.box.report import Held
+
+_WAYS: Final = {
+    "wait.hold": "lift it: edge-runtime command model.hold {slot} --arg hold=false --sign KEYFILE",
+    "wait.pause": "at the publisher: edge-runtime registry rollout resume",
+    "wait.approval": "agree: edge-runtime command model.approve {slot} --sign KEYFILE",
+    "wait.lot": "between two lots: edge-runtime command lot --arg state=between",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,28 @@ class Deployed:
         hold, lot = self.known.hold, self.lot
         found = [] if self.damage is None else [f"its record is damaged: {self.damage}"]
         found += [] if self.known.deployment is None else [_line(self.known.deployment, progress)]
+        found += self._next()
         if hold is not None:
             found.append(f"HELD by {hold.by} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.message}")
         if lot is not None:
             name = f"lot {lot.lot_id}" if lot.lot_id else "a lot"
             found.append(f"{name} is running" if lot.running else f"between lots ({name} ended)")
         return found
+
+    def _next(self) -> list[str]:
+        """Say what somebody can do about a deployment that does not go on by itself, or may be taken back."""
+        one = self.known.deployment
+        if one is None:
+            return []
+        if one.state is State.WAITING and one.reason in _WAYS:
+            unsaid = "; nobody has said yet whether a lot is running" if self.lot is None else ""
+            return [_WAYS[one.reason].format(slot=one.slot) + (unsaid if one.reason == "wait.lot" else "")]
+        if one.state.is_judging:
+            return [f"take it back: edge-runtime models rollback {one.slot}"]
+        if one.state in (State.REJECTED, State.ROLLED_BACK):
+            again = "; it is not tried again by itself before a newer rollout" if one.quarantined else ""
+            return [f"what judged before it judges on{again}"]
+        return []
 
 
 def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import pwd
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from edge_runtime.cli.status import LOCK_FILE
 from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.deployment import State
 from edge_runtime.control.deployment.going import sentence
-from edge_runtime.core.errors import BusyError, DataError, UnavailableError
+from edge_runtime.core.errors import BusyError, DataError, PermissionDeniedError, UnavailableError
 from edge_runtime.core.ids import RANDOM_BYTES, uuid7
 from edge_runtime.registry.box import wish as wishes
 from edge_runtime.registry.store.store import ModelStore
@@ -34,6 +35,31 @@ LOOK_S: Final = 0.2
 _OK: Final = 300
 _UNAVAILABLE: Final = 503
 _HELP: Final = "edge-runtime models list  and  edge-runtime status  show how it goes on"
+
+
+def refuse_root(order: Order) -> None:
+    """Refuse what would write as root into the state directory of a daemon that is not root: it could not read that.
+
+    Raises:
+        PermissionDeniedError: this is root, and the daemon that had this directory last was not.
+    """
+    owner = _owner(order.root.parent / LOCK_FILE)
+    if owner in (None, 0) or os.geteuid() != 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"'#{owner}'"
+    message = f"{order.root.parent} belongs to {name}: a daemon of that user could not read what root writes there"
+    raise PermissionDeniedError("state.root", message, help=f"sudo -u {name} edge-runtime models ...")
+
+
+def _owner(lock: Path) -> int | None:
+    """Return whose daemon had the state directory last, ``None`` = none had, or it cannot be told."""
+    try:
+        return lock.stat().st_uid
+    except OSError:
+        return None
 
 
 def daemon_runs(order: Order) -> bool:
@@ -57,7 +83,7 @@ def ask(order: Order, slot: str, verb: wishes.Verb, release: Held | None, args: 
     wish_id = uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
     manifest = None if release is None else release.manifest
     until_ns = time.monotonic_ns() + wishes.LIFE_NS
-    wishes.leave(directory, wishes.Wish(wish_id, verb, manifest, _name(), until_ns))
+    wishes.leave(directory, wishes.Wish(wish_id, verb, manifest, who(), until_ns))
     answer = _answered(directory, wish_id)
     if answer.status >= _OK:
         refusal = UnavailableError if answer.status == _UNAVAILABLE else DataError
@@ -145,7 +171,8 @@ def _shown(end: Deployment | None) -> dict[str, object]:
     }
 
 
-def _name() -> str:
+def who() -> str:
+    """Return the name of the user who asks, for records."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name: containers

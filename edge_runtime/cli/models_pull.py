@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.cli.models_asked import order_of_arguments
-from edge_runtime.cli.models_follow import daemon_runs
+from edge_runtime.cli.models_follow import daemon_runs, refuse_root
 from edge_runtime.core.errors import BusyError, DataError, UnavailableError
 from edge_runtime.registry.box.nudge import nudge
 from edge_runtime.registry.box.pull import Pull
@@ -42,6 +42,7 @@ def run_pull(args: argparse.Namespace) -> int:
     """
     configure(style="text", level="error", journal=False)
     order, names = order_of_arguments(args)
+    refuse_root(order)
     unknown = sorted(set(names) - {one.slot for one in order.wants})
     if unknown:
         known = ", ".join(one.slot for one in order.wants)
@@ -58,7 +59,7 @@ def run_pull(args: argparse.Namespace) -> int:
     finally:
         progress.end()
     nudge(order.root)
-    print(json.dumps(report.as_fields()) if args.json else as_text(report))
+    print(json.dumps(report.as_fields()) if args.json else as_text(report, by_hand=order.first))
     return exit_code(report)
 
 
@@ -72,13 +73,15 @@ def exit_code(report: Report) -> int:
     return BusyError.exit_code if Standing.RETRY in standings else os.EX_OK
 
 
-def as_text(report: Report) -> str:
-    """Return lines for people."""
+def as_text(report: Report, *, by_hand: bool) -> str:
+    """Return lines for people; ``by_hand``: no daemon takes what waits."""
     lines = []
     if report.contact is not Contact.OK:
         lines.append(f"registry: {report.contact.value.upper()}: {report.message}")
     for slot in report.slots:
         lines += slot_lines(slot)
+        if slot.staged is not None:
+            lines.append(take_it(slot.slot) if by_hand else "  the daemon tries it; edge-runtime models list shows how")
     return "\n".join(lines)
 
 
@@ -90,9 +93,12 @@ def slot_lines(slot: SlotReport) -> list[str]:
     for name, held in (("current", slot.current), ("staged", slot.staged), ("previous", slot.previous)):
         if held is not None:
             lines.append(f"  {name:<9} {held_text(slot.model, held)}")
-    if slot.staged is not None:
-        lines.append(f"  take it:  edge-runtime models activate {slot.slot}")
     return lines
+
+
+def take_it(slot: str) -> str:
+    """Return how the release that waits for a slot is taken where nobody takes it by itself."""
+    return f"  take it:  edge-runtime models activate {slot}"
 
 
 def held_text(model: str, held: Held) -> str:

@@ -173,7 +173,9 @@ def storage_error(error: OSError, path: Path, action: str) -> StorageError | Per
     """Translate the kernel's answer for ``action`` on ``path`` into an error that says what to do."""
     text = f"cannot {action} {path}: {error.strerror or error}"
     if error.errno in _NO_RIGHT:
-        return PermissionDeniedError("storage.permission", text, help="give the user of this process the right to it")
+        return PermissionDeniedError(
+            "storage.permission", text, help="run this as the user whose it is, or give this one the right to it"
+        )
     if error.errno in _NO_SPACE:
         return StorageError("storage.full", text, help="free space or raise the quota")
     if error.errno == errno.EROFS:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_runtime.app.daemon import LOCK_FILE
+from edge_runtime.app.deployment_store import DeploymentStore
 from edge_runtime.app.doctor import ask_registry
-from edge_runtime.cli import dispatch
+from edge_runtime.cli import dispatch, models_follow
 from edge_runtime.cli.models_asked import WANTED
 from edge_runtime.config.loader import load_part
+from edge_runtime.control.deployment.deployment import Deployment, Policy, State
+from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.registry.documents import Assignment, Match, ModelFloor
 from edge_runtime.registry.store.store import ModelStore
 from edge_runtime.system.files import LockFile
@@ -111,7 +114,9 @@ def test_a_release_is_pulled_listed_taken_and_taken_back(desk: Desk, registry: P
 
 
 def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk: Desk, registry: Published) -> None:
-    assert desk.say("list")[:2] == (0, "defects: empty\n")
+    code, out, _ = desk.say("list")
+    assert (code, out.splitlines()[0]) == (0, "defects: empty")
+    assert "no daemon runs here" in out
     for number in (1, 2, 3):
         registry.release("weld", number)
         registry.roll_out(Assignment("weld", number))
@@ -124,6 +129,82 @@ def test_the_list_for_people_has_what_runs_what_waits_and_what_else_is_here(desk
     assert lines[-1].startswith("what the registry says")
     code, out, _ = desk.say("list", "--state-dir", str(desk.directory / "state"))
     assert (code, out.splitlines()[0]) == (0, "defects: staged")
+
+
+def leave(desk: Desk, registry: Published, state: State, **fields: Any) -> Deployment:
+    """Leave what a daemon leaves that is killed while release 3 is on its way beside release 2."""
+    for number in (1, 2, 3):
+        registry.release("weld", number)
+        registry.roll_out(Assignment("weld", number))
+        desk.say("pull")
+        if number == 2:
+            desk.say("activate", "defects")
+    (slot,) = desk.ask("list")["slots"]
+    store = DeploymentStore(desk.directory / "state" / "models")
+    old, new = store.held(slot["current"]["manifest"]), store.held(slot["staged"]["manifest"])
+    assert old is not None
+    assert new is not None
+    noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    one = Deployment("01", "defects", "weld", new, old, Policy(seq=3), state, noon, begun=True, **fields)
+    store.save("defects", SlotRecord(one), one)
+    return one
+
+
+def test_without_a_daemon_a_trial_that_was_judging_is_what_a_rollback_takes_back(
+    desk: Desk, registry: Published
+) -> None:
+    one = leave(desk, registry, State.PROBATION, judged=True)
+    _, out, _ = desk.say("list")
+    assert "take it:" not in out
+    assert "no daemon runs here: nothing is judged" in out
+    code, out, _ = desk.say("rollback", "defects")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        "defects: the trial of release 3 (3.0.0) is taken back; release 2 (2.0.0) is current as before",
+    )
+    store = DeploymentStore(desk.directory / "state" / "models")
+    links = store.links("defects")
+    assert one.previous is not None
+    assert (links.current, links.trial) == (one.previous.manifest, None)
+    ended = store.load("defects").deployment
+    assert ended is not None
+    assert (ended.state, ended.reason) == (State.ROLLED_BACK, "operator.rollback")
+    assert store.store.quarantine.refusal(one.candidate.manifest, 3) is not None, "the next daemon leaves it alone"
+    code, out, _ = desk.say("rollback", "defects")
+    assert (code, out.splitlines()[0]) == (0, "defects: release 1 (1.0.0) is current, before it was release 2")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "hint"),
+    [
+        (State.WAITING, "wait.approval", "agree: edge-runtime command model.approve defects --sign KEYFILE"),
+        (State.WAITING, "wait.lot", "nobody has said yet whether a lot is running"),
+        (State.WAITING, "wait.hold", "lift it: edge-runtime command model.hold defects --arg hold=false"),
+        (State.PROBATION, None, "take it back: edge-runtime models rollback defects"),
+        (State.REJECTED, "gate.disagreement", "what judged before it judges on"),
+    ],
+)
+def test_the_list_says_what_to_do_and_never_to_pass_over_what_a_release_waits_for(
+    desk: Desk, registry: Published, state: State, reason: str | None, hint: str
+) -> None:
+    leave(desk, registry, state, reason=reason)
+    with LockFile(desk.directory / "state" / LOCK_FILE):
+        code, out, _ = desk.say("list")
+    assert (code, hint in out, "models activate" in out, "no daemon" in out) == (0, True, False, False), out
+    assert "also here  release 3" not in out
+
+
+@pytest.mark.parametrize("words", [("pull",), ("activate", "defects"), ("rollback", "defects")])
+def test_root_leaves_nothing_that_the_daemon_of_another_user_cannot_read(
+    desk: Desk, registry: Published, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    registry.release("weld", 1)
+    registry.roll_out(Assignment("weld", 1))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(models_follow, "_owner", lambda _: 4_000_000)
+    code, _, err = desk.say(*words)
+    assert (code, "sudo -u '#4000000' edge-runtime models" in err) == (77, True)
+    assert not (desk.directory / "state").exists()
 
 
 def test_the_box_asks_its_registry_when_it_is_examined(desk: Desk, registry: Published) -> None:

@@ -155,7 +155,7 @@ class Audit:
     def _append(self, kind: str, fields: Mapping[str, object], *, before: bytes = b"") -> None:
         """Write one line after the bytes ``before``."""
         fixed = {"ts": timestamp(self._clock.utc_ns()), "bootId": self._boot_id, "kind": kind}
-        line, head = encode(self.head, {**fixed, **fields})
+        line, head = encode(self.head, {**fixed, **fields, **fixed})
         self._write(before + line + b"\n")
         self.head = head
 

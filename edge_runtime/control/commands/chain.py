@@ -59,8 +59,12 @@ def line_hash(line: bytes) -> str:
 
 
 def encode(head: Head, fields: Mapping[str, object]) -> tuple[bytes, Head]:
-    """Return the line (without line feed) that follows ``head``, and the head after it."""
-    line = dumps({"seq": head.seq + 1, **fields, "prev": head.hash})
+    """Return the line (without line feed) that follows ``head``, and the head after it.
+
+    The chain has the last word about its own names: a field that is called like one of them must not break it.
+    """
+    own = {"seq": head.seq + 1, "prev": head.hash}
+    line = dumps({"seq": own["seq"], **{name: value for name, value in fields.items() if name not in own}, **own})
     return line, Head(head.seq + 1, line_hash(line))
 
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from edge_runtime.control.commands.refusal import RefusedError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 65_536
 CORRELATION_MAX_BYTES = 64
+LONGEST = 40  # letters of a verb that nobody knows, which are compared with those that are known
 TOPIC_MAX = 512
 EXECUTE_S = 30  # what a command has that does not say how long it is worth carrying out
 EXECUTE_MAX_S = 300
@@ -177,7 +179,10 @@ class Letter:
     def _known_verb(self) -> str:
         verb, levels = self.verb, self._levels
         if verb is None or verb not in VERBS or len(levels) > 2 or "" in levels:  # noqa: PLR2004 - verb and target
-            raise RefusedError(Status.UNKNOWN, "unknown_verb", f"there is no command {'/'.join(levels)[:80]!r}")
+            near = [] if verb in VERBS else get_close_matches(levels[0][:LONGEST], VERBS, 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            message = f"there is no command {'/'.join(levels)[:80]!r}{hint}"
+            raise RefusedError(Status.UNKNOWN, "unknown_verb", message)
         if verb == TRIGGER and self.target is None:
             raise RefusedError(Status.MALFORMED, "field", "a trigger names its inspection: cmd/trigger/{inspection}")
         return verb

@@ -204,6 +204,13 @@ def test_an_approval_is_for_the_deployment_that_somebody_saw(box: Box) -> None:
     assert box.ask("model.approve").status is Status.DONE
 
 
+def test_asked_for_the_release_that_runs_while_another_is_on_its_way_it_says_so(box: Box) -> None:
+    box.stage()
+    answer = box.ask("model.update", release="1")
+    assert answer.status is Status.CONFLICT
+    assert "runs release 1 already; release 2 is on its way; model.hold" in answer.message
+
+
 def test_a_lot_is_running_until_somebody_says_that_it_is_not_also_after_a_restart(box: Box) -> None:
     box.stage()
     assert not box.slot.deployment.conditions.between_lots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ from tests.fakes.releases import make_release, store_blobs
 from tests.fakes.standby_line import StandbyLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from edge_runtime.core.result import Event
     from edge_runtime.publish.mqtt.link import Outgoing
@@ -52,8 +52,13 @@ class _Delivery:
         self.events: list[Event] = []
         self.documents: list[dict[str, Any]] = []
         self.notes: list[str] = []
-        self.desk = SimpleNamespace(note=lambda kind, _: self.notes.append(kind))
+        self.noted: list[Mapping[str, object]] = []
+        self.desk = SimpleNamespace(note=self._note)
         self.put = self.events.append
+
+    def _note(self, kind: str, fields: Mapping[str, object]) -> None:
+        self.notes.append(kind)
+        self.noted.append(fields)
 
     def show_newest(self, said: Outgoing) -> None:
         self.documents.append(json.loads(said.body))
@@ -221,6 +226,8 @@ def test_a_release_is_tried_loaded_beside_switched_to_watched_and_committed(box:
     wait_until(lambda: box.delivery.documents[-1]["state"] == "current", 10, "the document")
     kinds = [one for one in box.delivery.kinds() if one.startswith("deployment.")]
     assert kinds == box.delivery.notes
+    numbers = {(one.get("rolloutSeq"), one.get("seq")) for one in box.delivery.noted}
+    assert numbers == {(7, None)}, "seq of a record of the audit trail is its own number"
     assert kinds == [f"deployment.{one}" for one in ("vetting", "loading", "activating", "probation", "committed")]
 
 
@@ -588,4 +595,5 @@ def test_what_was_judged_otherwise_in_shadow_is_on_record(box: Box) -> None:
     box.line.judging = Judging(judging.old, judging.new, Compared(compared=50, disagreements=50, evidence=(one,)))
     assert box.state("rejected")["reason"] == "gate.disagreement"
     (fields,) = [event.fields for event in box.delivery.events if event.kind == "deployment.rejected"]
-    assert fields["evidence"] == [asdict(one)]
+    (told,) = fields["evidence"]
+    assert (told["frameId"], told["old"], told["new"], told["newScore"]) == (7, "OK", "NotOK", 0.9), "as in results"

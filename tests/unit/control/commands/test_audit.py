@@ -51,6 +51,14 @@ def test_records_are_chained_over_restarts(tmp_path: Path) -> None:
     assert records(tmp_path)[0]["prev"] == START
 
 
+def test_fields_that_bear_the_names_of_the_chain_do_not_break_it(audit: Audit, tmp_path: Path) -> None:
+    audit.add("test", {"seq": 7, "prev": "x", "ts": "never", "kind": "other", "bootId": "other", "number": 1})
+    audit.add("test", {"seq": 7})
+    assert (proof(tmp_path).broken, proof(tmp_path).head.seq) == (None, 2)
+    first = records(tmp_path)[0]
+    assert (first["kind"], first["bootId"], first["number"]) == ("test", "boot", 1)
+
+
 def test_any_byte_that_is_changed_is_found(tmp_path: Path) -> None:
     audit = opened(tmp_path)
     for number in range(3):

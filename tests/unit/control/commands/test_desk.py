@@ -150,6 +150,11 @@ def test_what_cannot_be_a_command_is_refused_answered_and_recorded(bench: DeskBe
     assert (event.kind, event.fields["auditSeq"]) == ("command.audit", record["seq"])
 
 
+def test_a_verb_that_is_mistyped_is_answered_with_the_one_that_was_meant(bench: DeskBench) -> None:
+    (said,) = bench.say("model.aprove/defects", {}, **MINE)
+    assert said["message"] == "there is no command 'model.aprove/defects', did you mean model.approve?"
+
+
 def test_a_retained_command_is_neither_executed_nor_answered(bench: DeskBench) -> None:
     assert bench.say("pause", {}, retain=True, **MINE) == []
     assert bench.line.done == []
