@@ -128,7 +128,7 @@ def fields_of(one: Deployment) -> dict[str, object]:
         "digest": one.candidate.digest,
         "manifest": one.candidate.manifest,
         "previous": None if one.previous is None else one.previous.digest,
-        "seq": one.policy.seq,
+        "rolloutSeq": one.policy.seq,  # a record of the audit trail has a seq of its own
         "origin": one.policy.origin,
         "reason": one.reason,
         "gates": dict(one.numbers),

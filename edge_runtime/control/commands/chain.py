@@ -59,9 +59,13 @@ def line_hash(line: bytes) -> str:
 
 
 def encode(head: Head, fields: Mapping[str, object]) -> tuple[bytes, Head]:
-    """Return the line (without line feed) that follows ``head``, and the head after it."""
-    line = dumps({"seq": head.seq + 1, **fields, "prev": head.hash})
-    return line, Head(head.seq + 1, line_hash(line))
+    """Return the line (without line feed) that follows ``head``, and the head after it.
+
+    A field of the name ``seq`` or ``prev`` is left out: whatever a record tells, it does not break the chain.
+    """
+    number = head.seq + 1
+    line = dumps({"seq": number, **fields} | {"seq": number, "prev": head.hash})
+    return line, Head(number, line_hash(line))
 
 
 def torn_fields(tail: bytes) -> dict[str, object]:

@@ -51,6 +51,14 @@ def test_records_are_chained_over_restarts(tmp_path: Path) -> None:
     assert records(tmp_path)[0]["prev"] == START
 
 
+def test_a_record_that_tells_of_another_number_does_not_break_the_chain(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    for _ in range(2):
+        audit.add("deployment.vetting", {"seq": 7, "prev": "none"})
+    audit.close()
+    assert (proof(tmp_path).records, proof(tmp_path).broken) == (2, None)
+
+
 def test_any_byte_that_is_changed_is_found(tmp_path: Path) -> None:
     audit = opened(tmp_path)
     for number in range(3):
