@@ -9,7 +9,7 @@ from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.app.release_news import deployment_info
 from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.going import sentence
-from edge_runtime.core.errors import DataError
+from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.box.shelf import held_as
 from edge_runtime.registry.statements import stamp
 from edge_runtime.registry.store.store import ModelStore
@@ -74,7 +74,7 @@ def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
         slot: its name.
 
     Raises:
-        PermissionDeniedError, StorageError: the disk does not say.
+        PermissionDeniedError, StorageError: the disk does not say where the links lead.
     """
     store, damage = ModelStore(root), None
     path = store.slots.directory / slot / record.FILE
@@ -83,7 +83,7 @@ def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
         known = record.parse(read_limited(path, record.LIMIT_BYTES), str(path))
     except FileNotFoundError:
         pass
-    except DataError as error:
+    except (DataError, StorageError) as error:
         damage = error.message
     trial = store.slots.links(slot).trial
     return Deployed(
