@@ -69,8 +69,11 @@ class Slot(Protocol):
         """What the last look at the registry said of it."""
         ...
 
-    def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
-        """Begin a deployment that somebody asked for; ``None``: it cannot be begun now."""
+    def ask(self, candidate: Held, origin: Origin, *, back: bool = False) -> Deployment | None:
+        """Begin a deployment that somebody asked for; ``None``: it cannot be begun now.
+
+        ``back``: it is the release before, which need not be like the one that is left.
+        """
         ...
 
     def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
@@ -214,7 +217,7 @@ class DeploymentCommands:
             candidate = find(self._all.models, slot.want.model, previous)
         except DataError as error:
             raise _Refused(Status.CONFLICT, error.message) from error
-        return self._begin(slot, candidate, origin, held=False)
+        return self._begin(slot, candidate, origin, back=True)
 
     def _approve(self, command: Command, _origin: Origin) -> Answer:
         slot = self._slot(command)
@@ -301,10 +304,10 @@ class DeploymentCommands:
             message = f"release {candidate.release} is {candidate.digest} (manifest {candidate.manifest}), not {wanted}"
             raise _Refused(Status.CONFLICT, message)
 
-    def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, held: bool = True) -> Answer:
-        for reason in self._reasons_against(slot, candidate, held=held):
+    def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, back: bool = False) -> Answer:
+        for reason in self._reasons_against(slot, candidate, held=not back):
             raise _Refused(Status.CONFLICT, reason)
-        begun = slot.ask(candidate, origin)
+        begun = slot.ask(candidate, origin, back=back)
         if begun is None:
             raise _Refused(Status.CONFLICT, f"release {candidate.release} cannot be begun now; ask again in a moment")
         return _begun(begun, f"release {candidate.release} ({candidate.version}) is on its way")
