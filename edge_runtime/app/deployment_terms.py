@@ -10,7 +10,7 @@ from edge_runtime.app.plan import Released, release_of
 from edge_runtime.config.updates import Updates
 from edge_runtime.control.deployment.deployment import Conditions, Policy
 from edge_runtime.registry.box.report import Standing, Terms
-from edge_runtime.registry.conditions import RANGES, is_open, parse_gates, parse_window
+from edge_runtime.registry.conditions import Gates, is_open, parse_gates, parse_window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 PAUSED: Final = "rollout.paused"
 NOT_WANTED: Final = frozenset({"rollout.none", "rollout.no_match"})
-_BACK: Final = parse_gates(
-    {name: RANGES[name][1] for name in ("latency_ratio_max", "undecided_max", "not_ok_shift_max", "score_shift_max")}
-)
+_BACK: Final = Gates(latency_ratio_max=100, undecided_max=0.5, not_ok_shift_max=1, score_shift_max=100)  # not broken
 _NOT_BELIEVED: Final = ("rollout.", "trust.")  # codes of a rollout that itself is refused: nothing new because of it
 
 
