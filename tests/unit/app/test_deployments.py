@@ -459,6 +459,18 @@ def test_a_current_release_that_no_engine_loads_gives_way_and_what_cannot_either
     assert box.line.specs[1].path == "/factory.onnx"
 
 
+def test_a_current_release_that_is_gone_gives_way_to_the_one_before_when_it_cannot_be_fetched(box: Box) -> None:
+    box.runs(1)
+    box.runs(2)
+    box.store.releases.drop(box.held[2].manifest)
+    box.start(StandbyLine(SLOT, None))
+    assert box.restarts == []
+    box.report(Standing.RETRY, current=None)
+    wait_until(lambda: len(box.restarts) == 1, 10, "a line with the release before")
+    assert box.links() == (1, None, None)
+    assert "not whole" in next(one for one in box.delivery.events if one.kind == "deployment.fallback").message
+
+
 def test_paused_and_held_and_unapproved_wait_and_then_go_on(box: Box) -> None:
     box.runs(1)
     box.start()
