@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.app.lots_file import LotsFile
 from edge_runtime.app.release_news import deployment_info
 from edge_runtime.control.deployment import record
+from edge_runtime.control.deployment.deployment import State
 from edge_runtime.control.deployment.going import sentence
 from edge_runtime.core.errors import DataError, StorageError
 from edge_runtime.registry.box.shelf import held_as
@@ -16,6 +18,7 @@ from edge_runtime.registry.store.store import ModelStore
 from edge_runtime.system.files import read_limited
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edge_runtime.app.lots_file import Lot
@@ -32,12 +35,14 @@ class Deployed:
         damage: why the record cannot be read, ``None`` when it can.
         trial: the release that is tried.
         lot: what was said about lots last.
+        is_left: what was committed last is not what the slot runs any more.
     """
 
     known: record.SlotRecord
     damage: str | None
     trial: Held | None
     lot: Lot | None
+    is_left: bool = False
 
     def as_fields(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -52,11 +57,13 @@ class Deployed:
             "damage": self.damage,
         }
 
-    def lines(self, progress: float | None = None) -> list[str]:
-        """Return lines for people, none where there never was a deployment; ``progress`` is newer than the disk's."""
+    def lines(self, live: Mapping[str, Any] | None = None) -> list[str]:
+        """Return lines for people, none where there never was a deployment; ``live``: what the daemon says of it."""
         hold, lot = self.known.hold, self.lot
         found = [] if self.damage is None else [f"its record is damaged: {self.damage}"]
-        found += [] if self.known.deployment is None else [_line(self.known.deployment, progress)]
+        if self.known.deployment is not None:
+            left = "; the slot runs something else since" if self.is_left else ""
+            found.append(_line(self.known.deployment, live or {}) + left)
         if hold is not None:
             found.append(f"HELD by {hold.by} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.message}")
         if lot is not None:
@@ -85,16 +92,23 @@ def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
         pass
     except (DataError, StorageError) as error:
         damage = error.message
-    trial = store.slots.links(slot).trial
+    links = store.slots.links(slot)
+    trial, one = links.trial, known.deployment
     return Deployed(
         known,
         damage,
         None if trial is None else held_as(store.releases.find(trial)),
         LotsFile(state_dir, looks_on=True).of(slot),
+        one is not None and one.state is State.COMMITTED and links.current != one.candidate.manifest,
     )
 
 
-def _line(one: Deployment, progress: float | None) -> str:
-    share = one.progress if progress is None else progress
+def _line(one: Deployment, live: Mapping[str, Any]) -> str:
+    since, said = live.get("since"), live.get("progress")
+    if isinstance(since, str) and datetime.fromisoformat(since) > one.since:
+        because = f": {live['message']}" if live.get("message") else ""
+        release = f"release {live.get('release')} of {one.model}"
+        return f"{live.get('state')}, which is not on the disk yet: slot {one.slot}: {release}{because}"
+    share = said if isinstance(said, float) else one.progress
     percent = f" ({share:.0%})" if share and not one.state.is_over else ""
     return f"{one.state.value}{percent} since {one.since:%Y-%m-%d %H:%M:%S} UTC: {sentence(one)}"

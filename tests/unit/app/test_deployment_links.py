@@ -132,6 +132,21 @@ def test_a_line_runs_its_release_whatever_the_disk_says_of_the_record(
     assert store.running("weld", "parts") is not None
 
 
+def test_what_people_are_told_of_a_slot_is_what_it_runs(store: DeploymentStore) -> None:
+    root = store.store.slots.directory.parent
+    probation = at(State.PROBATION)
+    _save(store, probation)
+    later = {"state": "rolled_back", "since": "2999-01-01T00:00:00.000000Z", "message": "scores", "release": 2}
+    (line,) = deployed(root, root, "weld").lines(later)
+    assert "rolled_back, which is not on the disk yet" in line
+    (line,) = deployed(root, root, "weld").lines({**later, "since": "2001-01-01T00:00:00.000000Z", "progress": 0.5})
+    assert line.startswith("probation (50%)")
+    _save(store, replace(probation, state=State.COMMITTED))
+    assert "something else" not in deployed(root, root, "weld").lines()[0]
+    store.store.slots.roll_back("weld")  # what stands in when it is revoked
+    assert "something else" in deployed(root, root, "weld").lines()[0]
+
+
 def _unreadable(path: Path, _limit: int) -> bytes:
     cause = OSError(errno.EIO, "Input/output error")
     raise storage_error(cause, path, "read") from cause
