@@ -69,8 +69,11 @@ class Slot(Protocol):
         """What the last look at the registry said of it."""
         ...
 
-    def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
-        """Begin a deployment that somebody asked for; ``None``: it cannot be begun now."""
+    def ask(self, candidate: Held, origin: Origin, *, back: bool = False) -> Deployment | None:
+        """Begin a deployment that somebody asked for; ``None``: it cannot be begun now.
+
+        ``back``: it is the release before, which need not be like the one that is left.
+        """
         ...
 
     def withdraw(self, reason: str, message: str, *, quarantine: bool) -> None:
@@ -198,15 +201,18 @@ class DeploymentCommands:
         slot = self._slot(command)
         candidate = self._candidate(slot, arguments.text(command, "release"))
         self._same_digest(candidate, arguments.text(command, "digest"))
+        one = slot.deployment
+        if one is not None and one.state.is_judging and one.policy.back and candidate == one.previous:
+            return self._take_back(slot, one, command)
         return self._begin(slot, candidate, origin)
 
     def _roll_back(self, command: Command, origin: Origin) -> Answer:
         slot = self._slot(command)
         running = slot.deployment
         if running is not None and running.state.is_judging:
-            message = f"{command.principal} took it back" + _because(command)
-            slot.withdraw(BY_HAND, message, quarantine=True)
-            return _begun(slot.deployment or running, "it is taken back")
+            if running.policy.back:  # who asks twice must not arrive where he started
+                return _begun(running, f"it is back at release {running.candidate.release}, on probation")
+            return self._take_back(slot, running, command)
         previous = self._all.models.slots.links(slot.want.slot).previous
         if previous is None:
             raise _Refused(Status.CONFLICT, f"slot {slot.want.slot} has no release before the one that it runs")
@@ -214,7 +220,12 @@ class DeploymentCommands:
             candidate = find(self._all.models, slot.want.model, previous)
         except DataError as error:
             raise _Refused(Status.CONFLICT, error.message) from error
-        return self._begin(slot, candidate, origin, held=False)
+        return self._begin(slot, candidate, origin, back=True)
+
+    def _take_back(self, slot: Slot, one: Deployment, command: Command) -> Answer:
+        message = f"{command.principal} took it back" + _because(command)
+        slot.withdraw(BY_HAND, message, quarantine=True)
+        return _begun(slot.deployment or one, "it is taken back")
 
     def _approve(self, command: Command, _origin: Origin) -> Answer:
         slot = self._slot(command)
@@ -301,14 +312,14 @@ class DeploymentCommands:
             message = f"release {candidate.release} is {candidate.digest} (manifest {candidate.manifest}), not {wanted}"
             raise _Refused(Status.CONFLICT, message)
 
-    def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, held: bool = True) -> Answer:
-        for reason in self._reasons_against(slot, candidate, held=held):
+    def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, back: bool = False) -> Answer:
+        for reason in self._reasons_against(slot, candidate, held=not back):
             raise _Refused(Status.CONFLICT, reason)
         if self._all.models.slots.links(slot.want.slot).current == candidate.manifest and slot.deployment is not None:
             other = f"release {slot.deployment.candidate.release} is on its way; model.hold keeps it from going on"
             message = f"slot {slot.want.slot} runs release {candidate.release} already; {other}"
             raise _Refused(Status.CONFLICT, message)
-        begun = slot.ask(candidate, origin)
+        begun = slot.ask(candidate, origin, back=back)
         if begun is None:
             raise _Refused(Status.CONFLICT, f"release {candidate.release} cannot be begun now; ask again in a moment")
         return _begun(begun, f"release {candidate.release} ({candidate.version}) is on its way")
@@ -325,7 +336,8 @@ class DeploymentCommands:
             yield f"slot {want.slot} is held by {slot.hold.by}: {slot.hold.message}; model.hold lifts it (hold false)"
         if one is not None and one.state.is_judging:
             what = f"release {one.candidate.release} judges on trial in slot {want.slot} ({one.state.value})"
-            yield f"{what}; model.rollback takes it back, else wait for its end"
+            way = f"model.{'update' if one.policy.back else 'rollback'} takes it back"
+            yield f"{what}; {way}, else wait for its end"
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.utc_ns() / _NS_PER_S, UTC).replace(microsecond=0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_runtime.config.updates import Updates
     from edge_runtime.pipeline.slot import SlotSpec
     from edge_runtime.registry.box.order import Want
-    from edge_runtime.registry.box.report import Ban
+    from edge_runtime.registry.box.report import Ban, SlotReport
     from edge_runtime.system.clock import Clock
 
 
@@ -48,6 +48,7 @@ class ServedSlot(Protocol):
     host: Host
     note: tuple[str, str, str] | None
     is_changed: bool
+    report: SlotReport | None
 
     @property
     def bans(self) -> tuple[Ban, ...]:

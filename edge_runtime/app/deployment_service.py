@@ -45,7 +45,6 @@ BATCH: Final = 32
 SLICE_S: Final = 0.2
 TICK_NS: Final = 1_000_000_000
 UNKNOWN: Final[RegistryState] = {"state": "unknown", "reason": None, "message": None, "checkedAt": None}
-_IN_AUDIT: Final = {"seq": "rolloutSeq"}  # ``seq`` of a record is its own number
 _ENDS: Final = frozenset(one.value for one in State if one.is_over)
 
 
@@ -184,8 +183,7 @@ class DeploymentService:
         if end in _ENDS:
             self.ends = {**self.ends, end: self.ends.get(end, 0) + 1}
         logger.info("%s", message)
-        noted = {_IN_AUDIT.get(name, name): value for name, value in fields.items()}
-        self._delivery.desk.note(kind, {"message": message, **noted})
+        self._delivery.desk.note(kind, {"message": message, **fields})
         self._delivery.put(Event("system", kind, message, self.clock.utc_ns(), dict(fields)))
 
     def _show(self) -> None:

@@ -7,6 +7,7 @@ which.
 
 from __future__ import annotations
 
+import errno
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from edge_runtime.app.plan import Released
 from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.deployment import Links
 from edge_runtime.control.deployment.record import Hold, SlotRecord
-from edge_runtime.core.errors import DataError, EdgeError
+from edge_runtime.core.errors import DataError, EdgeError, StorageError
 from edge_runtime.registry.box.shelf import held_as
 from edge_runtime.registry.store.store import ModelStore
 from edge_runtime.system.files import make_directory, move_aside, read_limited, write_atomic
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DAMAGED: Final = "damaged"
+_DAMAGE: Final = frozenset({errno.EIO, errno.EISDIR, errno.ELOOP})  # the next attempt would find the same
 
 
 class DeploymentStore:
@@ -54,7 +56,9 @@ class DeploymentStore:
             return record.parse(read_limited(path, record.LIMIT_BYTES), str(path))
         except FileNotFoundError:
             return SlotRecord()
-        except DataError as error:
+        except (DataError, StorageError) as error:
+            if not _is_damage(error):
+                raise
             logger.error("slot %s: %s; it runs its current release", slot, error)  # noqa: TRY400 - no bug of ours
             move_aside(path, DAMAGED)
             message = f"what was known about it could not be read ({error.code}): somebody may have held it"
@@ -67,13 +71,16 @@ class DeploymentStore:
         """Return the current release of a slot, and the rollout by which it came; ``None`` = it has none.
 
         Raises:
-            DataError: the record of its deployments cannot be read.
             PermissionDeniedError, StorageError: the disk refuses to tell.
         """
         held = self.held(self.store.slots.links(slot).current, model)
         if held is None:
             return None
-        known = self.load(slot)
+        try:
+            known = self.load(slot)
+        except EdgeError as error:  # by which rollout it came is worth less than that the line runs
+            logger.warning("slot %s: its record cannot be read: %s", slot, error)
+            known = SlotRecord()
         seqs = [one.policy.seq for one in (known.deployment, known.last) if one is not None and one.candidate == held]
         return Released(str(self.store.releases.path(held.manifest)), held.digest, held.release, next(iter(seqs), None))
 
@@ -90,7 +97,7 @@ class DeploymentStore:
                 self.store.quarantine.add(deployment.candidate.manifest, reason, deployment.policy.seq)
             match deployment.links:
                 case Links.COMMIT:
-                    slots.activate(slot, deployment.candidate.manifest)
+                    slots.activate(slot, deployment.candidate.manifest, back=deployment.policy.back)
                 case Links.TRIAL:
                     self._restore(slot, deployment)
                     slots.try_out(slot, deployment.candidate.manifest)
@@ -199,3 +206,9 @@ class DeploymentStore:
 
     def _path(self, slot: str) -> Path:
         return self.store.slots.directory / slot / record.FILE
+
+
+def _is_damage(error: DataError | StorageError) -> bool:
+    """Tell whether a record is lost, and not only out of reach at the moment."""
+    cause = error.__cause__
+    return isinstance(error, DataError) or (isinstance(cause, OSError) and cause.errno in _DAMAGE)

@@ -10,7 +10,7 @@ from edge_runtime.app.plan import Released, release_of
 from edge_runtime.config.updates import Updates
 from edge_runtime.control.deployment.deployment import Conditions, Policy
 from edge_runtime.registry.box.report import Standing, Terms
-from edge_runtime.registry.conditions import is_open, parse_gates, parse_window
+from edge_runtime.registry.conditions import Gates, is_open, parse_gates, parse_window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PAUSED: Final = "rollout.paused"
 NOT_WANTED: Final = frozenset({"rollout.none", "rollout.no_match"})
+_BACK: Final = Gates(latency_ratio_max=100, undecided_max=0.5, not_ok_shift_max=1, score_shift_max=100)  # not broken
 _NOT_BELIEVED: Final = ("rollout.", "trust.")  # codes of a rollout that itself is refused: nothing new because of it
 
 
@@ -47,11 +48,14 @@ def policy_of(terms: Terms, updates: Updates, origin: Origin = "rollout") -> Pol
     )
 
 
-def by_hand(seq: int, origin: Origin, terms: Terms | None) -> Policy:
+def by_hand(seq: int, origin: Origin, terms: Terms | None, *, back: bool = False) -> Policy:
     """Return how a release comes in that somebody asked for himself: tried, then at once, and watched.
 
-    What it has to reach is asked of it as its assignment (``terms``) says, if it has one.
+    What it has to reach is asked of it as its assignment (``terms``) says, if it has one. One that somebody goes
+    ``back`` to is not measured by the one that it replaces: that judges wrongly, or there would be no way back.
     """
+    if back:
+        return Policy(gates=_BACK, seq=seq, origin=origin, back=True)
     if terms is None:
         return Policy(seq=seq, origin=origin)
     rolled_out = policy_of(terms, Updates(), origin)
@@ -128,7 +132,7 @@ def fields_of(one: Deployment) -> dict[str, object]:
         "digest": one.candidate.digest,
         "manifest": one.candidate.manifest,
         "previous": None if one.previous is None else one.previous.digest,
-        "seq": one.policy.seq,
+        "rolloutSeq": one.policy.seq,  # a record of the audit trail has a seq of its own
         "origin": one.policy.origin,
         "reason": one.reason,
         "gates": dict(one.numbers),

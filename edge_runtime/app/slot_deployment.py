@@ -142,9 +142,11 @@ class SlotDeployment:
         """Tell whether nothing here stands against it: a ban, or what somebody chose since the rollout was made."""
         if any(one.manifest == wanted.candidate.manifest for one in self.bans):
             return False
-        last, by_rollout = self.deployment, wanted.policy.origin == "rollout"
-        chosen = last is not None and last.state is State.COMMITTED and last.policy.origin != "rollout"
-        return not (chosen and by_rollout and last is not None and wanted.policy.seq <= last.policy.seq)
+        if wanted.policy.origin != "rollout":
+            return True
+        known = (self.deployment, self.record.last)  # what was tried since does not undo what somebody chose
+        chosen = next((one for one in known if one is not None and one.state is State.COMMITTED), None)
+        return chosen is None or chosen.policy.origin == "rollout" or wanted.policy.seq > chosen.policy.seq
 
     @property
     def is_idle(self) -> bool:
@@ -170,11 +172,11 @@ class SlotDeployment:
         """Why nothing is begun in it."""
         return self.record.hold
 
-    def ask(self, candidate: Held, origin: Origin) -> Deployment | None:
+    def ask(self, candidate: Held, origin: Origin, *, back: bool = False) -> Deployment | None:
         """Deploy what somebody asked for, before whatever a rollout wants; ``None``: it cannot be begun now."""
         report = self.report
         terms = None if report is None or report.staged != candidate else report.terms
-        policy = told.by_hand(0 if report is None else report.seq or 0, origin, terms)
+        policy = told.by_hand(0 if report is None else report.seq or 0, origin, terms, back=back)
         self.by_hand = told.Wanted(candidate, policy)
         self.offer()
         one = self.deployment

@@ -1,4 +1,4 @@
-"""What a slot runs when its current release is taken away: revoked, killed, or one that no engine can load any more.
+"""What a slot runs when its current release is taken away: revoked, killed, gone, or one that no engine can load.
 
     previous release -> factory model of the configuration -> ``if_revoked``: goes on with an alarm, or judges nothing
 
@@ -106,10 +106,19 @@ class SlotFallback:
         ban = next((one for one in slot.bans if one.manifest == links.current), None)
         if ban is not None:
             return Cause(ban.manifest, ban.reason, ban.message, banned=True)
+        if self._is_gone(line, links.current):
+            text = "the release that it ran is not whole on this box any more, and cannot be fetched now"
+            return Cause(links.current, "release.not_here", text, banned=False)
         standing = line.line.picture.slots.get(slot.want.slot)
         if standing is not None and standing.state is SlotState.FAILED:
             return Cause(links.current, "model.failed", standing.message, banned=False)
         return None
+
+    def _is_gone(self, line: LineService, current: str) -> bool:
+        """Whether the line began with nothing because of that, and a look at the registry did not mend it."""
+        slot = self._slot
+        is_empty = slot.base(line).path is None and slot.report is not None
+        return is_empty and slot.host.store.held(current, slot.want.model) is None
 
     def _ladder(self, line: LineService) -> list[Rung]:
         """Return what can stand in, whole and not banned itself, in the order in which it is tried."""
@@ -139,11 +148,25 @@ class SlotFallback:
             return
         self._due_ns = slot.host.clock.mono_ns() + round(LOAD_S * _NS)
         rung = self._rung
+        if slot.base(line).path is None:
+            self._begin_with(rung)
+            return
 
         def hear(event: on.Event) -> None:
             slot.host.later(lambda: self.heard(rung, event))
 
         line.stand_by(slot.want.slot, rung.spec, Ears(hear))
+
+    def _begin_with(self, rung: Rung) -> None:
+        """Begin the line anew with a release: it has nothing that this one could stand beside."""
+        slot, cause = self._slot, self._cause
+        assert cause is not None  # noqa: S101 - `tick` set it
+        self._rung = self._cause = None
+        self._later(lambda: slot.host.store.store.slots.roll_back(slot.want.slot))
+        if self._unwritten is None:
+            text = f"slot {slot.want.slot} runs {rung.name} now: {cause.message}"
+            self._tell("deployment.fallback", text, cause, rung)
+            slot.host.restart()
 
     def _bottom(self, line: LineService) -> None:
         slot, cause = self._slot, self._cause

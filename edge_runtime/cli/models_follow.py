@@ -106,9 +106,14 @@ def _answered(directory: Path, wish_id: str) -> wishes.WishAnswer:
         answer = wishes.answer_to(directory, wish_id)
         if answer is not None:
             return answer
+        if wishes.waiting(directory) not in (None, wish_id):
+            message = "somebody else asked for something at the same moment; nothing was begun for this command"
+            raise BusyError("deployment.asked", message, help=_HELP)
         time.sleep(LOOK_S / 2)
-    taken_back = wishes.take(directory) is not None
-    message = f"the daemon did not answer within {ANSWER_S:g} s" + ("; nothing was begun" if taken_back else "")
+    message = f"the daemon did not answer within {ANSWER_S:g} s"
+    if wishes.waiting(directory) == wish_id:
+        wishes.take(directory)
+        message += "; nothing was begun"
     raise UnavailableError("deployment.no_answer", message, help=_HELP)
 
 

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(document)
         for name, one in deployments.items():
-            for line in one.lines(_progress(document, name)):
+            for line in one.lines(_live(document, name)):
                 print(f"{'deployment':11} {name:24} {line}")
     return 0 if document["ready"] else 1
 
@@ -91,14 +91,13 @@ def _deployments(state_dir: Path) -> dict[str, Deployed]:
     return {name: deployed(state_dir, root, name) for name in Slots(root).names()}
 
 
-def _progress(document: dict[str, object], slot: str) -> float | None:
-    """Return how far the daemon says that the deployment of a slot is; the disk is told with each state only."""
+def _live(document: dict[str, object], slot: str) -> dict[str, object] | None:
+    """Return what the daemon says of the deployment of a slot; a disk that refuses is told later, or not at all."""
     registry = document.get("registry")
     slots = registry.get("slots") if isinstance(registry, dict) else None
     facts = slots.get(slot) if isinstance(slots, dict) else None
     deployment = facts.get("deployment") if isinstance(facts, dict) else None
-    progress = deployment.get("progress") if isinstance(deployment, dict) else None
-    return progress if isinstance(progress, float) else None
+    return deployment if isinstance(deployment, dict) and document.get("live") else None
 
 
 def _print(document: dict[str, object]) -> None:

@@ -182,6 +182,24 @@ def test_a_daemon_that_does_not_answer_gets_its_wish_taken_back(
     assert not (tmp_path / "state" / "models" / "slots" / "defects" / wishes.WISH).exists()
 
 
+def test_who_asks_at_the_same_moment_as_somebody_else_is_told_so_and_leaves_the_others_wish(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(box.service.commands, "take_wishes", lambda: None)
+    directory = tmp_path / "state" / "models" / "slots" / "defects"
+    newer = wishes.Wish("newer", "rollback", None, "somebody", time.monotonic_ns() + wishes.LIFE_NS)
+    leave = wishes.leave
+
+    def both(where: Path, wish: wishes.Wish) -> None:
+        leave(where, wish)
+        leave(where, newer)
+
+    monkeypatch.setattr(wishes, "leave", both)
+    code, _, err = box.say("activate", "defects")
+    assert (code, "at the same moment" in err) == (75, True)
+    assert wishes.take(directory) == newer
+
+
 def test_without_a_daemon_the_links_are_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     box = Box(tmp_path, capsys)
     code, out, _ = box.say("activate", "defects")
@@ -193,7 +211,7 @@ def test_status_says_how_a_deployment_goes_on_and_a_damaged_record_is_told(
 ) -> None:
     assert box.say("activate", "defects", "--no-wait")[0] == 0
     live = {"slots": {"defects": {"state": "staged", "deployment": {"progress": 0.4}}}, "deployments": {"committed": 3}}
-    status = {"ready": True, "mono_ns": time.monotonic_ns(), "registry": {"state": "ok", **live}}
+    status = {"live": True, "ready": True, "mono_ns": time.monotonic_ns(), "registry": {"state": "ok", **live}}
     (box.state_dir / "status.json").write_text(json.dumps(status))
     assert dispatch(["status", "--state-dir", str(box.state_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -61,11 +61,11 @@ def line_hash(line: bytes) -> str:
 def encode(head: Head, fields: Mapping[str, object]) -> tuple[bytes, Head]:
     """Return the line (without line feed) that follows ``head``, and the head after it.
 
-    The chain has the last word about its own names: a field that is called like one of them must not break it.
+    A field of the name ``seq`` or ``prev`` is left out: whatever a record tells, it does not break the chain.
     """
-    own = {"seq": head.seq + 1, "prev": head.hash}
-    line = dumps({"seq": own["seq"], **{name: value for name, value in fields.items() if name not in own}, **own})
-    return line, Head(head.seq + 1, line_hash(line))
+    number = head.seq + 1
+    line = dumps({"seq": number, **fields} | {"seq": number, "prev": head.hash})
+    return line, Head(number, line_hash(line))
 
 
 def torn_fields(tail: bytes) -> dict[str, object]:

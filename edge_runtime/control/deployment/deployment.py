@@ -130,6 +130,7 @@ class Policy:
         on_regression: ``hold`` = the slot begins nothing more until an operator lifts it.
         seq: of the rollout in force; a quarantine ends with a newer one.
         origin: who wanted it.
+        back: it is the release before, to which somebody goes back; what is left is nothing to go back to.
     """
 
     mode: Mode = "active"
@@ -141,6 +142,7 @@ class Policy:
     on_regression: Regression = "rollback"
     seq: int = 0
     origin: Origin = "rollout"
+    back: bool = False
 
     @property
     def probation_s(self) -> float:

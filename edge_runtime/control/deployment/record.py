@@ -56,7 +56,7 @@ class SlotRecord:
 
     Attributes:
         deployment: the one under way, or the one that ended last.
-        last: the one that ended before it, while ``deployment`` is under way.
+        last: the one before it that became the model of the slot; if none did, the one that ended before it.
         hold: of the slot.
     """
 
@@ -68,7 +68,7 @@ class SlotRecord:
         """Return the record after a step: what ended is remembered, and holds the slot if it says so."""
         before, hold, last = self.deployment, self.hold, self.last
         if before is not None and before.id != deployment.id:
-            last = before
+            last = last if _is_settled(last) and not _is_settled(before) else before
         if (
             deployment.holds
             and hold is None
@@ -77,6 +77,10 @@ class SlotRecord:
             message = deployment.message or "a regression"
             hold = Hold(deployment.reason or "gate", message, "box", deployment.since)
         return SlotRecord(deployment, last, hold)
+
+
+def _is_settled(one: Deployment | None) -> bool:
+    return one is not None and one.state is State.COMMITTED
 
 
 def dump(record: SlotRecord) -> bytes:
@@ -203,6 +207,7 @@ def _policy(section: Section) -> Policy:
         on_regression=_choice(section, "on_regression", REGRESSIONS),
         seq=_integer(section, "seq", NUMBER_MAX),
         origin=_choice(section, "origin", ORIGINS),
+        back=section.boolean("back") or False,
     )
     section.close()
     return found

@@ -102,6 +102,19 @@ def take(directory: Path) -> Wish | None:
     return Wish(wish_id, "activate" if verb == "activate" else "rollback", release, by, until_mono_ns)
 
 
+def waiting(directory: Path) -> str | None:
+    """Return the id of the wish that nobody has taken yet, ``None`` when there is none.
+
+    Raises:
+        PermissionDeniedError, StorageError: the disk refuses.
+    """
+    try:
+        top = _read(directory / WISH)
+    except DataError:
+        return None
+    return None if top is None else top.text("id")
+
+
 def answer(directory: Path, said: WishAnswer) -> None:
     """Answer the wish that was taken last.
 

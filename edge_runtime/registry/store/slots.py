@@ -133,10 +133,11 @@ class Slots:
         """
         return frozenset().union(*(self.links(slot).digests() for slot in self.names()))
 
-    def activate(self, slot: str, digest: str) -> SlotLinks:
+    def activate(self, slot: str, digest: str, *, back: bool = False) -> SlotLinks:
         """Make ``digest`` current, and what was current previous; return what the slot points to now.
 
-        Nothing changes when it is current already, but a trial of it is over.
+        Nothing changes when it is current already, but a trial of it is over. With ``back`` there is no previous one
+        afterwards: the one that was just left is nothing to go back to.
 
         Raises:
             BusyError: as `changing`.
@@ -147,9 +148,11 @@ class Slots:
         with self.changing():
             directory, now = self._made(slot), self.links(slot)
             if now.current != digest:
-                if now.current is not None:
+                if now.current is not None and not back:
                     _set(directory / "previous", now.current)
                 _set(directory / "current", digest)
+            if back:
+                remove_tree(directory / "previous")
             if now.trial == digest or now.current != digest:
                 remove_tree(directory / "trial")
             return self.links(slot)

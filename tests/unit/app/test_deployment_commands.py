@@ -13,9 +13,10 @@ import pytest
 from edge_runtime.app import deployment_service, lots_file
 from edge_runtime.app.deployment_service import DeploymentService
 from edge_runtime.app.lots_file import LotsFile
-from edge_runtime.cli.deployed import deployed
+from edge_runtime.cli.deployed import Deployed, deployed
 from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment.deployment import State
+from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.core.command import Answer, Command, Status
 from edge_runtime.core.errors import StorageError
 from edge_runtime.publish.payload import Identity
@@ -190,6 +191,26 @@ def test_a_rollback_later_deploys_the_release_before(box: Box) -> None:
     box.service.models.slots.activate("defects", box.registry.manifests["weld", 2].digest)
     answer = box.ask("model.rollback")
     assert (answer.status, answer.fields["release"]) == (Status.ACCEPTED, 1)
+    assert box.slot.deployment.policy.gates.score_shift_max == 100  # it may judge otherwise than the one that is left
+
+
+def test_who_asks_to_go_back_twice_does_not_arrive_where_he_started(box: Box) -> None:
+    box.pull(2)
+    left = box.registry.manifests["weld", 2].digest
+    box.service.models.slots.activate("defects", left)
+    first = box.ask("model.rollback")
+    assert box.slot.deployment.policy.back
+    assert box.ask("model.rollback").fields["deployment"] == first.fields["deployment"], "on its way"
+    box.slot.deployment = replace(box.slot.deployment, state=State.PROBATION, judged=True, begun=True)
+    again = box.ask("model.rollback")
+    assert (again.status, again.fields["deployment"]) == (Status.ACCEPTED, first.fields["deployment"])
+    assert "is back at release 1" in again.message
+    assert box.state() is State.PROBATION
+    line = Deployed("defects", SlotRecord(box.slot.deployment), None, None, None).lines()[1]
+    assert line == "take it back: edge-runtime models activate defects --release 2"
+    assert box.ask("model.update", release="2").status is Status.ACCEPTED, "who changes his mind says which one"
+    assert box.state() is State.ROLLED_BACK
+    assert box.service.models.slots.links("defects").current == left
 
 
 def test_an_approval_is_for_the_deployment_that_somebody_saw(box: Box) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import pytest
 
 from edge_runtime.app import deployment_store
 from edge_runtime.app.deployment_store import DeploymentStore
+from edge_runtime.cli.deployed import deployed
+from edge_runtime.control.deployment import record
 from edge_runtime.control.deployment.deployment import State
 from edge_runtime.control.deployment.machine import resume
 from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.core.errors import StorageError
+from edge_runtime.system.files import storage_error
 from tests.deployments import NEW, OLD, at, moment
 
 if TYPE_CHECKING:
@@ -81,3 +85,68 @@ def test_a_trial_that_is_nobodys_goes(store: DeploymentStore) -> None:
     store.tidy("weld")
     assert _links(store) == (OLD.manifest, None)
     assert not store.is_refused(at(State.LOADING))
+
+
+def _spoil(path: Path, how: str) -> None:
+    path.unlink()
+    if how == "directory":
+        path.mkdir()
+    elif how == "loop":
+        path.symlink_to(path.name)
+    else:
+        path.write_bytes(b"{")
+
+
+@pytest.mark.parametrize("how", ["bytes", "directory", "loop", "sector"])
+def test_a_record_that_is_lost_holds_the_slot_and_the_line_runs_its_release(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    _save(store, at(State.COMMITTED, candidate=OLD))
+    path = store.store.slots.directory / "weld" / record.FILE
+    monkeypatch.setattr(store, "held", lambda _digest, _model: OLD)
+    if how == "sector":
+        monkeypatch.setattr(deployment_store, "read_limited", _unreadable)
+    else:
+        _spoil(path, how)
+    assert deployed(path.parents[3], path.parents[2], "weld").damage is not None or how == "sector"
+    running = store.running("weld", "parts")
+    assert running is not None
+    assert running.digest == OLD.digest
+    monkeypatch.undo()
+    hold = store.load("weld").hold
+    assert hold is not None
+    assert hold.reason == "deployment.record"
+    assert path.with_name(f"{record.FILE}.damaged").is_symlink() == (how == "loop")
+
+
+def test_a_line_runs_its_release_whatever_the_disk_says_of_the_record(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("storage.read_only", "read-only file system")
+
+    _save(store, at(State.COMMITTED, candidate=OLD))
+    monkeypatch.setattr(store, "held", lambda _digest, _model: OLD)
+    _spoil(store.store.slots.directory / "weld" / record.FILE, "bytes")
+    monkeypatch.setattr(deployment_store, "move_aside", refuse)
+    assert store.running("weld", "parts") is not None
+
+
+def test_what_people_are_told_of_a_slot_is_what_it_runs(store: DeploymentStore) -> None:
+    root = store.store.slots.directory.parent
+    probation = at(State.PROBATION)
+    _save(store, probation)
+    later = {"state": "rolled_back", "since": "2999-01-01T00:00:00.000000Z", "message": "scores", "release": 2}
+    (line,) = deployed(root, root, "weld").lines(later)
+    assert "rolled_back, which is not on the disk yet" in line
+    (line,) = deployed(root, root, "weld").lines({**later, "since": "2001-01-01T00:00:00.000000Z", "progress": 0.5})
+    assert line.startswith("probation (50%)")
+    _save(store, replace(probation, state=State.COMMITTED))
+    assert "something else" not in deployed(root, root, "weld").lines()[0]
+    store.store.slots.roll_back("weld")  # what stands in when it is revoked
+    assert "something else" in deployed(root, root, "weld").lines()[0]
+
+
+def _unreadable(path: Path, _limit: int) -> bytes:
+    cause = OSError(errno.EIO, "Input/output error")
+    raise storage_error(cause, path, "read") from cause

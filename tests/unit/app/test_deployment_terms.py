@@ -52,6 +52,12 @@ def test_what_somebody_asks_for_waits_for_nobody_and_reaches_what_it_has_to() ->
     assert by_hand(3, "box", None) == Policy(seq=3, origin="box")
 
 
+def test_the_way_back_is_not_closed_by_the_release_that_somebody_leaves() -> None:
+    gates = by_hand(3, "box", TERMS, back=True).gates
+    assert (gates.latency_ratio_max, gates.undecided_max, gates.not_ok_shift_max) == (100, 0.5, 1)
+    assert (gates.score_shift_max, gates.crashes_max, gates.memory_growth_mb) == (100, 2, 64)
+
+
 def test_what_is_wanted_is_staged_with_its_terms() -> None:
     staged = report(Standing.STAGED, staged=NEW, terms=TERMS)
     wanted = wanted_by(staged, Updates())

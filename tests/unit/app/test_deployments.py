@@ -16,6 +16,7 @@ from edge_runtime.app import deployment_service
 from edge_runtime.app.deployments import Deployments
 from edge_runtime.config.schema import Settings
 from edge_runtime.control.deployment import record
+from edge_runtime.control.deployment.deployment import State
 from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.core.command import Answer, Command, Status
 from edge_runtime.core.errors import DataError, StorageError, UnavailableError
@@ -465,6 +466,18 @@ def test_a_current_release_that_no_engine_loads_gives_way_and_what_cannot_either
     assert box.line.specs[1].path == "/factory.onnx"
 
 
+def test_a_current_release_that_is_gone_gives_way_to_the_one_before_when_it_cannot_be_fetched(box: Box) -> None:
+    box.runs(1)
+    box.runs(2)
+    box.store.releases.drop(box.held[2].manifest)
+    box.start(StandbyLine(SLOT, None))
+    assert box.restarts == []
+    box.report(Standing.RETRY, current=None)
+    wait_until(lambda: len(box.restarts) == 1, 10, "a line with the release before")
+    assert box.links() == (1, None, None)
+    assert "not whole" in next(one for one in box.delivery.events if one.kind == "deployment.fallback").message
+
+
 def test_paused_and_held_and_unapproved_wait_and_then_go_on(box: Box) -> None:
     box.runs(1)
     box.start()
@@ -582,6 +595,28 @@ def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release
     assert box.line.calls == []
     box.report(seq=8, terms=Terms(8))
     box.called("vet")
+
+
+def test_after_an_operator_went_back_what_he_tried_in_vain_does_not_bring_the_release_again(box: Box) -> None:
+    box.probation()
+    box.pass_probation()
+    box.state("committed")
+    box.deployments._end()
+    path = box.store.slots.directory / SLOT / record.FILE
+    known = record.parse(path.read_bytes(), "").deployment
+    assert known is not None
+    policy = replace(known.policy, origin="command")
+    back = replace(known, candidate=box.held[1], previous=box.held[2], policy=policy)
+    tried = replace(back, id="tried", candidate=box.held[2], state=State.REJECTED)
+    path.write_bytes(record.dump(SlotRecord(tried, back)))
+    box.runs(1)
+    box.again()
+    box.report()
+    ticks = threading.Event()
+    assert box.deployments._service is not None
+    box.deployments._service.later(ticks.set)
+    assert ticks.wait(5)
+    assert box.line.calls == []
 
 
 def test_what_was_judged_otherwise_in_shadow_is_on_record(box: Box) -> None:

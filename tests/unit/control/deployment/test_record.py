@@ -128,6 +128,17 @@ def test_the_deployment_before_this_one_is_remembered() -> None:
     assert record.last == first
 
 
+def test_what_the_slot_runs_is_remembered_whatever_was_tried_since() -> None:
+    chosen = at(State.COMMITTED)
+    record = SlotRecord().with_deployment(chosen)
+    for number in range(3):
+        record = record.with_deployment(at(State.REJECTED, id=f"try-{number}", candidate=NEWER))
+    assert record.last == chosen
+    newer = at(State.COMMITTED, id="deploy-9", candidate=NEWER)
+    record = record.with_deployment(newer).with_deployment(at(State.VETTING, id="deploy-10"))
+    assert record.last == newer
+
+
 def test_a_regression_holds_the_slot_until_somebody_lifts_it() -> None:
     ended = at(State.ROLLED_BACK, holds=True, reason="gate.latency", message="too slow")
     record = SlotRecord(at(State.PROBATION)).with_deployment(ended)

@@ -43,6 +43,8 @@ def test_activating_what_is_current_changes_nothing(slots: Slots) -> None:
     slots.activate("top", A)
     slots.activate("top", B)
     assert slots.activate("top", B) == SlotLinks(B, A)
+    assert slots.activate("top", A, back=True) == SlotLinks(A), "what was left is nothing to go back to"
+    assert slots.activate("top", A, back=True) == SlotLinks(A)
 
 
 def test_a_trial_ends_with_the_activation(slots: Slots) -> None:
