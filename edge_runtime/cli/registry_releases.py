@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.cli.output import say
 from edge_runtime.cli.registry_desk import open_desk, secrets_of, tell, verb
@@ -60,15 +60,17 @@ def run_list(args: argparse.Namespace) -> int:
     desk, _ = open_desk(args)
     repository, _ = desk.read()
     floors = repository.floors()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (model, number), (release, digest) in repository.releases().items():
         state = _STATES[floors.of(model).bans(number, digest)]
+        killed = [site for site in sorted(repository.rollouts) if digest in repository.rollout(site).kill]
         rows.append(
             {
                 "model": model,
                 "release": number,
                 "version": release.version,
                 "state": state,
+                "killed": killed,
                 "manifest": digest,
                 "digest": release.digest,
                 "issued": stamp(release.issued),
@@ -79,7 +81,7 @@ def run_list(args: argparse.Namespace) -> int:
         return os.EX_OK
     for row in rows:
         words = (row["model"], f"{row['release']:>5}", f"{row['version']:<12}", f"{row['state']:<15}", row["manifest"])
-        print("  ".join(map(str, words)))
+        print("  ".join(words) + (f"  killed on {', '.join(row['killed'])}" if row["killed"] else ""))
     if not rows:
         print("no release yet: edge-runtime registry release add PACKAGE")
     return os.EX_OK

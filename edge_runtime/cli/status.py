@@ -25,7 +25,12 @@ _APART = ("slots", "picture", "deployment", "deployments")  # said in words of t
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    parser = subparsers.add_parser("status", help="what the daemon on this box is doing")
+    parser = subparsers.add_parser(
+        "status",
+        help="what the daemon on this box is doing",
+        description="What the daemon last said of itself: cameras, models, inspections, spool, broker, registry, and "
+        "how deployments stand. Exit 0 when it is ready, 1 when it is not (the reasons come first), 69 when none runs.",
+    )
     parser.add_argument("--config", metavar="FILE", help="configuration, to find the state directory")
     parser.add_argument("--state-dir", metavar="DIR", type=Path, help="state directory, instead of --config")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -129,4 +134,10 @@ def _line(facts: object) -> str:
     if not isinstance(facts, dict):
         return str(facts)
     shown = {key: value for key, value in facts.items() if key not in _APART and value not in (None, "", {})}
-    return "  ".join(f"{key}={value}" for key, value in shown.items())
+    return "  ".join(f"{key}={_words(value)}" for key, value in shown.items())
+
+
+def _words(value: object) -> object:
+    if isinstance(value, dict):
+        return ",".join(f"{key}:{_words(one)}" for key, one in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else value

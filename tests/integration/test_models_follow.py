@@ -211,12 +211,20 @@ def test_status_says_how_a_deployment_goes_on_and_a_damaged_record_is_told(
 ) -> None:
     assert box.say("activate", "defects", "--no-wait")[0] == 0
     live = {"slots": {"defects": {"state": "staged", "deployment": {"progress": 0.4}}}, "deployments": {"committed": 3}}
-    status = {"live": True, "ready": True, "mono_ns": time.monotonic_ns(), "registry": {"state": "ok", **live}}
+    top = {"ready": True, "droppedBy": {"queue": 2}}
+    status = {
+        "live": True,
+        "inspections": {"top": top},
+        "ready": True,
+        "mono_ns": time.monotonic_ns(),
+        "registry": {"state": "ok", **live},
+    }
     (box.state_dir / "status.json").write_text(json.dumps(status))
     assert dispatch(["status", "--state-dir", str(box.state_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "deployment  defects                  waiting (40%) since" in lines[-1]
-    assert [line.split()[0] for line in lines] == ["ready", "registry", "release", "deployment"]
+    assert [line.split()[0] for line in lines] == ["ready", "inspection", "registry", "release", "deployment"]
+    assert lines[1].endswith("ready=True  droppedBy=queue:2")
     assert not any("{" in line for line in lines)
     record = box.state_dir / "models" / "slots" / "defects" / "deployment.json"
     record.write_text("{}")

@@ -388,6 +388,8 @@ def test_rollouts_are_set_shown_paused_and_killed(dev: Desk) -> None:
     digest = dev("release", "list", "--json")["releases"][0]["manifest"]
     dev("rollout", "kill", MODEL, 1, "--yes")
     assert dev("rollout", "show", "--json")[SITE]["kill"] == [digest]
+    assert dev("release", "list", "--json")["releases"][0]["killed"] == [SITE]
+    assert f"killed on {SITE}" in dev("release", "list")
     shown = dev("rollout", "show")
     assert f"1. {MODEL} 1 for every slot that wants it  BANNED: no box takes it" in shown
     assert f"killed: {MODEL} 1 {digest}" in shown

@@ -110,7 +110,8 @@ def check_arguments(verb: str, document: Mapping[str, object]) -> dict[str, obje
             raise RefusedError(Status.MALFORMED, "field", f'{verb} has no field "{name[:40]}"; {hint}')
     missing = [name for name, field in known.items() if field.is_required and name not in found]
     if missing:
-        raise RefusedError(Status.MALFORMED, "field", f"{verb} needs {' and '.join(missing)}")
+        way = f"edge-runtime command takes it as --arg {missing[0]}=VALUE"
+        raise RefusedError(Status.MALFORMED, "field", f"{verb} needs {' and '.join(missing)} in its JSON object; {way}")
     return found
 
 
