@@ -73,7 +73,7 @@ class Deployed:
         if self.known.deployment is not None:
             left = "; the slot runs something else since" if self.is_left else ""
             found.append(_line(self.known.deployment, live or {}) + left)
-        found += self._next()
+            found += [] if _is_newer(live or {}, self.known.deployment) else self._next()
         if hold is not None:
             found.append(f"HELD by {hold.by} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.message}")
             found.append(_WAYS["wait.hold"].format(slot=self.slot))
@@ -133,11 +133,17 @@ def deployed(state_dir: Path, root: Path, slot: str) -> Deployed:
 
 
 def _line(one: Deployment, live: Mapping[str, Any]) -> str:
-    since, said = live.get("since"), live.get("progress")
-    if isinstance(since, str) and datetime.fromisoformat(since) > one.since:
+    said = live.get("progress")
+    if _is_newer(live, one):
         because = f": {live['message']}" if live.get("message") else ""
         release = f"release {live.get('release')} of {one.model}"
         return f"{live.get('state')}, which is not on the disk yet: slot {one.slot}: {release}{because}"
     share = said if isinstance(said, float) else one.progress
     percent = f" ({share:.0%})" if share and not one.state.is_over else ""
     return f"{one.state.value}{percent} since {one.since:%Y-%m-%d %H:%M:%S} UTC: {sentence(one)}"
+
+
+def _is_newer(live: Mapping[str, Any], one: Deployment) -> bool:
+    """Tell whether the daemon has gone on since the disk took something."""
+    since = live.get("since")
+    return isinstance(since, str) and datetime.fromisoformat(since) > one.since

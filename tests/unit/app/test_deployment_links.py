@@ -137,10 +137,12 @@ def test_what_people_are_told_of_a_slot_is_what_it_runs(store: DeploymentStore) 
     probation = at(State.PROBATION)
     _save(store, probation)
     later = {"state": "rolled_back", "since": "2999-01-01T00:00:00.000000Z", "message": "scores", "release": 2}
-    (line,) = deployed(root, root, "weld").lines(later)
+    (line,) = deployed(root, root, "weld").lines(later)  # and not that it can be taken back
     assert "rolled_back, which is not on the disk yet" in line
-    (line,) = deployed(root, root, "weld").lines({**later, "since": "2001-01-01T00:00:00.000000Z", "progress": 0.5})
+    older = {**later, "since": "2001-01-01T00:00:00.000000Z", "progress": 0.5}
+    line, way = deployed(root, root, "weld").lines(older)
     assert line.startswith("probation (50%)")
+    assert way == "take it back: edge-runtime models rollback weld"
     _save(store, replace(probation, state=State.COMMITTED))
     assert "something else" not in deployed(root, root, "weld").lines()[0]
     store.store.slots.roll_back("weld")  # what stands in when it is revoked
