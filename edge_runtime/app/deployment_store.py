@@ -197,7 +197,7 @@ class DeploymentStore:
         elif links.previous == deployment.previous.manifest:
             slots.roll_back(slot)
         else:
-            slots.activate(slot, deployment.previous.manifest)
+            slots.activate(slot, deployment.previous.manifest, back=True)  # the candidate failed
 
     def _write(self, slot: str, wanted: SlotRecord) -> None:
         path = self._path(slot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_runtime.core.result import Failure
+from edge_runtime.pipeline.attempt import NS_PER_MS
 from edge_runtime.pipeline.judged import Disagreement, Judging
 
 if TYPE_CHECKING:
@@ -55,12 +56,13 @@ def count_result(
         slots[0].tally(spec.id).undecided(settled.failure.value)
 
 
-def count_late(standby: Standby | None, request: Request, now_ns: int) -> None:
+def count_late(standby: Standby | None, request: Request, verdict: Verdict) -> None:
     """Count a frame against the standby that was late with it, now that the engine of the slot has answered.
 
-    If that was slow with it, too, the box has too much to do, and says nothing about the new model.
+    If that was slow with it, too, the box has too much to do, and says nothing about the new model. How long it waited
+    for its turn does not matter: frames that pile up behind the new model come all at once.
     """
-    if standby is not None and request.late_ns > _LATE_RATIO * (now_ns - request.sent_mono_ns):
+    if standby is not None and request.late_ns > _LATE_RATIO * NS_PER_MS * (_ms(verdict) - verdict.queue_ms):
         standby.slot.tally(request.inspection).refused(Failure.DEADLINE.value)
 
 

@@ -210,7 +210,7 @@ class Line:
         self.cameras[request.frame.camera].release(request.frame.slot)
         self._expire(station)  # messages are read before timers fire: main may have been held up past the deadline
         attempt = station.inspection.in_flight(request.frame.frame_id)
-        count_late(self.standbys.get(slot.spec.id), request, self.loop.clock.mono_ns())
+        count_late(self.standbys.get(slot.spec.id), request, verdict)
         self._finish(station, station.inspection.on_verdict(request.frame.frame_id, verdict))
         self.feed(slot.spec.id)
         self._arm(station)

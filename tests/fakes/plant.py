@@ -101,14 +101,14 @@ class FakeEngine:
         """Requests the engine got and did not answer."""
         return [m for m in self.process.sent if m["op"] == "infer"]
 
-    def answers(self, *predictions: dict[str, object], index: int = 0) -> None:
+    def answers(self, *predictions: dict[str, object], index: int = 0, infer_ms: float = 2) -> None:
         request = self.asked[index]
         self.process.sent.remove(request)
         self.says(
             op="inferred",
             request=request["request"],
             predictions=list(predictions),
-            timings_ms={"preprocess": 1, "infer": 2, "postprocess": 3},
+            timings_ms={"preprocess": 1, "infer": infer_ms, "postprocess": 3},
             started_mono_ns=self.clock.mono_ns(),
             device="CPU",
         )

@@ -12,7 +12,7 @@ from edge_runtime.app import deployment_store
 from edge_runtime.app.deployment_store import DeploymentStore
 from edge_runtime.cli.deployed import deployed
 from edge_runtime.control.deployment import record
-from edge_runtime.control.deployment.deployment import State
+from edge_runtime.control.deployment.deployment import Policy, State
 from edge_runtime.control.deployment.machine import resume
 from edge_runtime.control.deployment.record import SlotRecord
 from edge_runtime.core.errors import StorageError
@@ -55,6 +55,15 @@ def test_links_are_as_the_state_says(store: DeploymentStore) -> None:
     found = store.load("weld").deployment
     assert found is not None
     assert found.state is State.ROLLED_BACK
+
+
+def test_a_way_back_that_fails_when_its_links_had_moved_leaves_nothing_to_fall_back_to(store: DeploymentStore) -> None:
+    back = at(State.PROBATION, policy=Policy(origin="command", back=True))
+    _save(store, replace(back, passed=True))
+    assert store.store.slots.links("weld").previous is None
+    _save(store, replace(back, state=State.ROLLED_BACK))
+    links = store.store.slots.links("weld")
+    assert (links.current, links.previous) == (OLD.manifest, None), "what failed is not fallen back to"
 
 
 def test_an_end_without_its_record_is_an_end_all_the_same(

@@ -60,7 +60,7 @@ def test_one_that_does_as_the_one_before_passes_with_all_frames_and_not_earlier(
         ("gate.scores", tallied(300, scores=(0.5, 0.05))),
         ("gate.failures", tallied(500, refused={"invalid_output": 6})),
         ("gate.failures", tallied(0, refused={"engine_lost": 5})),
-        ("gate.failures", tallied(300, refused={"deadline": 30})),
+        ("gate.failures", tallied(300, refused={"deadline": 10})),
     ],
 )
 def test_what_is_bad_is_stopped_early_and_named(reason: str, new: Tallied) -> None:
@@ -73,7 +73,7 @@ def test_what_is_bad_is_stopped_early_and_named(reason: str, new: Tallied) -> No
     "new",
     [
         tallied(300, refused={"invalid_output": 4}),  # fewer than mean anything
-        tallied(300, refused={"deadline": 29}),  # the box was busy for a moment
+        tallied(300, refused={"deadline": 9}),  # the box was busy for a moment
         tallied(1000, tail_ms=40.0),  # the box was busy: only the tail is slower
         tallied(60, not_ok=0.4),  # too few to say
         tallied(1000, not_ok=0.3),  # within the limit
