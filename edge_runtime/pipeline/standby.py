@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_runtime.core.result import Failure
+from edge_runtime.pipeline.attempt import NS_PER_MS
 from edge_runtime.pipeline.engine_link import EngineLink
 from edge_runtime.pipeline.judged import Comparisons
 from edge_runtime.pipeline.slot import Request, SlotState
@@ -38,8 +39,10 @@ PATIENCE_SHARE: Final = 0.5
 COMPARISON_PATIENCE: Final = 5
 """Times the usual limit until an engine hangs that compares: it works at low priority, others go first."""
 
-SLOW_NS: Final = 100_000_000
-"""While frames pile up, an answer that takes longer is not waited for: three frames of a camera with 30 a second."""
+SLOWER: Final = 4
+SLOW_NS: Final = (20_000_000, 100_000_000)
+"""While frames pile up, an answer that takes `SLOWER` times as long as the old model usually does, within these bounds,
+is not waited for. 100 ms are three frames of a camera with 30 a second."""
 
 
 class StandbyListener(Protocol):
@@ -138,6 +141,7 @@ class Standby:
         self.comparisons = Comparisons()  # since it shadows
         self._line = line
         self._shadows = False
+        self._slow_ns = SLOW_NS[1]
         self._comparison: Comparison | None = None
         self._timer: Timer | None = None  # while it has frames
         self.when_ready: Callable[[], None] | None = None  # called once, after the listener
@@ -157,9 +161,14 @@ class Standby:
         compared = None if self._comparison is None else self._comparison.request
         return all(request.counts or request is compared for request in self.slot.requests)
 
-    def judge(self, inspections: frozenset[str]) -> None:
-        """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any."""
+    def judge(self, inspections: frozenset[str], usual_ms: float | None = None) -> None:
+        """Judge ``inspections`` from the next frame on, and nothing else; at normal priority if there are any.
+
+        ``usual_ms``: how long the engine of the slot takes for a frame, ``None`` = not known.
+        """
         self.inspections = inspections
+        if usual_ms is not None:
+            self._slow_ns = min(max(round(SLOWER * usual_ms * NS_PER_MS), SLOW_NS[0]), SLOW_NS[1])
         if inspections:
             self.slot.count_anew()
             self._shadows = False
@@ -198,7 +207,7 @@ class Standby:
         """
         now_ns = self._line.loop.clock.mono_ns()
         for request in self.slot.requests:
-            if now_ns - request.sent_mono_ns >= SLOW_NS:
+            if now_ns - request.sent_mono_ns >= self._slow_ns:
                 self.give_up(request, Failure.DEADLINE, "frames pile up behind the new model")
 
     def watch(self) -> None:

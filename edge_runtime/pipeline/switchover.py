@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.core.result import Failure
+from edge_runtime.pipeline.judged import together
 from edge_runtime.pipeline.slot import SlotState
 from edge_runtime.pipeline.standby import Standby
 
@@ -70,7 +71,8 @@ class Switchover:
             return
         first = self._line.first_frames(slot)
         chosen = tuple(name for name in first if inspections is None or name in inspections)
-        standby.judge(frozenset(chosen))
+        usual = together([one.recent() for one in self._line.engines[slot].slots[slot].tallies().values()])
+        standby.judge(frozenset(chosen), usual.percentile_ms(0.5))
         self._line.look_again()  # nobody may take what was counted before for what came after
         logger.info("model %s: the new one judges %s", slot, ", ".join(chosen) or "nothing")
         standby.listener.on_switched(

@@ -313,6 +313,23 @@ def test_frames_that_pile_up_behind_a_candidate_are_judged_by_the_old_model_befo
     assert update.judged_by() == [OLD] * 4 + ["sha256:02"]
 
 
+def test_beside_an_old_model_that_is_quick_a_candidate_is_slow_sooner() -> None:
+    """It answered each frame within 100 ms, and more and more piled up until the ring was full."""
+    plant = Plant(replace(make_spec("top", "top", Capture.EVERY), deadline_ms=2000))
+    update = _Update(plant)
+    plant.frame()
+    plant.base.answers(infer_ms=2)
+    update.switched()
+    for _ in range(2):
+        plant.frame()
+    plant.pass_ms(25)
+    plant.frame()
+    for _ in range(3):
+        plant.engine_answers()
+    plant.close()
+    assert update.judged_by() == [OLD] * 4
+
+
 def test_a_late_answer_of_the_candidate_counts_for_nothing(update: _Update) -> None:
     plant = update.plant
     update.switched()
