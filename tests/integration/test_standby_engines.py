@@ -132,7 +132,8 @@ def test_attack_35_a_model_that_is_right_on_golden_frames_and_crashes_live_costs
     heard, _ = rig.beside("crash_live")
     rig.line.line.switch("parts")
     wait_until(lambda: heard.lost, 20, "its end")
-    assert "SIGSEGV" in heard.lost[0]
+    # whoever is first: the system reaps it, or the next frame finds nobody
+    assert any(words in heard.lost[0] for words in ("SIGSEGV", "does not take messages"))
     rig.wait_round()
     rig.check()
     assert rig.versions("left")[-1] == rig.versions("right")[-1] == "1.0.0"
