@@ -315,10 +315,6 @@ class DeploymentCommands:
     def _begin(self, slot: Slot, candidate: Held, origin: Origin, *, back: bool = False) -> Answer:
         for reason in self._reasons_against(slot, candidate, held=not back):
             raise _Refused(Status.CONFLICT, reason)
-        if self._all.models.slots.links(slot.want.slot).current == candidate.manifest and slot.deployment is not None:
-            other = f"release {slot.deployment.candidate.release} is on its way; model.hold keeps it from going on"
-            message = f"slot {slot.want.slot} runs release {candidate.release} already; {other}"
-            raise _Refused(Status.CONFLICT, message)
         begun = slot.ask(candidate, origin, back=back)
         if begun is None:
             raise _Refused(Status.CONFLICT, f"release {candidate.release} cannot be begun now; ask again in a moment")
@@ -326,9 +322,12 @@ class DeploymentCommands:
 
     def _reasons_against(self, slot: Slot, candidate: Held, *, held: bool) -> Iterator[str]:
         want, one, name = slot.want, slot.deployment, f"release {candidate.release} of {slot.want.model}"
-        is_under_way = one is not None and not one.state.is_over
-        if self._all.models.slots.links(want.slot).current == candidate.manifest and not is_under_way:
+        is_current = self._all.models.slots.links(want.slot).current == candidate.manifest
+        if is_current and (one is None or one.state.is_over):
             yield f"slot {want.slot} runs {name} already"
+        elif is_current and one is not None and not one.state.is_judging:
+            other = f"release {one.candidate.release} is on its way; model.hold keeps it from going on"
+            yield f"slot {want.slot} runs {name} already; {other}"
         refusal = banned(self._all.models.root, self._site, want.model, candidate)
         if refusal is not None:
             yield refusal.message

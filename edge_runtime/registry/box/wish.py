@@ -108,10 +108,7 @@ def waiting(directory: Path) -> str | None:
     Raises:
         PermissionDeniedError, StorageError: the disk refuses.
     """
-    try:
-        top = _read(directory / WISH)
-    except DataError:
-        return None
+    top = _understood(directory / WISH)
     return None if top is None else top.text("id")
 
 
@@ -130,14 +127,18 @@ def answer_to(directory: Path, wish_id: str) -> WishAnswer | None:
     Raises:
         PermissionDeniedError, StorageError: the disk refuses.
     """
-    try:
-        top = _read(directory / ANSWERED)
-    except DataError:
-        return None
+    top = _understood(directory / ANSWERED)
     if top is None or top.text("id") != wish_id:
         return None
     status = top.integer("status", 200, 599)
     return WishAnswer(wish_id, status or 500, top.text("message") or "", top.text("deployment"))
+
+
+def _understood(path: Path) -> Section | None:
+    try:
+        return _read(path)
+    except DataError:
+        return None
 
 
 def _read(path: Path) -> Section | None:

@@ -229,7 +229,7 @@ def test_asked_for_the_release_that_runs_while_another_is_on_its_way_it_says_so(
     box.stage()
     answer = box.ask("model.update", release="1")
     assert answer.status is Status.CONFLICT
-    assert "runs release 1 already; release 2 is on its way; model.hold" in answer.message
+    assert "runs release 1 of weld already; release 2 is on its way; model.hold" in answer.message
 
 
 def test_a_lot_is_running_until_somebody_says_that_it_is_not_also_after_a_restart(box: Box) -> None:

@@ -574,7 +574,8 @@ def test_a_vet_that_gave_no_answer_is_no_verdict_on_the_release(box: Box) -> Non
     wait_until(lambda: sum(one.startswith("vet") for one in box.line.calls) > 1, 10, "the next vet")
 
 
-def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release_again(box: Box) -> None:
+def after_a_way_back(box: Box, *, tried: bool) -> None:
+    """Let the box run release 1 again by hand, after the rollout of 2; ``tried``: 2 was since, in vain."""
     box.probation()
     box.pass_probation()
     box.state("committed")
@@ -583,8 +584,10 @@ def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release
     wait_until(path.exists, 5, "the record")
     known = record.parse(path.read_bytes(), "").deployment
     assert known is not None
-    back = replace(known, candidate=box.held[1], previous=box.held[2], policy=replace(known.policy, origin="command"))
-    path.write_bytes(record.dump(SlotRecord(back)))
+    policy = replace(known.policy, origin="command")
+    back = replace(known, candidate=box.held[1], previous=box.held[2], policy=policy)
+    vain = replace(back, id="tried", candidate=box.held[2], state=State.REJECTED)
+    path.write_bytes(record.dump(SlotRecord(vain, back) if tried else SlotRecord(back)))
     box.runs(1)
     box.again()
     box.report()
@@ -592,31 +595,16 @@ def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release
     assert box.deployments._service is not None
     box.deployments._service.later(ticks.set)
     assert ticks.wait(5)
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_after_an_operator_went_back_the_same_rollout_does_not_bring_the_release_again(
+    box: Box, *, tried: bool
+) -> None:
+    after_a_way_back(box, tried=tried)
     assert box.line.calls == []
     box.report(seq=8, terms=Terms(8))
     box.called("vet")
-
-
-def test_after_an_operator_went_back_what_he_tried_in_vain_does_not_bring_the_release_again(box: Box) -> None:
-    box.probation()
-    box.pass_probation()
-    box.state("committed")
-    box.deployments._end()
-    path = box.store.slots.directory / SLOT / record.FILE
-    known = record.parse(path.read_bytes(), "").deployment
-    assert known is not None
-    policy = replace(known.policy, origin="command")
-    back = replace(known, candidate=box.held[1], previous=box.held[2], policy=policy)
-    tried = replace(back, id="tried", candidate=box.held[2], state=State.REJECTED)
-    path.write_bytes(record.dump(SlotRecord(tried, back)))
-    box.runs(1)
-    box.again()
-    box.report()
-    ticks = threading.Event()
-    assert box.deployments._service is not None
-    box.deployments._service.later(ticks.set)
-    assert ticks.wait(5)
-    assert box.line.calls == []
 
 
 def test_what_was_judged_otherwise_in_shadow_is_on_record(box: Box) -> None:
