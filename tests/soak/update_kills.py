@@ -3,10 +3,10 @@
     python -m tests.soak.update_kills --kills 500 --seed 1
 
 Each time a release is rolled out, and within the time that such an update takes a process of the box is killed -9: main
-(which is started again), or an engine: the one that judges, or the candidate's. Then the update has to end, on the old release or on the
-new one: the links of the slot, the retained document and the results must name the same release, which must be whole;
-there is never a second deployment before the first one ended, and no floor ever falls. Prints one JSON object; exit
-code 1 when any of that is not so.
+(which is started again), or an engine: the one that judges, or the candidate's. Then the update has to end, on the old
+release or on the new one: the links of the slot, the retained document and the results must name the same release,
+which must be whole; there is never a second deployment before the first one ended, and no floor ever falls. Prints one
+JSON object; exit code 1 when any of that is not so.
 """
 
 from __future__ import annotations
